@@ -1,0 +1,404 @@
+"""Every setting: dataclasses that conf/ must fit, checked before any work starts. Imports no torch.
+
+Each class is one Hydra group (or the root); its `__post_init__` holds the ranges. A value that depends on the machine or
+on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.prepare`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from citycam.errors import CitycamError, near_matches
+
+AUTO = "auto"
+
+
+class Partition(Enum):
+    """What is told apart: the target city from all others (one logit), or every city (a logit each)."""
+
+    binary = "binary"
+    multi = "multi"
+
+
+class Balance(Enum):
+    """``auto``: class weights in the loss where classes are unequal; ``none``: never."""
+
+    auto = "auto"
+    none = "none"
+
+
+class Precision(Enum):
+    """Arithmetic of the backbone."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class OnBad(Enum):
+    """What to do with a picture that cannot be read."""
+
+    error = "error"
+    skip = "skip"
+
+
+class SplitKind(Enum):
+    """How pictures are dealt to train, val and test; ``auto`` is group where groups are known, else random."""
+
+    auto = "auto"
+    group = "group"
+    time = "time"
+    random = "random"
+    folder = "folder"
+
+
+class ExplainTarget(Enum):
+    """Which logit the maps explain."""
+
+    city = "city"
+    predicted = "predicted"
+    true = "true"
+    runner_up = "runner_up"
+    difference = "difference"
+
+
+class ExplainWeights(Enum):
+    """Weights of which epoch the maps are made with."""
+
+    last = "last"
+    best = "best"
+
+
+class Accelerator(Enum):
+    """The device that computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+# Name tables that registries in data/, model/ and explain/ must equal; tests hold them together.
+OPTIMIZERS = ("sgd", "adam", "adamw")
+HEADS = ("mlp", "linear")
+DATA_KINDS = ("toytown", "folder")
+METHODS = (
+    "cam",
+    "gradcam",
+    "smoothgradcampp",
+    "gradcampp",
+    "hirescam",
+    "layercam",
+    "xgradcam",
+    "elementwise",
+    "eigengradcam",
+)
+STRIDES = (32, 16, 8)
+FINETUNE_WORDS = ("none", "all")
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """Where pictures come from. ``target``: the city of `partition=binary` and of the maps."""
+
+    kind: str
+    target: Optional[str] = None
+    limit: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _known("data", self.kind, DATA_KINDS)
+        _positive("data.limit", self.limit)
+
+
+@dataclass(kw_only=True, slots=True)
+class ToytownConfig(DataConfig):
+    """Rendered towns. ``pictures``: per town. ``size``: pixels. ``watermark``: plant the shortcut in one pair of towns."""
+
+    kind: str = "toytown"
+    seed: int = 0
+    towns: int = 8
+    pictures: int = 120
+    size: int = 128
+    watermark: bool = False
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        _at_least("data.towns", self.towns, 2)
+        _at_least("data.pictures", self.pictures, 20)
+        _at_least("data.size", self.size, 64)
+
+
+@dataclass(kw_only=True, slots=True)
+class FolderConfig(DataConfig):
+    """One folder per city below ``root``. ``group``: ``level:N`` (the N-th sub-folder below the city, from 1) or a regular
+    expression over the path below the city whose first group (or whole match) names the walk. ``table``: a CSV with
+    columns path, city, group, time (the last three optional)."""
+
+    kind: str = "folder"
+    root: Optional[str] = None
+    group: Optional[str] = None
+    table: Optional[str] = None
+    on_bad: OnBad = OnBad.error
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        if self.root is None:
+            raise CitycamError("data=folder needs data.root=FOLDER, a folder with one sub-folder of pictures per city.")
+        if self.group is not None and self.table is not None:
+            raise CitycamError("data.group and data.table both name groups; give one of them.")
+
+
+@dataclass(kw_only=True, slots=True)
+class SplitConfig:
+    """Shares of val and test (train is the rest). ``gap``: share of each video left out between parts of split=time."""
+
+    kind: SplitKind = SplitKind.auto
+    seed: int = 0
+    val: float = 0.2
+    test: float = 0.0
+    gap: float = 0.05
+
+    def __post_init__(self) -> None:
+        _within("split.val", self.val, 0.01, 0.9)
+        _within("split.test", self.test, 0.0, 0.9)
+        _within("split.gap", self.gap, 0.0, 0.5)
+        if self.val + self.test >= 0.95:
+            raise CitycamError(f"split.val={self.val} and split.test={self.test} leave no pictures to train on.")
+
+
+@dataclass(kw_only=True, slots=True)
+class AugmentConfig:
+    """Random changes of a training view. ``rotations``: maximal degrees, one rotation after the other. ``crop``: smallest
+    share of the side kept. ``validation``: change validation pictures too (as paper A did). ``views``: distinct views per
+    picture, then they repeat; null is a fresh view for each epoch."""
+
+    name: str = "default"
+    flip: float = 0.5
+    rotations: list[float] = field(default_factory=list)
+    crop: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    validation: bool = False
+    seed: int = 0
+    views: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _within("augment.flip", self.flip, 0.0, 1.0)
+        for degrees in self.rotations:
+            _within("augment.rotations", degrees, 0.0, 180.0)
+        _within("augment.crop", self.crop, 0.1, 1.0)
+        _within("augment.brightness", self.brightness, 0.0, 1.0)
+        _within("augment.contrast", self.contrast, 0.0, 1.0)
+        _positive("augment.views", self.views)
+
+
+@dataclass(kw_only=True, slots=True)
+class BackboneConfig:
+    """``name``: timm's name. ``weights``: auto, random, or a file. ``finetune``: none (frozen), all, or the name of the
+    stage from which on weights train. ``strides``: output strides this network can be read at, verified by tests."""
+
+    name: Optional[str] = None
+    weights: str = AUTO
+    finetune: str = "none"
+    strides: list[int] = field(default_factory=lambda: [32])
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise CitycamError("backbone=timm needs backbone.name=NAME, for example backbone.name=resnet26d.")
+
+
+@dataclass(kw_only=True, slots=True)
+class HeadConfig:
+    """mlp: Linear-ReLU-Linear with ``hidden`` units; linear: one Linear."""
+
+    kind: str = "mlp"
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        _known("head", self.kind, HEADS)
+        _positive("head.hidden", self.hidden)
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimizerConfig:
+    """``decay_every``: epochs between step decays of the learning rate by ``decay_factor``; null is none."""
+
+    kind: str
+    lr: float = 0.001
+    weight_decay: float = 0.0
+    decay_every: Optional[int] = None
+    decay_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _known("optimizer", self.kind, OPTIMIZERS)
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise CitycamError(f"optimizer.lr={self.lr} must be a positive number; the usual value is 0.001.")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise CitycamError(f"optimizer.weight_decay={self.weight_decay} must be zero or a positive number.")
+        _positive("optimizer.decay_every", self.decay_every)
+        _within("optimizer.decay_factor", self.decay_factor, 1e-6, 1.0)
+
+
+@dataclass(kw_only=True, slots=True)
+class SgdConfig(OptimizerConfig):
+    """Stochastic gradient descent."""
+
+    kind: str = "sgd"
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        OptimizerConfig.__post_init__(self)
+        _within("optimizer.momentum", self.momentum, 0.0, 0.9999)
+
+
+@dataclass(kw_only=True, slots=True)
+class AdamConfig(OptimizerConfig):
+    """Adam and AdamW."""
+
+    kind: str = "adam"
+    beta1: float = 0.9
+    beta2: float = 0.999
+
+    def __post_init__(self) -> None:
+        OptimizerConfig.__post_init__(self)
+        _within("optimizer.beta1", self.beta1, 0.0, 0.9999)
+        _within("optimizer.beta2", self.beta2, 0.0, 0.999999)
+
+
+@dataclass(kw_only=True, slots=True)
+class ExplainConfig:
+    """Maps when training ends. ``pictures``: at most so many validation pictures of the target city. ``stride``: output
+    stride of the map's grid. ``noise``: standard deviation as a share of the input's range, ``samples`` noisy copies."""
+
+    methods: list[str] = field(default_factory=list)
+    pictures: int = 100
+    seed: int = 0
+    stride: Union[int, str] = AUTO
+    target: ExplainTarget = ExplainTarget.city
+    weights: ExplainWeights = ExplainWeights.last
+    noise: float = 0.1
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            _known("explain.methods", method, METHODS)
+        if len(set(self.methods)) != len(self.methods):
+            raise CitycamError(f"explain.methods={list(self.methods)} names a method twice; name each once.")
+        _positive("explain.pictures", self.pictures)
+        _positive("explain.samples", self.samples)
+        _within("explain.noise", self.noise, 0.001, 1.0)
+        if self.stride != AUTO and self.stride not in STRIDES:
+            raise CitycamError(f"explain.stride={self.stride} is not known; it is auto, 32, 16 or 8.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerConfig:
+    """Where training runs."""
+
+    accelerator: Accelerator = Accelerator.auto
+
+
+@dataclass(kw_only=True, slots=True)
+class BankConfig:
+    """The store of features of a frozen backbone. ``enabled=false`` passes every view through the backbone every epoch."""
+
+    enabled: bool = True
+    batch: Union[int, str] = AUTO
+
+    def __post_init__(self) -> None:
+        _auto_or_positive("bank.batch", self.batch)
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """``name``: results lie in multirun/NAME; the same name again continues that sweep. Default: date and time."""
+
+    name: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and (not self.name.strip() or set(self.name) & set("/\\\0") or self.name.startswith(".")):
+            raise CitycamError(f"sweep.name={self.name!r} must be a plain folder name, without slashes or a leading dot.")
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """One run."""
+
+    optimizer: OptimizerConfig
+    data: DataConfig
+    split: SplitConfig
+    augment: AugmentConfig
+    backbone: BackboneConfig
+    head: HeadConfig
+    explain: ExplainConfig
+    trainer: TrainerConfig
+    bank: BankConfig
+    sweep: SweepConfig
+    epochs: int = 10
+    partition: Partition = Partition.multi
+    image_size: int = 64
+    batch_size: int = 32
+    seed: int = 0
+    precision: Precision = Precision.auto
+    threads: Union[int, str] = AUTO
+    balance: Balance = Balance.auto
+
+    def __post_init__(self) -> None:
+        _positive("epochs", self.epochs)
+        _positive("batch_size", self.batch_size)
+        _at_least("image_size", self.image_size, 32)
+        _auto_or_positive("threads", self.threads)
+        if self.seed < 0:
+            raise CitycamError(f"seed={self.seed} must be zero or a positive whole number.")
+        if isinstance(self.data, FolderConfig) and self.partition is Partition.binary and self.data.target is None:
+            raise CitycamError(
+                "partition=binary needs data.target=CITY, the city that is told apart from all others "
+                "(a folder's name below data.root)."
+            )
+
+
+def to_dict(config: Any) -> Any:
+    """A config as plain dictionaries, lists, numbers and text, for YAML, JSON and hashes."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Enum):
+        return config.name
+    if isinstance(config, (list, tuple)):
+        return [to_dict(item) for item in config]
+    if isinstance(config, dict):
+        return {key: to_dict(value) for key, value in config.items()}
+    if isinstance(config, Path):
+        return str(config)
+    return config
+
+
+def _known(setting: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise CitycamError(f"{setting}={value} is not known; {near_matches(value, known)}")
+
+
+def _at_least(setting: str, value: int, least: int) -> None:
+    if value < least:
+        raise CitycamError(f"{setting}={value} is too small; it must be at least {least}.")
+
+
+def _positive(setting: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise CitycamError(f"{setting}={value} must be a whole number of at least 1.")
+
+
+def _auto_or_positive(setting: str, value: int | str) -> None:
+    if value == AUTO:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")
+
+
+def _within(setting: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise CitycamError(f"{setting}={value} must lie between {least:g} and {most:g}.")

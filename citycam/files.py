@@ -1,0 +1,143 @@
+"""Files that appear whole or not at all, and locks that the kernel holds."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+import platformdirs
+
+from citycam.errors import CitycamError
+
+
+def cache_root() -> Path:
+    """``$CITYCAM_CACHE``, else the platform's cache folder for citycam."""
+    return Path(os.environ.get("CITYCAM_CACHE") or platformdirs.user_cache_dir("citycam")).expanduser()
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Call ``write`` with an open binary file that becomes ``path`` when it returns: temporary name in the same
+    folder, flush, fsync, rename, fsync of the folder. On any failure nothing is left behind and an older ``path``
+    stays as it was.
+
+    Raises:
+        CitycamError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are as readable as any other new file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+        temporary = None
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` whole or not at all (see `write_whole`)."""
+    write_whole(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 whole or not at all (see `write_whole`)."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all; NaN is refused, since no other reader would take it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table whole or not at all; floats keep every digit (``repr``), None is an empty cell."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a table with a header, as dictionaries of text; a leading byte-order mark is passed over."""
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on ``path``, which the kernel frees when this process dies.
+
+    ``waiting`` is called once if somebody else holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(path)
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout:
+        if waiting is not None:
+            waiting()
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def explain_os_error(error: OSError, path: Path) -> CitycamError:
+    """The sentence for a write that failed."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CitycamError(
+            f"The disk that holds {path.parent} is full, so {path.name} was not written; free space or choose another "
+            "place (hydra.sweep.dir=…, or CITYCAM_CACHE for the cache) and run the same command again.",
+            exit_code=1,
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return CitycamError(
+            f"{path.parent} cannot be written ({os.strerror(error.errno).lower()}); choose another place "
+            "(hydra.sweep.dir=…, or CITYCAM_CACHE for the cache)."
+        )
+    return CitycamError(f"{path} could not be written: {error.strerror or error}; mend that and run again.", exit_code=1)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync_folder(folder: Path) -> None:
+    # Some file systems refuse to open or fsync a folder; the rename itself is still whole there.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
