@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from citycam.errors import CitycamError, near_matches
 
-AUTO = "auto"
+AUTO = "auto"  # `int | "auto"` is typed Any below: OmegaConf 2.3 cannot merge a Union inside a nested dataclass
 
 
 class Partition(Enum):
@@ -278,7 +278,7 @@ class ExplainConfig:
     methods: list[str] = field(default_factory=list)
     pictures: int = 100
     seed: int = 0
-    stride: Union[int, str] = AUTO
+    stride: Any = AUTO
     target: ExplainTarget = ExplainTarget.city
     weights: ExplainWeights = ExplainWeights.last
     noise: float = 0.1
@@ -308,7 +308,7 @@ class BankConfig:
     """The store of features of a frozen backbone. ``enabled=false`` passes every view through the backbone every epoch."""
 
     enabled: bool = True
-    batch: Union[int, str] = AUTO
+    batch: Any = AUTO
 
     def __post_init__(self) -> None:
         _auto_or_positive("bank.batch", self.batch)
@@ -345,7 +345,7 @@ class Config:
     batch_size: int = 32
     seed: int = 0
     precision: Precision = Precision.auto
-    threads: Union[int, str] = AUTO
+    threads: Any = AUTO
     balance: Balance = Balance.auto
 
     def __post_init__(self) -> None:
@@ -402,3 +402,56 @@ def _auto_or_positive(setting: str, value: int | str) -> None:
 def _within(setting: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise CitycamError(f"{setting}={value} must lie between {least:g} and {most:g}.")
+
+
+def register() -> None:
+    """Put every dataclass into Hydra's ConfigStore: the root as ``schema``, group options below ``schema/GROUP``.
+
+    Also registers the resolver ``citycam.run_folder`` of conf/config.yaml.
+    """
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from citycam.names import run_folder
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, options in SCHEMAS.items():
+        for option, node in options.items():
+            store.store(group=f"schema/{group}", name=option, node=node)
+    OmegaConf.register_new_resolver("citycam.run_folder", run_folder, replace=True)
+
+
+# Groups whose options have knobs of their own; in the other groups the root's field type checks them.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
+    "data": {"toytown": ToytownConfig, "folder": FolderConfig},
+}
+
+
+def to_config(composed: Any) -> Config:
+    """The plain `Config` of what Hydra composed (an OmegaConf DictConfig); every range is checked on the way.
+
+    Raises:
+        CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
+    """
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    names = [f.name for f in dataclasses.fields(Config)]
+    settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    _refuse_unknown("", settings, names)
+    for key in settings:
+        node = settings._get_node(key)
+        if isinstance(node, DictConfig) and dataclasses.is_dataclass(OmegaConf.get_type(node)):
+            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(OmegaConf.get_type(node))])
+    try:
+        return Config(**OmegaConf.to_object(settings))
+    except OmegaConfBaseException as error:
+        raise CitycamError(str(error).splitlines()[0]) from error
+
+
+def _refuse_unknown(prefix: str, given: Any, names: list[str]) -> None:
+    for key in given:
+        if key not in names:
+            raise CitycamError(f"{prefix}{key} is no setting of citycam; {near_matches(str(key), names)}")
