@@ -1,0 +1,146 @@
+"""Runs beside each other as one table.
+
+The settings in which the runs differ come first; beside each accuracy stand its interval, the majority's accuracy and
+the number of pictures, and marks that say what an accuracy does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from citycam.files import write_csv, write_text
+from citycam.report.runs import RunRow, differing, warnings_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_SIGNS = {
+    "balanced_accuracy_reaches_chance": "at chance",
+    "accuracy_not_above_majority": "≤ majority",
+    "split_leaky": "leaky split",
+    "split_unknown": "split unknown",
+}
+
+
+def comparison_table(rows: Sequence[RunRow]) -> Table:
+    """The table at the end of a sweep, for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    header, lines = _cells(rows)
+    left = 1 + len(differing(rows))
+    for position, title in enumerate(header):
+        words = position < left or title == "marks"
+        table.add_column(title, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for row, line in zip(rows, lines, strict=True):
+        style = {"completed": "yellow" if row.marks else "", "running": "cyan"}.get(row.status, "red")
+        table.add_row(*map(Text, line), style=style)
+    return table
+
+
+def summary(rows: Sequence[RunRow]) -> RenderableType:
+    """`comparison_table`, below it the errors and the warnings."""
+    from rich.console import Group
+    from rich.text import Text
+
+    errors = [Text(line, style="red") for line in _error_lines(rows)]
+    warnings = [Text(line, style="yellow") for line in _warning_lines(rows)]
+    return Group(comparison_table(rows), *errors, *warnings)
+
+
+def write_comparison(sweep_folder: Path, rows: Sequence[RunRow]) -> None:
+    """``comparison.csv`` with every number, and ``comparison.md`` with the table, the errors and the warnings."""
+    keys = differing(rows)
+    constant = sorted({key for row in rows for key in row.overrides} - set(keys))
+    final, best = _columns(row.final for row in rows), _columns(row.best for row in rows)
+    header = ["run", *keys, "status", *final, "marks", "split", "leaky", "weights", "seconds"]
+    header += [*(f"best_{key}" for key in best), *constant, "warnings", "error", "command"]
+    table = []
+    for row in rows:
+        cells = [row.name, *map(row.overrides.get, keys), row.status, *(_flat(row.final).get(key) for key in final)]
+        cells += [" ".join(mark.code for mark in row.marks), row.split.get("kind"), row.leaky, row.weights]
+        cells += [row.seconds, *(_flat(row.best).get(key) for key in best), *map(row.overrides.get, constant)]
+        cells += [" ".join(mark.code for mark in row.warnings), row.error, row.command]
+        table.append(cells)
+    write_csv(Path(sweep_folder) / "comparison.csv", header, table)
+    write_text(Path(sweep_folder) / "comparison.md", _markdown(rows))
+
+
+def _cells(rows: Sequence[RunRow]) -> tuple[list[str], list[list[str]]]:
+    keys = differing(rows)
+    header = ["run", *keys, "accuracy", "95 %", "majority", "balanced", "n", "seconds", "marks"]
+    lines = []
+    for row in rows:
+        final = row.final
+        signs = [_SIGNS[mark.code] for mark in row.marks]
+        signs = signs if row.status == "completed" else [row.status, *signs]
+        lines.append(
+            [
+                row.name,
+                *(row.overrides.get(key, "") for key in keys),
+                _decimal(final.get("val_accuracy")),
+                _interval(final.get("val_accuracy_interval")),
+                _decimal(final.get("majority_accuracy")),
+                _decimal(final.get("val_balanced_accuracy")),
+                str(final.get("n_val", "")),
+                "" if row.seconds is None else f"{row.seconds:.0f}",
+                ", ".join(signs),
+            ]
+        )
+    return header, lines
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _interval(value: Sequence[float] | None) -> str:
+    return "" if value is None else f"{value[0]:.2f}–{value[1]:.2f}"
+
+
+def _error_lines(rows: Sequence[RunRow]) -> list[str]:
+    lines = []
+    for row in rows:
+        if row.status not in ("completed", "running"):
+            again = f" Again: {row.command}" if row.command else ""
+            lines.append(f"Run {row.name} {row.status}: {row.error or 'no reason was recorded.'}{again}")
+    return lines
+
+
+def _warning_lines(rows: Sequence[RunRow]) -> list[str]:
+    everywhere = len(rows)
+    lines = []
+    for warning in warnings_of(rows):
+        where = "" if len(warning.runs) == everywhere else f" (run {', '.join(warning.runs)})"
+        lines.append(f"{warning.sentence}{where}")
+    return lines
+
+
+def _markdown(rows: Sequence[RunRow]) -> str:
+    header, lines = _cells(rows)
+    table = [header, ["---"] * len(header), *lines]
+    text = ["# Comparison", ""]
+    text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
+    for title, sentences in (("Not completed", _error_lines(rows)), ("Warnings", _warning_lines(rows))):
+        if sentences:
+            text += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
+    return "\n".join(text) + "\n"
+
+
+def _columns(records: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for record in records for key in _flat(record)))
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, (list, tuple)) and len(value) == 2:
+            flat[f"{key}_low"], flat[f"{key}_high"] = value
+        elif isinstance(value, (int, float, str)) or value is None:
+            flat[key] = value
+    return flat

@@ -1,0 +1,121 @@
+"""The figures of a run's folder: curves and confusion, each written whole or not at all.
+
+Drawn on matplotlib's Agg canvas without pyplot, so that nothing global is touched and no window system is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citycam.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Blue and vermilion of Okabe & Ito's palette, which colour-blind readers tell apart.
+_TRAIN, _VAL, _GREY = "#0072B2", "#D55E00", "#767676"
+_DPI = 150
+
+
+def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_accuracy: float | None = None) -> None:
+    """Draw loss and accuracy over epochs, training and validation, with the majority's accuracy as a line.
+
+    Args:
+        path: the PNG to write.
+        epochs: rows as `citycam.report.tables.write_metrics` takes them, with ``epoch`` from 1; at least one.
+        majority_accuracy: of validation, or None to leave its line out.
+    """
+    figure = _figure(9.0, 3.6)
+    left, right = figure.subplots(1, 2)
+    for axes, measure, title in ((left, "loss", "Loss"), (right, "accuracy", "Accuracy")):
+        for part, colour, word in (("train", _TRAIN, "training"), ("val", _VAL, "validation")):
+            points = [(row["epoch"], row[f"{part}_{measure}"]) for row in epochs if f"{part}_{measure}" in row]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, marker="o", markersize=3.5, linewidth=1.8, label=word
+                )
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        axes.set_xlabel("epoch")
+        _plain(axes)
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, 1.02)
+    if majority_accuracy is not None:
+        right.axhline(
+            majority_accuracy, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1, label="majority class"
+        )
+    left.legend(frameon=False, fontsize=9)
+    right.legend(frameon=False, fontsize=9, loc="best")
+    _save(figure, path)
+
+
+def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Draw counts by true class (rows) and answered class (columns); shades and small figures are shares of the row.
+
+    Args:
+        path: the PNG to write.
+        counts: (K, K).
+        classes: names (K,).
+    """
+    k = len(classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    side = max(3.6, 0.62 * k + 1.2)
+    figure = _figure(side + 0.9, side)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = [_short(name) for name in classes]
+    axes.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(range(k), [f"{name}  ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=9)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("true (pictures)")
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        share = float(shares[row, column])
+        text = f"{counts[row, column]}\n{share:.0%}"
+        axes.text(
+            column, row, text, ha="center", va="center", fontsize=7.5, color="white" if share > 0.55 else "#1a1a1a"
+        )
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=lambda value, _: f"{value:.0%}")
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _short(name: str, longest: int = 16) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without this the file names the matplotlib that drew it; equal runs have equal files.
+    write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))

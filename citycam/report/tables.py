@@ -1,0 +1,92 @@
+"""The tables of a run's folder, each written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citycam.files import write_csv
+
+_MEASURES = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc", "ece")
+METRIC_COLUMNS = ("epoch", *(f"{part}_{measure}" for part in ("train", "val") for measure in _MEASURES))
+
+
+class ClassRow(Protocol):
+    """What `write_per_class` reads of a class; `citycam.model.metrics.ClassRow` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def predicted(self) -> int: ...
+    @property
+    def precision(self) -> float | None: ...
+    @property
+    def recall(self) -> float | None: ...
+
+
+def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
+    """``metrics.csv``: a row per epoch, `METRIC_COLUMNS` and then whatever else an epoch brings; undefined is empty."""
+    others = sorted({key for epoch in epochs for key in epoch} - set(METRIC_COLUMNS))
+    header = [*METRIC_COLUMNS, *others]
+    write_csv(folder / "metrics.csv", header, ([epoch.get(key) for key in header] for epoch in epochs))
+
+
+def write_predictions(
+    folder: Path,
+    *,
+    paths: Sequence[str],
+    cities: Sequence[str],
+    labels: Sequence[int] | NDArray[np.int64],
+    predicted: Sequence[int] | NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    classes: Sequence[str],
+) -> None:
+    """``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
+
+    Args:
+        folder: the run's folder.
+        paths: names in the catalog (N,).
+        cities: (N,).
+        labels: class numbers (N,).
+        predicted: class numbers (N,).
+        probabilities: (N, K).
+        classes: names (K,).
+    """
+    columns = zip(paths, cities, _names(labels, classes), _names(predicted, classes), probabilities, strict=True)
+    write_csv(
+        folder / "predictions.csv",
+        ["path", "city", "label", "predicted", *(f"p_{name}" for name in classes)],
+        ([path, city, label, answer, *shares.tolist()] for path, city, label, answer, shares in columns),
+    )
+
+
+def write_confusion(folder: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """``confusion.csv``: pictures by true class (rows) and answered class (columns), ``counts`` (K, K)."""
+    rows = ([name, *row.tolist()] for name, row in zip(classes, counts, strict=True))
+    write_csv(folder / "confusion.csv", ["true", *classes], rows)
+
+
+def write_per_class(folder: Path, rows: Iterable[ClassRow]) -> None:
+    """``per_class.csv``: pictures, answers, precision and recall of each class; undefined is empty."""
+    cells = ([row.name, row.n, row.predicted, row.precision, row.recall] for row in rows)
+    write_csv(folder / "per_class.csv", ["class", "n", "predicted", "precision", "recall"], cells)
+
+
+def write_split(folder: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """``split.csv``: rows of (path, digest, city, group or None, part)."""
+    write_csv(folder / "split.csv", ["path", "digest", "city", "group", "part"], rows)
+
+
+def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """``skipped.csv``: rows of (path, reason), the pictures passed over; written also where there are none."""
+    write_csv(folder / "skipped.csv", ["path", "reason"], rows)
+
+
+def _names(numbers: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> list[str]:
+    return [classes[int(number)] for number in numbers]
