@@ -1,0 +1,131 @@
+"""The small part of a network that maps explain: pool and head, from activations to logits.
+
+A body | tail cut makes every further method, class and contrast almost free: the body runs once per picture, and an
+explainer takes the tail as its model and the activations as its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from citycam.errors import CitycamError
+
+POOL_KINDS = ("mean", "linear", "other")
+
+
+class Tail(nn.Module):
+    """``logits = head(pool(activations))`` as a module of its own.
+
+    ``entrance`` is an identity at the activations: the target layer for any class of pytorch-grad-cam, also those that
+    citycam does not wrap.
+
+    On a grid that was made denser by dilation, features and logits stay those of the plain network: the value of the
+    features comes from the coarse sub-grid, their gradient from the mean over all cells (a straight-through pool)::
+
+        features = plain + (mean(dense) - mean(dense).detach()),  plain = mean(dense[..., ::k, ::k]).detach()
+
+    Args:
+        pool: (B, C, h, w) to (B, D). The module it belongs to, if any, is evaluated in eval mode with the tail.
+        head: (B, D) to logits (B, K).
+        pool_kind: ``mean`` (over cells), ``linear`` (VGG's fully connected layers count as such) or ``other``.
+        plain_stride_step: k, coarse stride over the stride of the activations given; 1 is the plain network.
+
+    Raises:
+        ValueError: an unknown kind, or k > 1 behind a pool that is no mean.
+    """
+
+    def __init__(
+        self,
+        pool: Callable[[Tensor], Tensor],
+        head: nn.Module,
+        *,
+        pool_kind: str,
+        plain_stride_step: int = 1,
+    ) -> None:
+        super().__init__()
+        if pool_kind not in POOL_KINDS:
+            raise ValueError(f"pool_kind={pool_kind!r} must be one of {', '.join(POOL_KINDS)}")
+        if plain_stride_step < 1 or (plain_stride_step > 1 and pool_kind != "mean"):
+            raise ValueError(f"plain_stride_step={plain_stride_step} does not fit pool_kind={pool_kind!r}")
+        self.entrance = nn.Identity()
+        owner = getattr(pool, "__self__", None)
+        self.pool_owner = owner if isinstance(owner, nn.Module) else None
+        self.pool = pool
+        self.head = head
+        self.pool_kind = pool_kind
+        self.plain_stride_step = plain_stride_step
+
+    def features(self, activations: Tensor) -> Tensor:
+        """Pooled features (B, D) of the plain network, with the gradient of all cells of ``activations``."""
+        pooled = self.pool(activations)
+        if self.plain_stride_step == 1:
+            return pooled
+        plain = self.pool(self.plain_grid(activations)).detach()
+        return plain + (pooled - pooled.detach())
+
+    def plain_grid(self, cells: Tensor) -> Tensor:
+        """The cells (..., h, w) that the plain network has too."""
+        step = self.plain_stride_step
+        return cells[..., ::step, ::step]
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Activations (B, C, h, w) to logits (B, K)."""
+        logits: Tensor = self.head(self.features(self.entrance(activations)))
+        return logits
+
+
+@contextmanager
+def as_found(module: nn.Module) -> Iterator[None]:
+    """Evaluate ``module`` in eval mode, outside no_grad, inference mode and autocast; each part gets its mode back."""
+    modes = [(part, part.training) for part in module.modules()]
+    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
+    try:
+        module.eval()
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def head_bias(head: nn.Module, features: Tensor) -> Tensor:
+    """What a piecewise-linear head adds at these features whatever their value: b2 + W2 (active * b1), layer by layer.
+
+    Computed from the head's own biases along its active pattern, never from the logits, so that
+    ``logits = J features + bias`` is a check and no tautology.
+
+    Args:
+        head: Linear, ReLU, Dropout, Identity, or a Sequential of them.
+        features: (B, D).
+
+    Returns:
+        (B, K).
+
+    Raises:
+        CitycamError: the head has another kind of layer.
+    """
+    value, bias = features, torch.zeros_like(features)
+    for layer in _layers(head):
+        if isinstance(layer, nn.Linear):
+            bias = nn.functional.linear(bias, layer.weight, layer.bias)
+        elif isinstance(layer, nn.ReLU):
+            bias = bias * (value > 0)
+        elif not isinstance(layer, nn.Identity | nn.Dropout):
+            raise CitycamError(
+                f"CAM reads a head of Linear and ReLU layers, and this one has {type(layer).__name__}; "
+                "take cam out of explain.methods (hirescam answers the same question)."
+            )
+        value = layer(value)
+    return bias
+
+
+def _layers(head: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(head, nn.Sequential):
+        for part in head:
+            yield from _layers(part)
+    else:
+        yield head

@@ -1,0 +1,104 @@
+"""What a map explains: a logit, its negative, or a difference of two. Never a probability: its gradient vanishes where
+the network is sure, and a map of it is blank or shows rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from citycam.config import ExplainTarget, Partition
+
+
+class Target(Protocol):
+    """From the logits (K,) of one picture to the number explained, linear in them. ``words``: that in a caption."""
+
+    @property
+    def words(self) -> str: ...
+
+    def __call__(self, logits: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogitTarget:
+    """The logit of one class."""
+
+    index: int
+    words: str = field(default="", compare=False)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return logits[self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """The negative of one logit: with a single logit, what speaks for the rest."""
+
+    index: int = 0
+    words: str = field(default="", compare=False)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return -logits[self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One logit minus another: what speaks for ``index`` rather than for ``other``."""
+
+    index: int
+    other: int
+    words: str = field(default="", compare=False)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return logits[self.index] - logits[self.other]
+
+
+def choose_targets(
+    kind: ExplainTarget,
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    city: int,
+    partition: Partition,
+    classes: Sequence[str],
+) -> list[Target]:
+    """The target of every picture.
+
+    ``multi``: the logit of the city, of the predicted class, of the true class, of the runner-up (the second highest
+    logit), or the city's logit minus the highest other. ``binary`` has one logit: the city's; ``rest`` is its negative,
+    and the difference of the two classes is that logit itself.
+
+    Args:
+        logits: (N, K), or (N, 1) in ``binary``.
+        labels: (N,) positions in ``classes``.
+        city: position of the target city in ``classes``.
+        classes: K names; in ``binary`` two, the rest and the target city.
+    """
+    if partition is Partition.binary:
+        return [
+            _binary_target(kind, float(row[0]), int(label), classes) for row, label in zip(logits, labels, strict=True)
+        ]
+    return [_multi_target(kind, row, int(label), city, classes) for row, label in zip(logits, labels, strict=True)]
+
+
+def _binary_target(kind: ExplainTarget, logit: float, label: int, classes: Sequence[str]) -> Target:
+    predicted = int(logit > 0)
+    chosen = {ExplainTarget.predicted: predicted, ExplainTarget.true: label, ExplainTarget.runner_up: 1 - predicted}
+    if chosen.get(kind, 1) == 1:
+        return LogitTarget(0, classes[1])
+    return Negative(0, f"{classes[0]} (not {classes[1]})")
+
+
+def _multi_target(
+    kind: ExplainTarget, logits: NDArray[np.floating], label: int, city: int, classes: Sequence[str]
+) -> Target:
+    ranked = [int(index) for index in np.argsort(-logits, kind="stable")]
+    if kind is ExplainTarget.difference:
+        other = next(index for index in ranked if index != city)
+        return Difference(city, other, f"{classes[city]} minus {classes[other]}")
+    chosen = {ExplainTarget.predicted: ranked[0], ExplainTarget.true: label, ExplainTarget.runner_up: ranked[1]}
+    index = chosen.get(kind, city)
+    return LogitTarget(index, classes[index])

@@ -1,0 +1,510 @@
+"""Every method against a slow reference in float64, written from its paper with loops; and the traps of the library."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import GradCAM
+from torch import Tensor, nn
+
+from citycam import config
+from citycam.errors import CitycamError
+from citycam.explain.methods import (
+    METHODS,
+    SafeCAM,
+    check_method,
+    completeness_gap,
+    explain,
+    identities,
+)
+from citycam.explain.tail import Tail, head_bias
+from citycam.explain.targets import Difference, LogitTarget, Negative
+
+B, C, H, W, K, COPIES = 5, 6, 4, 3, 3, 4
+ALL = sorted(METHODS)
+Maps = NDArray[np.float64]
+
+
+def mean_pool(activations: Tensor) -> Tensor:
+    return activations.mean(dim=(2, 3))
+
+
+class CellPool(nn.Module):
+    """A pool whose gradient varies over cells, as VGG's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(C * H * W, C)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, activations: Tensor) -> Tensor:
+        mixed: Tensor = self.drop(torch.tanh(self.mix(activations.flatten(1))))
+        return mixed
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def mlp_head(features: int = C) -> nn.Module:
+    return nn.Sequential(nn.Linear(features, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, K))
+
+
+def make_tail(pool_kind: str = "mean") -> Tail:
+    pool = mean_pool if pool_kind == "mean" else CellPool()
+    return Tail(pool, mlp_head(), pool_kind=pool_kind).eval()
+
+
+def make_activations(seed: int = 1, count: int = B) -> Tensor:
+    return torch.relu(torch.randn(count, C, H, W, generator=torch.Generator().manual_seed(seed)))
+
+
+def make_noisy(activations: Tensor, seed: int = 2) -> Tensor:
+    noise = torch.randn(COPIES, *activations.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.relu(activations + 0.3 * noise)
+
+
+def pool_kinds(method: str) -> list[str]:
+    return ["mean"] if method == "cam" else ["mean", "linear"]
+
+
+CASES = [(method, kind) for method in ALL for kind in pool_kinds(method)]
+
+
+# --- references -----------------------------------------------------------------------------------------------------
+
+
+def gradient(tail: Tail, activations: Tensor, index: int) -> Maps:
+    """d logit / d activation by central differences in float64: no autograd."""
+    base = activations.double()
+    result = np.zeros(base.shape)
+    step = 1e-6
+    with torch.no_grad():
+        for place in np.ndindex(*base.shape):
+            high, low = base.clone(), base.clone()
+            high[place] += step
+            low[place] -= step
+            b = place[0]
+            result[place] = float(tail(high[b : b + 1])[0, index] - tail(low[b : b + 1])[0, index]) / (2 * step)
+    return result
+
+
+def paint(weights: Maps, activations: Maps) -> Maps:
+    maps = np.zeros((len(activations), H, W))
+    for b, i, j in np.ndindex(*maps.shape):
+        for c in range(C):
+            maps[b, i, j] += weights[b, c] * activations[b, c, i, j]
+    return maps
+
+
+def per_cell(formula: Callable[[float, float], float], A: Maps, g: Maps) -> Maps:
+    maps = np.zeros((len(A), H, W))
+    for b, c, i, j in np.ndindex(*A.shape):
+        maps[b, i, j] += formula(A[b, c, i, j], g[b, c, i, j])
+    return maps
+
+
+def per_channel(formula: Callable[[Maps, Maps], float], A: Maps, g: Maps) -> Maps:
+    weights = np.array([[formula(A[b, c], g[b, c]) for c in range(C)] for b in range(len(A))])
+    return paint(weights, A)
+
+
+def plus_plus(A: Maps, first: Maps, second: Maps, third: Maps) -> float:
+    """Eq. 19 of Grad-CAM++ (and eq. of Smooth Grad-CAM++ with averages) as printed."""
+    weight = 0.0
+    for i, j in np.ndindex(*A.shape):
+        below = 2 * second[i, j] + A.sum() * third[i, j]
+        alpha = second[i, j] / below if below != 0 else 0.0
+        weight += alpha * max(first[i, j], 0)
+    return weight
+
+
+def reference(method: str, tail: Tail, activations: Tensor, noisy: Tensor, index: int) -> Maps:
+    A = activations.double().numpy()
+    exact = copy.deepcopy(tail).double().requires_grad_(False)
+    g = gradient(exact, activations, index)
+    if method == "cam":
+        first, last = exact.head[0], exact.head[3]
+        weights = np.zeros((len(A), C))
+        for b in range(len(A)):
+            hidden = first(torch.from_numpy(A[b].mean(axis=(1, 2))))
+            for unit in range(16):
+                if hidden[unit] > 0:
+                    for c in range(C):
+                        weights[b, c] += float(last.weight[index, unit] * first.weight[unit, c])
+        return paint(weights, A)
+    if method == "smoothgradcampp":
+        copies = np.stack([gradient(exact, one, index) for one in noisy])
+        powers = [(copies**p).mean(axis=0) for p in (1, 2, 3)]
+        weights = np.array([[plus_plus(A[b, c], *(p[b, c] for p in powers)) for c in range(C)] for b in range(len(A))])
+        return paint(weights, A)
+    if method == "eigengradcam":
+        maps = []
+        for b in range(len(A)):
+            cells = (A[b] * g[b]).reshape(C, -1).T
+            cells = cells - cells.mean(axis=0)
+            values, vectors = np.linalg.eigh(cells.T @ cells)
+            component = cells @ vectors[:, np.argmax(values)]
+            maps.append((component * np.sign((component * cells.sum(axis=1)).sum())).reshape(H, W))
+        return np.stack(maps)
+    cellwise = {
+        "hirescam": lambda a, d: d * a,
+        "layercam": lambda a, d: max(d, 0) * a,
+        "elementwise": lambda a, d: max(d * a, 0),
+    }
+    channelwise = {
+        "gradcam": lambda _, d: d.mean(),
+        "xgradcam": lambda a, d: (a / a.sum() * d).sum() if a.sum() else 0.0,
+        "gradcampp": lambda a, d: plus_plus(a, d, d**2, d**3),
+    }
+    if method in cellwise:
+        return per_cell(cellwise[method], A, g)
+    return per_channel(channelwise[method], A, g)
+
+
+# --- formulas -------------------------------------------------------------------------------------------------------
+
+
+def test_registry_holds_the_names_a_user_may_type() -> None:
+    assert tuple(METHODS) == config.METHODS
+    assert all(METHODS[name].name == name for name in METHODS)
+
+
+@pytest.mark.parametrize(("method", "pool_kind"), CASES)
+def test_method_is_its_paper(method: str, pool_kind: str) -> None:
+    tail, activations = make_tail(pool_kind), make_activations()
+    noisy = make_noisy(activations)
+    maps = explain(method, tail, activations, 1, noisy=noisy)
+    expected = reference(method, tail, activations, noisy, 1)
+    assert maps.raw.shape == (B, H, W)
+    assert maps.raw.dtype == np.float32
+    np.testing.assert_allclose(maps.raw, expected, rtol=2e-4, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("method", "pool_kind"), CASES)
+def test_batch_is_one_by_one_and_repeats(method: str, pool_kind: str) -> None:
+    tail, activations = make_tail(pool_kind), make_activations()
+    noisy = make_noisy(activations)
+    targets = [LogitTarget(0), Negative(1), Difference(2, 0), LogitTarget(1), LogitTarget(2)]
+    whole = explain(method, tail, activations, targets, noisy=noisy).raw
+    again = explain(method, tail, activations, targets, noisy=noisy).raw
+    np.testing.assert_array_equal(whole, again)
+    for b in range(B):
+        one = explain(method, tail, activations[b : b + 1], targets[b : b + 1], noisy=noisy[:, b : b + 1]).raw
+        np.testing.assert_allclose(one[0], whole[b], rtol=1e-4, atol=1e-6)
+
+
+def test_cam_is_complete_and_gradcam_is_the_same_map() -> None:
+    tail, activations = make_tail(), make_activations()
+    cam, gradcam = explain("cam", tail, activations, 2), explain("gradcam", tail, activations, 2)
+    assert cam.raw.min() < 0
+    assert completeness_gap(cam, tail).max() <= 1e-4
+    np.testing.assert_allclose(cam.explained, cam.logits[:, 2])
+    cells = H * W
+    np.testing.assert_allclose(gradcam.raw * cells, cam.raw, atol=1e-5 * np.abs(cam.raw).max())
+    for same in ("hirescam", "xgradcam"):
+        other = explain(same, tail, activations, 2).raw * cells
+        np.testing.assert_allclose(other, cam.raw, atol=1e-5 * np.abs(cam.raw).max())
+
+
+@pytest.mark.parametrize("target", [LogitTarget(1), Negative(0), Difference(0, 2)])
+def test_completeness_holds_for_every_target(target: LogitTarget | Negative | Difference) -> None:
+    tail, activations = make_tail(), make_activations()
+    assert completeness_gap(explain("cam", tail, activations, [target] * B), tail).max() <= 1e-4
+
+
+def test_completeness_sees_a_wrong_bias() -> None:
+    tail, activations = make_tail(), make_activations()
+    cam = explain("cam", tail, activations, 0)
+    with torch.no_grad():
+        tail.head[3].bias[0] += 0.01
+    later = explain("cam", tail, activations, 0)
+    mixed = copy.copy(later)
+    object.__setattr__(mixed, "bias", cam.bias)
+    assert completeness_gap(later, tail).max() <= 1e-4
+    assert completeness_gap(mixed, tail).max() > 5e-3
+    with pytest.raises(ValueError, match="gradcam has no bias"):
+        completeness_gap(explain("gradcam", tail, activations, 0), tail)
+
+
+def test_a_linear_head_has_a_constant_bias() -> None:
+    head = nn.Linear(C, K)
+    tail = Tail(mean_pool, head, pool_kind="mean")
+    cam = explain("cam", tail, make_activations(), 1)
+    assert cam.bias is not None
+    np.testing.assert_allclose(cam.bias, float(head.bias[1].detach()), rtol=1e-6)
+    assert completeness_gap(cam, tail).max() <= 1e-4
+
+
+def test_targets_are_linear() -> None:
+    tail, activations = make_tail(), make_activations()
+    maps = {t: explain("hirescam", tail, activations, [t] * B).raw for t in (LogitTarget(0), LogitTarget(1))}
+    negative = explain("hirescam", tail, activations, [Negative(0)] * B).raw
+    difference = explain("hirescam", tail, activations, [Difference(0, 1)] * B).raw
+    np.testing.assert_allclose(negative, -maps[LogitTarget(0)], atol=1e-7)
+    np.testing.assert_allclose(difference, maps[LogitTarget(0)] - maps[LogitTarget(1)], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gradcampp", "smoothgradcampp"])
+def test_small_logits_draw_the_same_map(method: str) -> None:
+    tail, activations = make_tail("linear"), make_activations()
+    noisy = make_noisy(activations)
+    maps = []
+    for scale in (1e-3, 1e-9):
+        faint = copy.deepcopy(tail)
+        with torch.no_grad():
+            faint.head[3].weight *= scale
+            faint.head[3].bias *= scale
+        raw = explain(method, faint, activations, 0, noisy=noisy).raw
+        maps.append(raw / raw.max())
+    np.testing.assert_allclose(maps[0], maps[1], atol=2e-3)
+
+
+def test_compact_noisy_copies_are_exact_behind_a_mean_pool() -> None:
+    tail, activations = make_tail(), make_activations()
+    noisy = make_noisy(activations)
+    whole = explain("smoothgradcampp", tail, activations, 0, noisy=noisy).raw
+    compact = explain("smoothgradcampp", tail, activations, 0, noisy=noisy.mean(dim=(3, 4), keepdim=True)).raw
+    np.testing.assert_allclose(compact, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_smooth_without_noise_is_gradcampp() -> None:
+    for kind in ("mean", "linear"):
+        tail, activations = make_tail(kind), make_activations()
+        smooth = explain("smoothgradcampp", tail, activations, 0, noisy=activations.expand(3, -1, -1, -1, -1)).raw
+        np.testing.assert_allclose(smooth, explain("gradcampp", tail, activations, 0).raw, rtol=1e-4, atol=1e-6)
+
+
+def test_smooth_needs_noisy_copies() -> None:
+    with pytest.raises(ValueError, match=r"needs noisy \(n, 5, 6, h, w\), got None"):
+        explain("smoothgradcampp", make_tail(), make_activations(), 0)
+
+
+def test_activations_below_zero_stay_finite() -> None:
+    activations = make_activations() - 0.5
+    for method in ALL:
+        raw = explain(method, make_tail(), activations, 0, noisy=make_noisy(activations) - 0.5).raw
+        assert np.isfinite(raw).all()
+        assert np.abs(raw).max() < 100
+
+
+# --- dense grids ----------------------------------------------------------------------------------------------------
+
+
+def test_straight_through_keeps_features_and_logits() -> None:
+    dense = make_activations()[..., :4, :2].repeat_interleave(2, dim=3)
+    dense = dense + 0.1 * torch.rand(dense.shape, generator=torch.Generator().manual_seed(3))
+    head = mlp_head().eval()
+    plain = Tail(mean_pool, head, pool_kind="mean")
+    fine = Tail(mean_pool, head, pool_kind="mean", plain_stride_step=2)
+    coarse = dense[..., ::2, ::2]
+    assert not torch.equal(plain(dense), fine(dense))
+    torch.testing.assert_close(fine(dense), plain(coarse), rtol=0, atol=0)
+    for method in ("cam", "gradcam"):
+        small, large = explain(method, plain, coarse, 1), explain(method, fine, dense, 1)
+        factor = 1 if method == "cam" else 4
+        np.testing.assert_allclose(large.raw[:, ::2, ::2] * factor, small.raw, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(large.logits, small.logits, atol=1e-6)
+    assert completeness_gap(explain("cam", fine, dense, 1), fine).max() <= 1e-4
+
+
+def test_noisy_copies_may_lie_on_the_plain_grid() -> None:
+    fine = Tail(mean_pool, mlp_head().eval(), pool_kind="mean", plain_stride_step=2)
+    dense = make_activations()
+    noisy = make_noisy(dense)
+    whole = explain("smoothgradcampp", fine, dense, 0, noisy=noisy).raw
+    plain = explain("smoothgradcampp", fine, dense, 0, noisy=noisy[..., ::2, ::2]).raw
+    np.testing.assert_allclose(plain, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_a_denser_grid_needs_a_mean_pool() -> None:
+    with pytest.raises(ValueError, match="plain_stride_step=2"):
+        Tail(CellPool(), mlp_head(), pool_kind="linear", plain_stride_step=2)
+    with pytest.raises(ValueError, match="pool_kind='max'"):
+        Tail(mean_pool, mlp_head(), pool_kind="max")
+
+
+# --- refusals and notes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "other"])
+def test_cam_is_refused_where_it_has_no_meaning(kind: str) -> None:
+    with pytest.raises(CitycamError, match=r"explain.methods has cam, which has no exact map.*hirescam"):
+        check_method("cam", kind)
+    with pytest.raises(CitycamError, match="no exact map"):
+        explain("cam", make_tail(kind), make_activations(), 0)
+    check_method("gradcam", kind)
+    check_method("cam", "mean")
+
+
+def test_a_head_that_bends_is_refused() -> None:
+    head = nn.Sequential(nn.Linear(C, 4), nn.Tanh(), nn.Linear(4, K))
+    with pytest.raises(CitycamError, match="Linear and ReLU layers, and this one has Tanh"):
+        head_bias(head, torch.zeros(1, C))
+
+
+def test_unknown_method_and_wrong_counts() -> None:
+    with pytest.raises(CitycamError, match="no scorecam; known are cam"):
+        explain("scorecam", make_tail(), make_activations(), 0)
+    with pytest.raises(ValueError, match="3 targets for 5 pictures"):
+        explain("gradcam", make_tail(), make_activations(), [0, 1, 2])
+    with pytest.raises(ValueError, match=r"must be \(B, C, h, w\)"):
+        explain("gradcam", make_tail(), make_activations()[0], 0)
+
+
+def test_identities_are_one_sentence() -> None:
+    sentence = identities(["cam", "gradcam", "smoothgradcampp", "hirescam"], "mean")
+    assert sentence is not None
+    assert "cam, gradcam and hirescam are the same map" in sentence
+    assert identities(["cam", "smoothgradcampp"], "mean") is None
+    assert identities(["gradcam", "hirescam"], "linear") is None
+
+
+# --- the model is left as found -------------------------------------------------------------------------------------
+
+
+def snapshot(tail: Tail) -> object:
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        [part.training for part in tail.modules()],
+        [len(getattr(part, hook)) for part in tail.modules() for hook in hooks],
+        [(p.requires_grad, p.grad is None, None if p.grad is None else p.grad.sum().item()) for p in tail.parameters()],
+        torch.random.get_rng_state().sum().item(),
+        np.random.get_state()[2],
+        torch.is_grad_enabled(),
+    )
+
+
+@pytest.fixture
+def mixed() -> Tail:
+    """A tail in the middle of training: modes of both kinds, a frozen layer, a pending gradient."""
+    tail = make_tail("linear")
+    tail.train()
+    tail.head[3].eval()
+    tail.head[0].weight.requires_grad_(False)
+    tail.head[3].bias.grad = torch.full_like(tail.head[3].bias, 7.0)
+    return tail
+
+
+@pytest.fixture
+def gradients_off() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name != "cam"])
+def test_model_is_left_as_found(method: str, mixed: Tail) -> None:
+    activations = make_activations()
+    before = snapshot(mixed)
+    explain(method, mixed, activations, 0, noisy=make_noisy(activations))
+    assert snapshot(mixed) == before
+    assert not activations.requires_grad
+
+
+@pytest.mark.parametrize("method", ["gradcam", "smoothgradcampp"])
+def test_model_is_left_as_found_when_scoring_raises(method: str, mixed: Tail) -> None:
+    def broken(_: Tensor) -> Tensor:
+        raise IndexError("no such class")
+
+    broken.words = ""  # type: ignore[attr-defined]
+    activations = make_activations()
+    before = snapshot(mixed)
+    with pytest.raises(IndexError, match="no such class"):
+        explain(method, mixed, activations, [0, 0, 0, broken, 0], noisy=make_noisy(activations))
+    assert snapshot(mixed) == before
+
+
+def test_training_mode_does_not_change_a_map(mixed: Tail) -> None:
+    activations = make_activations()
+    busy = explain("hirescam", mixed, activations, 0).raw
+    np.testing.assert_array_equal(busy, explain("hirescam", mixed.eval(), activations, 0).raw)
+
+
+def test_pool_of_a_parent_module_is_evaluated_and_given_back() -> None:
+    class Parent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells = CellPool()
+
+        def pool(self, activations: Tensor) -> Tensor:
+            pooled: Tensor = self.cells(activations)
+            return pooled
+
+    parent = Parent().train()
+    tail = Tail(parent.pool, mlp_head(), pool_kind="linear")
+    first, second = (explain("gradcam", tail, make_activations(), 0).raw for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert parent.cells.drop.training
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_frozen_network_without_gradients(method: str) -> None:
+    tail, activations = make_tail(), make_activations()
+    noisy = make_noisy(activations)
+    expected = explain(method, tail, activations, 0, noisy=noisy).raw
+    tail.requires_grad_(False)
+    with torch.no_grad():
+        np.testing.assert_array_equal(explain(method, tail, activations, 0, noisy=noisy).raw, expected)
+    with torch.inference_mode():
+        inside, copies = activations.clone(), noisy.clone()
+        np.testing.assert_array_equal(explain(method, tail, inside, 0, noisy=copies).raw, expected)
+    np.testing.assert_array_equal(explain(method, tail, inside, 0, noisy=copies).raw, expected)
+    assert not any(p.requires_grad for p in tail.parameters())
+
+
+def test_autocast_does_not_round_maps() -> None:
+    tail, activations = make_tail(), make_activations()
+    expected = explain("cam", tail, activations, 0).raw
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(explain("cam", tail, activations, 0).raw, expected)
+
+
+def test_half_precision_activations_are_taken_as_they_are() -> None:
+    tail, activations = make_tail(), make_activations().bfloat16()
+    expected = explain("cam", tail, activations.float(), 0).raw
+    np.testing.assert_array_equal(explain("cam", tail, activations, 0).raw, expected)
+
+
+def test_a_live_method_neither_hooks_nor_swallows() -> None:
+    tail, activations = make_tail(), make_activations()
+    method = METHODS["gradcam"](tail)
+    before = snapshot(tail)
+    np.testing.assert_array_equal(
+        method(activations, [LogitTarget(0)] * B), explain("gradcam", tail, activations, 0).raw
+    )
+    assert snapshot(tail) == before
+    assert not any(isinstance(value, list) and len(value) > 1 for value in vars(method).values())
+    with pytest.raises(IndexError), method:
+        raise IndexError
+    del method
+    assert snapshot(tail) == before
+    assert issubclass(METHODS["gradcam"], SafeCAM)
+    assert issubclass(METHODS["gradcam"], GradCAM)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_library_classes_run_unchanged_on_the_tail() -> None:
+    tail, activations = make_tail(), make_activations()
+    with GradCAM(tail, [tail.entrance]) as theirs:
+        scaled = theirs(activations.clone().requires_grad_(True), [LogitTarget(0)] * B)
+    ours = np.maximum(explain("gradcam", tail, activations, 0).raw, 0)
+    ours = ours - ours.min(axis=(1, 2), keepdims=True)
+    ours = ours / ours.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(scaled, ours, atol=1e-5)
+
+
+def test_a_zeroed_head_draws_nothing() -> None:
+    tail = make_tail()
+    with torch.no_grad():
+        for parameter in tail.head.parameters():
+            parameter.zero_()
+    activations = make_activations()
+    for method in ALL:
+        raw = explain(method, tail, activations, 0, noisy=make_noisy(activations)).raw
+        np.testing.assert_array_equal(raw, np.zeros_like(raw))
