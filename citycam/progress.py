@@ -1,0 +1,136 @@
+"""How far a piece of work has come: a bar on a terminal, a plain line now and then in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Advance = Callable[[int], None]
+
+# Seconds between plain lines, and seconds below which work is not worth a line.
+_EVERY, _WORTH = 10.0, 1.0
+
+# The one live display of the process with the number of its users; rich allows no second beside it.
+_live: tuple[Progress, int] | None = None
+
+
+@contextlib.contextmanager
+def bar(what: str, total: int, *, unit: str = "pictures") -> Iterator[Advance]:
+    """Show how far ``what`` has come, on stderr, with its rate and the time left; bars may be nested.
+
+    On a terminal it is a live bar. Elsewhere it is a line every 10 seconds and one at the end, and nothing at all for
+    work that is done within a second.
+
+    Args:
+        what: a word or two, for example ``bank``.
+        total: number of pieces; 0 where there is nothing to do.
+        unit: what the pieces are called.
+
+    Yields:
+        ``advance(n)``, to be called when ``n`` more pieces are done.
+    """
+    with _rich_bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit) as advance:
+        yield advance
+
+
+class Lines:
+    """The plain lines of one piece of work, from its count and the clock; pure but for what ``write`` does."""
+
+    def __init__(
+        self, what: str, total: int, unit: str, write: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0
+        self._write, self._clock = write, clock
+        self._start = self._last = clock()
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more pieces; write a line if the last one is 10 seconds old."""
+        self.done += n
+        now = self._clock()
+        if now - self._last >= _EVERY and self.done < self.total:
+            self._last = now
+            seconds = now - self._start
+            left = seconds / self.done * (self.total - self.done) if self.done else None
+            rest = "" if left is None else f", {duration(left)} left"
+            self._write(f"{self._so_far(seconds)}{rest}")
+
+    def close(self) -> None:
+        """Write the last line, for work that took a second or more."""
+        seconds = self._clock() - self._start
+        if seconds >= _WORTH:
+            self._write(f"{self._so_far(seconds)}, took {duration(seconds)}")
+
+    def _so_far(self, seconds: float) -> str:
+        share = f" ({self.done / self.total:.0%})" if self.total else ""
+        rate = f", {self.done / seconds:.3g} {self.unit}/s" if seconds > 0 else ""
+        return f"{self.what}: {self.done} of {self.total} {self.unit}{share}{rate}"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``3 min 20 s``, ``2 h 5 min``: seconds as a person says them."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextlib.contextmanager
+def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
+    lines = Lines(what, total, unit, lambda text: print(text, file=sys.stderr, flush=True), time.monotonic)
+    try:
+        yield lines.advance
+    finally:
+        lines.close()
+
+
+@contextlib.contextmanager
+def _rich_bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+    global _live
+    progress, users = _live or (_new_progress(), 0)
+    if users == 0:
+        progress.start()
+    _live = (progress, users + 1)
+    task = progress.add_task(what, total=total, unit=unit)
+
+    def advance(n: int = 1) -> None:
+        progress.advance(task, n)
+
+    try:
+        yield advance
+    finally:
+        if users:
+            progress.remove_task(task)
+            _live = (progress, users)
+        else:
+            progress.stop()
+            _live = None
+
+
+def _new_progress() -> Progress:
+    from rich import progress as columns
+    from rich.console import Console
+    from rich.text import Text
+
+    class Rate(columns.ProgressColumn):
+        def render(self, task: columns.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(task.fields["unit"] if speed is None else f"{task.fields['unit']}, {speed:.3g}/s")
+
+    return columns.Progress(
+        columns.TextColumn("{task.description}"),
+        columns.BarColumn(),
+        columns.MofNCompleteColumn(),
+        Rate(),
+        columns.TimeElapsedColumn(),
+        columns.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
