@@ -57,6 +57,14 @@ class SplitKind(Enum):
     folder = "folder"
 
 
+class Fill(Enum):
+    """What a rotation brings into the corners: ``reflect``: the mirrored picture (bilinear); ``black``: black, nearest
+    neighbour, as torchvision's RandomRotation does by default."""
+
+    reflect = "reflect"
+    black = "black"
+
+
 class ExplainTarget(Enum):
     """Which logit the maps explain."""
 
@@ -173,13 +181,14 @@ class SplitConfig:
 
 @dataclass(kw_only=True, slots=True)
 class AugmentConfig:
-    """Random changes of a training view. ``rotations``: maximal degrees, one rotation after the other. ``crop``: smallest
-    share of the side kept. ``validation``: change validation pictures too (as paper A did). ``views``: distinct views per
-    picture, then they repeat; null is a fresh view for each epoch."""
+    """Random changes of a training view. ``rotations``: maximal degrees, one rotation after the other,
+    ``fill`` in their corners. ``crop``: smallest share of the side kept. ``validation``: change validation pictures too
+    (as paper A did). ``views``: distinct views per picture, then they repeat; null is a fresh view for each epoch."""
 
     name: str = "default"
     flip: float = 0.5
     rotations: list[float] = field(default_factory=list)
+    fill: Fill = Fill.reflect
     crop: float = 1.0
     brightness: float = 0.0
     contrast: float = 0.0

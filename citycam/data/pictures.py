@@ -1,0 +1,205 @@
+"""Picture files: decoding to plain RGB, digests, and what is wrong with a file that cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from citycam.errors import UnreadablePicture
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"})
+MAX_PIXELS = 200_000_000
+
+# Files are told by their first bytes, whatever their suffix says. Opening them here, not through Image.open, keeps
+# Pillow's own size limit (a warning from 89 million pixels on) out of the way of ours without changing it for others.
+_OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
+    (b"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"II*\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0*", TiffImagePlugin.TiffImageFile),
+    (b"II+\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0+", TiffImagePlugin.TiffImageFile),
+)
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+
+_Result = TypeVar("_Result")
+
+# A damaged EXIF block costs a picture its orientation tag at most; its pixels are whole or refused on their own.
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+
+
+def decode(path: Path) -> np.ndarray:
+    """The picture in ``path`` as RGB, upright.
+
+    EXIF orientation is obeyed; of several frames the first is taken. Grey and palette pictures become RGB; alpha is
+    laid over white; CMYK goes through its embedded profile to sRGB where that profile is sound, else by the plain
+    formula. Deep pictures (16 and 32 bits, floats) are scaled by their range: white is the largest value of the smallest usual
+    bit depth (8, 10, 12, 14, 16, 24, 32) that holds the picture's brightest value, so a 12-bit picture in a 16-bit file
+    comes out as bright as it was taken; floats count as 0-1, or as such integers where they exceed 1. Pillow reads
+    16-bit colour by its upper 8 bits.
+
+    Returns:
+        uint8 of shape (H, W, 3), C-contiguous.
+
+    Raises:
+        UnreadablePicture: the file is damaged, cut short, too large (more than `MAX_PIXELS`), of another kind, or HEIC
+            without the extra that reads it.
+    """
+    return decode_bytes(_read(path), path)
+
+
+def decode_bytes(content: bytes, path: Path) -> np.ndarray:
+    """As `decode`, from bytes already read; ``path`` only names the picture in errors."""
+
+    def pixels(image: Image.Image) -> np.ndarray:
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        return np.ascontiguousarray(_to_rgb(upright), dtype=np.uint8)
+
+    return _guarded(content, path, pixels)
+
+
+def check_bytes(content: bytes, path: Path) -> None:
+    """Read the picture to its last byte without keeping it; JPEG at an eighth of its size, a third of the time.
+
+    Raises:
+        UnreadablePicture: as `decode`.
+    """
+
+    def read(image: Image.Image) -> None:
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+
+    _guarded(content, path, read)
+
+
+def digest(path: Path) -> str:
+    """First 32 hex digits of the SHA-256 of the file's bytes.
+
+    Raises:
+        UnreadablePicture: the file cannot be opened.
+    """
+    return digest_bytes(_read(path))
+
+
+def digest_bytes(content: bytes) -> str:
+    """As `digest`, from bytes already read."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadablePicture(
+            path, f"the file cannot be opened ({(error.strerror or str(error)).lower()})"
+        ) from error
+
+
+def _guarded(content: bytes, path: Path, use: Callable[[Image.Image], _Result]) -> _Result:
+    if not content:
+        raise UnreadablePicture(path, "the file is empty")
+    try:
+        with _open(content, path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadablePicture(
+                    path,
+                    f"it claims {image.width:,} × {image.height:,} pixels and at most {MAX_PIXELS:,} are decoded",
+                )
+            return use(image)
+    except (UnreadablePicture, MemoryError):
+        raise
+    except Exception as error:
+        # Damage shows as almost any exception (OSError, SyntaxError, struct.error, zlib.error, IndexError, ...).
+        raise UnreadablePicture(path, f"the picture is damaged or cut short ({_brief(error)})") from error
+
+
+def _open(content: bytes, path: Path) -> Image.Image:
+    for magic, opener in _OPENERS:
+        if content.startswith(magic):
+            opened: Image.Image = opener(io.BytesIO(content))
+            return opened
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return _open_heic(content, path)
+    raise UnreadablePicture(path, "it is no JPEG, PNG, WebP, BMP, TIFF or HEIC picture, whatever its name says")
+
+
+def _open_heic(content: bytes, path: Path) -> Image.Image:
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError as error:
+        raise UnreadablePicture(path, "HEIC pictures need an extra (pip install 'citycam[heic]')") from error
+    opened: Image.Image = heif.HeifImageFile(io.BytesIO(content))
+    return opened
+
+
+def _to_rgb(image: Image.Image) -> Image.Image | np.ndarray:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _shallow(np.asarray(image))
+    if image.mode == "CMYK":
+        return _from_cmyk(image)
+    if image.mode == "LAB":
+        return _through_profiles(image, ImageCms.createProfile("LAB"))
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _shallow(deep: np.ndarray) -> np.ndarray:
+    """A grey picture of many bits (H, W) as 8-bit RGB (H, W, 3), scaled by its range (see `decode`)."""
+    values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
+    brightest = values.max(initial=0.0)
+    if deep.dtype.kind == "f" and brightest <= 1.0:
+        white = 1.0
+    else:
+        white = next((2.0**bits - 1 for bits in _BIT_DEPTHS if brightest <= 2.0**bits - 1), brightest)
+    grey = np.rint(values * (255.0 / white)).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    embedded = image.info.get("icc_profile")
+    if embedded:
+        try:
+            return _through_profiles(image, ImageCms.ImageCmsProfile(io.BytesIO(embedded)))
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            # A broken profile says nothing about the colours: the picture is as one without.
+            pass
+    return image.convert("RGB")
+
+
+def _through_profiles(image: Image.Image, source: Any) -> Image.Image:
+    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None  # only with inPlace
+    return converted
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return (text or type(error).__name__)[:120]
