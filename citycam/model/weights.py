@@ -1,0 +1,220 @@
+"""Weights of a body: found, checked, read and written. Nothing in a file is ever executed.
+
+A body's file holds its tensors in timm's names, with or without the network's own classifier, which is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from citycam import files
+from citycam.config import AUTO, BackboneConfig
+from citycam.errors import CitycamError
+from citycam.model import backbone as networks
+from citycam.model import hub
+from citycam.model.backbone import Backbone
+
+RANDOM = "random"
+PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+SUFFIXES = (".safetensors", *PICKLED)
+_LISTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """Where the body's weights come from.
+
+    ``origin``: file, cache (a hub's local copy), hub (downloaded now), pretrained here, or random. ``digest``: first 32
+    hex digits of the file's SHA-256. ``note``: one phrase for people.
+    """
+
+    origin: str
+    path: Path | None
+    digest: str | None
+    note: str
+
+
+def find_weights(config: BackboneConfig) -> WeightsSource | None:
+    """Resolve ``backbone.weights`` once for a sweep; None where it is auto and none can be had.
+
+    Raises:
+        CitycamError: a file that is missing, is no weights file, or belongs to another network; a download broke off.
+    """
+    name = str(config.name)
+    if config.weights == RANDOM:
+        return WeightsSource(RANDOM, None, None, "random initial weights, as asked")
+    if config.weights == AUTO:
+        return _pretrained(name)
+    path = Path(config.weights).expanduser()
+    check_weights_file(path, name)
+    return WeightsSource("file", path, digest(path), f"given file {path.name}")
+
+
+def check_weights_file(path: Path, name: str) -> None:
+    """Refuse a file that does not hold the weights of timm's network ``name``; of safetensors only the header is read.
+
+    Raises:
+        CitycamError: see `load_weights`.
+    """
+    net, dropped = networks.reference(name)
+    _matched(_declared(path), net, name, dropped, path)
+
+
+def load_weights(backbone: Backbone, path: Path) -> None:
+    """Put the tensors of a file into a body, all or none.
+
+    Raises:
+        CitycamError: the file is missing, damaged, or would execute code; tensors are missing, surplus, of another
+            shape or not finite.
+    """
+    _, dropped = networks.reference(backbone.name, backbone.image_size)
+    state = _matched(_tensors(path), backbone.net, backbone.name, dropped, path)
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CitycamError(f"{path} holds values in {key} that are not finite; fetch or train the weights again.")
+    backbone.net.load_state_dict(state, strict=False)
+
+
+def save_weights(backbone: Backbone, path: Path) -> str:
+    """Write a body as safetensors in timm's names, whole or not at all; returns the file's digest."""
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in backbone.net.state_dict().items()}
+    content = safetensors.torch.save(state, metadata={"format": "pt", "backbone": backbone.name})
+    files.write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def digest(path: Path) -> str:
+    """First 32 hex digits of the SHA-256 of a weights file."""
+    return files.sha256(path)[:32]
+
+
+def _pretrained(name: str) -> WeightsSource | None:
+    published = networks.pretrained_config(name)
+    found = hub.find(published)
+    if found is None:
+        return None
+    check_weights_file(found.path, name)
+    licence = f", licence {published.license}" if published is not None and published.license else ""
+    return WeightsSource(found.origin, found.path, digest(found.path), f"{found.note}{licence}")
+
+
+def _declared(path: Path) -> dict[str, Tensor]:
+    """Names and shapes of a file's tensors, without values where the format allows."""
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return _tensors(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {
+                key: torch.empty(file.get_slice(key).get_shape(), device="meta")
+                for key in file.keys()  # noqa: SIM118
+            }
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _no_weights_file(path, str(error)) from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file by name; nothing else in it is looked at."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise CitycamError(
+            f"backbone.weights={path} is no weights file; give auto, random or a {', '.join(SUFFIXES)} file."
+        )
+    if not path.is_file():
+        raise CitycamError(f"backbone.weights={path} is not there; give auto, random or the path of a weights file.")
+    if suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise _no_weights_file(path, str(error)) from error
+    return _unpickled(path)
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error):
+            raise CitycamError(
+                f"{path} holds more than tensors and would execute code when read, so it was not read; save it as "
+                "tensors only (torch.save(model.state_dict(), file)) or as .safetensors."
+            ) from error
+        raise _no_weights_file(path, "damaged") from error
+    except Exception as error:  # a damaged file makes the unpickler raise anything
+        raise _no_weights_file(path, str(error) or type(error).__name__) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise _no_weights_file(path, "it holds no named tensors")
+    odd = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise _no_weights_file(path, f"{odd[0]} is no tensor")
+    return {str(key): value for key, value in content.items()}
+
+
+def _matched(
+    state: dict[str, Tensor], net: nn.Module, name: str, dropped: frozenset[str], path: Path
+) -> dict[str, Tensor]:
+    """The tensors of ``state`` under ``net``'s names, exactly those that it has."""
+    state = _without_prefix(state)
+    rename = networks.renaming(net)
+    wanted = net.state_dict()
+    if rename is not None and not _fits(state, wanted):
+        if wanted.keys() <= state.keys():
+            # Names are timm's and only sizes differ: with a classifier the family's function leaves the names alone.
+            state = {**dict.fromkeys(dropped, torch.empty(0)), **state}
+        state = rename(state, net)
+    state = {key: value for key, value in state.items() if key not in dropped}
+    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    surplus = [key for key in state if key not in wanted]
+    shapes = [
+        f"{key} is {_shape(state[key])} instead of {_shape(value)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    faults = [
+        f"{kind} {len(found)} ({_some(found)})"
+        for kind, found in (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
+        if found
+    ]
+    if faults:
+        raise CitycamError(
+            f"{path} does not hold the weights of {name}: of {len(wanted)} tensors {'; '.join(faults)}; give a file of "
+            "this network, or choose the backbone that the file was made for."
+        )
+    return state
+
+
+def _fits(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    return all(key in state and state[key].shape == value.shape for key, value in wanted.items())
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without a first part that all share because a wrapper added it."""
+    for prefix in ("module.", "model.", "backbone.", "net."):
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a number"
+
+
+def _some(items: list[str]) -> str:
+    more = len(items) - _LISTED
+    return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _no_weights_file(path: Path, reason: str) -> CitycamError:
+    short = " ".join(reason.split())[:150].rstrip(".")
+    return CitycamError(f"{path} is no weights file that can be read ({short}); fetch it again or give another file.")
