@@ -143,9 +143,10 @@ class ToytownConfig(DataConfig):
 
 @dataclass(kw_only=True, slots=True)
 class FolderConfig(DataConfig):
-    """One folder per city below ``root``. ``group``: ``level:N`` (the N-th sub-folder below the city, from 1) or a regular
-    expression over the path below the city whose first group (or whole match) names the walk. ``table``: a CSV with
-    columns path, city, group, time (the last three optional)."""
+    """One folder per city below ``root``. ``group``: ``level:N`` (the N-th sub-folder below the city, from 1; folders
+    train, val and test of a split brought along are not counted) or a regular expression over the path below the city
+    whose first group (or whole match) names the walk. ``table``: a CSV with columns path, city, group, time (the last
+    three optional)."""
 
     kind: str = "folder"
     root: Optional[str] = None

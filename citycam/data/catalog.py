@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import unicodedata
@@ -12,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from citycam.config import DataConfig, FolderConfig, ToytownConfig
-from citycam.errors import CitycamError, near_matches
+from citycam.errors import CitycamError
 from citycam.seeds import derive
 
 Progress = Callable[[int, int], None]
@@ -94,9 +95,11 @@ def load_catalog(config: DataConfig, progress: Progress | None = None) -> Catalo
             "each in a folder of its own."
         )
     if catalog.target is not None and catalog.target not in cities:
+        place = catalog.root if catalog.kind == "folder" else catalog.kind
+        close = difflib.get_close_matches(catalog.target, cities, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "."
         raise CitycamError(
-            f"data.target={catalog.target} is not a city of {catalog.root}, which holds {', '.join(cities)}; "
-            f"{near_matches(catalog.target, cities)}"
+            f"data.target={catalog.target} is not a city of {place}, which holds {', '.join(cities)}{hint}"
         )
     return catalog
 

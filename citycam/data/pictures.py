@@ -21,7 +21,7 @@ MAX_PIXELS = 200_000_000
 # Files are told by their first bytes, whatever their suffix says. Opening them here, not through Image.open, keeps
 # Pillow's own size limit (a warning from 89 million pixels on) out of the way of ours without changing it for others.
 _OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
-    (b"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
@@ -45,8 +45,9 @@ _BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
 _Result = TypeVar("_Result")
 
-# A damaged EXIF block costs a picture its orientation tag at most; its pixels are whole or refused on their own.
-warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+# What this module of Pillow warns of is damaged metadata (EXIF, too, is laid out as TIFF), which costs a picture its
+# orientation at most; its pixels are whole or refused on their own.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def decode(path: Path) -> np.ndarray:
@@ -54,10 +55,10 @@ def decode(path: Path) -> np.ndarray:
 
     EXIF orientation is obeyed; of several frames the first is taken. Grey and palette pictures become RGB; alpha is
     laid over white; CMYK goes through its embedded profile to sRGB where that profile is sound, else by the plain
-    formula. Deep pictures (16 and 32 bits, floats) are scaled by their range: white is the largest value of the smallest usual
-    bit depth (8, 10, 12, 14, 16, 24, 32) that holds the picture's brightest value, so a 12-bit picture in a 16-bit file
-    comes out as bright as it was taken; floats count as 0-1, or as such integers where they exceed 1. Pillow reads
-    16-bit colour by its upper 8 bits.
+    formula. Deep grey pictures (16 and 32 bits, floats) are scaled by their range: white is the largest value of the
+    smallest usual bit depth (8, 10, 12, 14, 16, 24, 32) that holds the picture's brightest value, so a 12-bit picture
+    in a 16-bit file comes out as bright as it was taken; floats count as 0-1, or as such integers where they exceed 1.
+    Deep colour pictures are read by the upper 8 bits.
 
     Returns:
         uint8 of shape (H, W, 3), C-contiguous.

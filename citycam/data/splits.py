@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ class _Draft:
 def make_split(catalog: Catalog, config: SplitConfig) -> Split:
     """Deal the pictures. Every city has pictures in train and val (and test, where its share is not 0).
 
-    Byte-equal pictures never lie in different parts: where they would, only the part that comes last of train, val, test keeps
-    its copies, with a warning. Equal catalogs give equal splits, whatever the order of their rows; how a city is dealt
-    does not depend on the other cities.
+    Byte-equal pictures never lie in different parts: where they would, only the part that comes last of train, val and
+    test keeps its copies, with a warning. Equal catalogs give equal splits, whatever the order of their rows; how a
+    city is dealt does not depend on the other cities.
 
     Raises:
         CitycamError: groups, times or pictures do not suffice; the sentence says which weaker split would do.
@@ -94,7 +95,7 @@ def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
                     "name them with data.group or data.table, or take a weaker split: split=random."
                 )
             unnamed |= not all(timed)
-            parts |= _blocks(sorted(video, key=lambda picture: (picture.time or 0.0, picture.name)), config)
+            parts |= _blocks(sorted(video, key=lambda picture: (picture.time or 0.0, _natural(picture.name))), config)
     warnings = ["split=time: train and val hold different moments of the same videos; split=group is stricter."]
     if unnamed:
         warnings.append("split=time: pictures have no times, so the order of their names stands for it.")
@@ -138,7 +139,8 @@ def by_folder(catalog: Catalog, config: SplitConfig) -> _Draft:
         training = [picture for picture in catalog.pictures if picture.part == "train"]
         parts |= _val_from_train(training, config)
         warnings.append(
-            f"split=folder: the data bring no folder val, so {config.val:.0%} of train became val; test stays as it is."
+            f"split=folder: the data bring no folder val, so {config.val:.0%} of train became val and train shrank; "
+            "test, if there, stays as it is."
         )
     return _Draft(_straddles(catalog, parts), parts, warnings)
 
@@ -160,6 +162,11 @@ def _units(pictures: Iterable[Picture], key: Callable[[Picture], str]) -> dict[s
     for picture in sorted(pictures, key=lambda picture: picture.name):
         units[key(picture)].append(picture)
     return dict(sorted(units.items()))
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts frame9 before frame10."""
+    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name))
 
 
 def _n_parts(config: SplitConfig) -> int:

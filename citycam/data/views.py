@@ -101,7 +101,7 @@ def render(picture: np.ndarray, spec: ViewSpec, number: int, digest: str) -> np.
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for degrees in spec.rotations:
         image = _rotate(image, draw.uniform(-degrees, degrees), spec.fill)
-    return _relight(np.array(image), spec, draw)
+    return _relight(image, spec, draw)
 
 
 def scale(batch: torch.Tensor) -> torch.Tensor:
@@ -179,16 +179,14 @@ def _rotate(image: Image.Image, degrees: float, fill: str) -> Image.Image:
     )
 
 
-def _relight(pixels: np.ndarray, spec: ViewSpec, draw: np.random.Generator) -> np.ndarray:
+def _relight(image: Image.Image, spec: ViewSpec, draw: np.random.Generator) -> np.ndarray:
     """Brightness times a factor, then contrast times a factor about the mean grey; rounded once."""
     if spec.brightness == 0.0 and spec.contrast == 0.0:
-        return pixels
+        return np.array(image)
     brightness = draw.uniform(1.0 - spec.brightness, 1.0 + spec.brightness)
     contrast = draw.uniform(1.0 - spec.contrast, 1.0 + spec.contrast)
-    grey = brightness * float(pixels.mean(axis=(0, 1)) @ _LUMA)
-    table = grey + (brightness * np.arange(256) - grey) * contrast
-    relit: np.ndarray = np.rint(table).clip(0, 255).astype(np.uint8)[pixels]
-    return relit
-
-
-_LUMA = np.array([0.299, 0.587, 0.114])
+    levels = np.arange(256)
+    counts = np.array(image.convert("L").histogram())
+    grey = brightness * float(counts @ levels) / float(counts.sum())
+    table = grey + (brightness * levels - grey) * contrast
+    return np.take(np.rint(table).clip(0, 255).astype(np.uint8), np.asarray(image))

@@ -1,0 +1,163 @@
+"""What the paths of pictures and the table beside them say: city, part of a split, walk and time."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from citycam.data.catalog import plain, qualified
+from citycam.errors import CitycamError, near_matches
+from citycam.files import read_csv
+
+PARTS = {"train": "train", "training": "train"}
+PARTS |= {"val": "val", "valid": "val", "validation": "val"}
+PARTS |= {"test": "test", "testing": "test"}
+COLUMNS = ("path", "city", "group", "time")
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a picture's path says: its city, its part of a split brought along, and the path below both."""
+
+    city: str
+    part: str | None
+    below: PurePosixPath
+
+
+def locate(names: Sequence[str]) -> dict[str, Place]:
+    """City, part and the rest of the path for each name that lies in a city's folder.
+
+    Folders named train, val or test (also training, valid, validation, testing) count as parts of a split where all
+    pictures lie in such folders: either above the cities (train/paris/…) or just below them (paris/train/…).
+    """
+    paths = {name: PurePosixPath(name).parts for name in names if "/" in name}
+    above = all(parts[0].lower() in PARTS for parts in paths.values())
+    below = not above and all(len(parts) > 2 and parts[1].lower() in PARTS for parts in paths.values())
+    places = {}
+    for name, parts in paths.items():
+        if above and len(parts) > 2:
+            places[name] = Place(plain(parts[1]), PARTS[parts[0].lower()], PurePosixPath(*parts[2:]))
+        elif below:
+            places[name] = Place(plain(parts[0]), PARTS[parts[1].lower()], PurePosixPath(*parts[2:]))
+        elif not above:
+            places[name] = Place(plain(parts[0]), None, PurePosixPath(*parts[1:]))
+    return places
+
+
+def city_of(name: str, places: Mapping[str, Place], rows: Mapping[str, Row] | None) -> str:
+    """The city that the table names, else that of the folder, else nothing."""
+    named = rows[name].get("city") if rows is not None else None
+    if named:
+        return plain(named)
+    return places[name].city if name in places else ""
+
+
+def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
+    """Rows of ``data.table`` by name: one for each picture."""
+    try:
+        rows = read_csv(table)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CitycamError(f"data.table={table} cannot be read ({error}); give a CSV file in UTF-8.") from error
+    header = list(rows[0]) if rows else []
+    if "path" not in header:
+        raise CitycamError(
+            f"data.table={table} has no column path; its columns are path, and if known city, group, time."
+        )
+    for column in header:
+        if column not in COLUMNS:
+            raise CitycamError(
+                f"data.table={table} has an unknown column {column!r}; {near_matches(str(column), COLUMNS)}"
+            )
+    by_name: dict[str, Row] = {}
+    for number, row in enumerate(rows, start=2):
+        name = PurePosixPath(row["path"] or "").as_posix()
+        if name in by_name:
+            raise CitycamError(f"data.table={table}, line {number}: {name} is listed twice; keep one of the two.")
+        by_name[name] = row
+    known = set(names)
+    strange = [name for name in by_name if name not in known]
+    if strange:
+        raise CitycamError(
+            f"data.table={table} lists {len(strange)} paths that are no picture below {root} (first: {strange[0]}); "
+            "paths are written from data.root on, with slashes."
+        )
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise CitycamError(
+            f"data.table={table} lacks {len(missing)} pictures of {root} (first: {missing[0]}); add a row for each, or "
+            "move them out of data.root."
+        )
+    return by_name
+
+
+def grouping(
+    setting: str | None, places: Mapping[str, Place], rows: Mapping[str, Row] | None
+) -> Callable[[str, str], str | None]:
+    """The function from a picture's name and city to its group, as the table says, else ``setting`` (``data.group``)."""
+    if rows is not None:
+        return lambda name, city: qualified(city, rows[name]["group"]) if rows[name].get("group") else None
+    if setting is None:
+        return lambda _name, _city: None
+    if setting.startswith("level:"):
+        return _by_level(setting, places)
+    return _by_pattern(setting, places)
+
+
+def _by_level(setting: str, places: Mapping[str, Place]) -> Callable[[str, str], str]:
+    number = setting.removeprefix("level:")
+    if not number.isdecimal() or int(number) < 1:
+        raise CitycamError(f"data.group={setting} must name a level from 1 on, for example data.group=level:1.")
+    level = int(number)
+
+    def group(name: str, city: str) -> str:
+        folders = places[name].below.parts[:-1]
+        if len(folders) < level:
+            raise CitycamError(
+                f"data.group={setting}, but {name} lies only {len(folders)} folders below its city; "
+                "choose another level, or move that picture into a folder of its walk."
+            )
+        return qualified(city, "/".join(folders[:level]))
+
+    return group
+
+
+def _by_pattern(setting: str, places: Mapping[str, Place]) -> Callable[[str, str], str]:
+    try:
+        pattern = re.compile(setting)
+    except re.error as error:
+        raise CitycamError(
+            f"data.group={setting} is neither level:N (such as level:1) nor a regular expression ({error})."
+        ) from error
+
+    def group(name: str, city: str) -> str:
+        found = pattern.search(places[name].below.as_posix())
+        named = found and (found.group(1) if pattern.groups else found.group(0))
+        if not named:
+            raise CitycamError(
+                f"data.group={setting} finds no group in {places[name].below} of {city}; it must match the path below "
+                "the city of every picture."
+            )
+        return qualified(city, named)
+
+    return group
+
+
+def time_of(name: str, rows: Mapping[str, Row] | None) -> float | None:
+    """Seconds within the walk, where the table gives them."""
+    text = (rows[name].get("time") or "").strip() if rows is not None else ""
+    if not text:
+        return None
+    try:
+        time = float(text)
+    except ValueError:
+        time = math.nan
+    if not math.isfinite(time):
+        raise CitycamError(
+            f"data.table: the time {text!r} of {name} is no number; times are seconds, for example 12.5."
+        )
+    return time
