@@ -1,0 +1,40 @@
+# Every target that people use has a ## line, which `make help` prints.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+MADE := $(VENV)/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test test-slow sweep style bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(MADE)  ## make .venv and install citycam with its tools for development
+
+$(MADE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(MADE)  ## run the tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-slow: $(MADE)  ## run all tests, also those that take minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m ''
+
+sweep: $(MADE)  ## train and explain the grid of eight on rendered towns
+	$(BIN)/python train.py -m optimizer=sgd,adam epochs=5,10 partition=binary,multi
+
+style: $(MADE)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(MADE)  ## run the benchmarks, which write benchmarks/RESULTS.md
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:  ## remove the environment, builds and caches of tools; results stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
