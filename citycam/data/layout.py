@@ -98,7 +98,7 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
 def grouping(
     setting: str | None, places: Mapping[str, Place], rows: Mapping[str, Row] | None
 ) -> Callable[[str, str], str | None]:
-    """The function from a picture's name and city to its group, as the table says, else ``setting`` (``data.group``)."""
+    """The function from a picture's name and city to its group, as the table or else ``setting`` (data.group) says."""
     if rows is not None:
         return lambda name, city: qualified(city, rows[name]["group"]) if rows[name].get("group") else None
     if setting is None:

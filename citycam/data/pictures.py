@@ -67,7 +67,7 @@ def decode(path: Path) -> np.ndarray:
         UnreadablePicture: the file is damaged, cut short, too large (more than `MAX_PIXELS`), of another kind, or HEIC
             without the extra that reads it.
     """
-    return decode_bytes(_read(path), path)
+    return decode_bytes(read_bytes(path), path)
 
 
 def decode_bytes(content: bytes, path: Path) -> np.ndarray:
@@ -103,7 +103,7 @@ def digest(path: Path) -> str:
     Raises:
         UnreadablePicture: the file cannot be opened.
     """
-    return digest_bytes(_read(path))
+    return digest_bytes(read_bytes(path))
 
 
 def digest_bytes(content: bytes) -> str:
@@ -111,13 +111,21 @@ def digest_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        UnreadablePicture: the file cannot be opened.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UnreadablePicture(
-            path, f"the file cannot be opened ({(error.strerror or str(error)).lower()})"
-        ) from error
+        raise UnreadablePicture(path, cannot_open(error)) from error
+
+
+def cannot_open(error: OSError) -> str:
+    """The reason of an `UnreadablePicture` for a file that the system does not give."""
+    return f"the file cannot be opened ({(error.strerror or str(error)).lower()})"
 
 
 def _guarded(content: bytes, path: Path, use: Callable[[Image.Image], _Result]) -> _Result:
