@@ -125,10 +125,11 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
     """pytorch-grad-cam's base class without its side effects; everything goes through `batch`.
 
     Subclasses give `get_cam_weights` or `get_cam_image` with the signatures of pytorch-grad-cam; activations and
-    gradients come as numpy arrays (B, C, h, w).
+    gradients come as numpy arrays (B, C, h, w). ``name`` is what a user types, ``title`` what a caption says.
     """
 
     name: str
+    title: str
 
     def __init__(self, tail: Tail, *, noisy: Tensor | None = None) -> None:
         # BaseCAM.__init__ would put the model in eval mode for good and hook it: a live object records every forward.
@@ -201,7 +202,7 @@ class Cam(_WeightedCAM):
     weight of a channel = d logit / d feature at this picture: for Linear-ReLU-Linear, W2 (active * W1).
     """
 
-    name = "cam"
+    name, title = "cam", "CAM"
 
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
@@ -219,25 +220,25 @@ class Cam(_WeightedCAM):
 class GradCam(_WeightedCAM, pgc.GradCAM):  # type: ignore[misc]
     """Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2): weight = mean over cells of the gradient."""
 
-    name = "gradcam"
+    name, title = "gradcam", "Grad-CAM"
 
 
 class HiResCam(SafeCAM, pgc.HiResCAM):  # type: ignore[misc]
     """HiResCAM (Draelos and Carin 2020): sum over channels of gradient * activation, cell by cell."""
 
-    name = "hirescam"
+    name, title = "hirescam", "HiResCAM"
 
 
 class LayerCam(SafeCAM, pgc.LayerCAM):  # type: ignore[misc]
     """LayerCAM (Jiang et al. 2021, eq. 6): sum over channels of ReLU(gradient) * activation."""
 
-    name = "layercam"
+    name, title = "layercam", "LayerCAM"
 
 
 class ElementWise(SafeCAM, pgc.GradCAMElementWise):  # type: ignore[misc]
     """Sum over channels of ReLU(gradient * activation)."""
 
-    name = "elementwise"
+    name, title = "elementwise", "element-wise Grad-CAM"
 
 
 class XGradCam(_WeightedCAM):
@@ -246,7 +247,7 @@ class XGradCam(_WeightedCAM):
     pytorch-grad-cam adds 1e-7 to the sum of activations, which shows where a channel is faint.
     """
 
-    name = "xgradcam"
+    name, title = "xgradcam", "XGrad-CAM"
 
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
@@ -265,7 +266,7 @@ class GradCamPlusPlus(_WeightedCAM):
     gradients and makes the map depend on the scale of the logit.
     """
 
-    name = "gradcampp"
+    name, title = "gradcampp", "Grad-CAM++"
 
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
@@ -283,7 +284,7 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
     computed from the pooled features of the copies.
     """
 
-    name = "smoothgradcampp"
+    name, title = "smoothgradcampp", "Smooth Grad-CAM++"
 
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
@@ -327,7 +328,7 @@ class EigenGradCam(SafeCAM):
     products; pytorch-grad-cam leaves it to chance.
     """
 
-    name = "eigengradcam"
+    name, title = "eigengradcam", "EigenGradCAM"
 
     def get_cam_image(
         self,
@@ -340,10 +341,12 @@ class EigenGradCam(SafeCAM):
     ) -> Array:
         products = (grads * activations).reshape(*activations.shape[:2], -1).transpose(0, 2, 1)
         centred = products - products.mean(axis=1, keepdims=True)
-        left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+        # A decomposition refuses a NaN for the whole batch; the map that has one becomes NaN.
+        finite = np.isfinite(centred).all(axis=(1, 2))[:, None]
+        left, singular, _ = np.linalg.svd(np.where(finite[..., None], centred, 0), full_matrices=False)
         component = left[:, :, 0] * singular[:, :1]
         agreement = (component * centred.sum(axis=2)).sum(axis=1, keepdims=True)
-        signed: Array = np.where(agreement < 0, -component, component)
+        signed: Array = np.where(finite, np.where(agreement < 0, -component, component), np.nan)
         return signed.reshape(len(activations), *activations.shape[2:])
 
 

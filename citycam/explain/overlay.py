@@ -1,0 +1,247 @@
+"""Pictures of maps: a picture beside its map, and many of them on a sheet. Pillow and numpy, a few milliseconds each.
+
+What is shown is what is stored: a map's own cells, not a smooth surface between them, as ReLU(raw), scaled once by its
+own maximum, with a colour bar in raw units. The overlay lies on a grey copy of the picture: every colour is the map's.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import unicodedata
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Pixels = NDArray[np.uint8]
+
+COLOUR_MAP = "inferno"
+OPACITY = 0.55
+PANEL = 224
+THUMB = 128
+
+_MARGIN, _GAP, _BAR = 14, 10, 14
+_CAPTION_WIDTH = 560
+_PAPER, _INK, _FAINT = (255, 255, 255), (25, 25, 28), (110, 110, 116)
+_RIGHT, _WRONG = (0, 110, 80), (190, 60, 0)
+_BLANK = "blank map"
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is printed with a map.
+
+    Attributes:
+        city: true city of the picture.  predicted, probability: of the class with the highest probability.
+        correct: whether the prediction is right.  method: name for people.  target: what is explained, in words.
+        note: anything else, for example the stride.  name: the picture's.
+    """
+
+    city: str
+    predicted: str
+    probability: float
+    correct: bool
+    method: str
+    target: str
+    note: str
+    name: str
+
+
+def colours() -> Pixels:
+    """The colour map's table, uint8 (256, 3), from 0 to the maximum: perceptually uniform, dark to bright."""
+    return _table(COLOUR_MAP)
+
+
+def shown(raw: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A raw map (h, w) as it is shown: ReLU, divided by its own maximum once; zeros where nothing is positive."""
+    positive = np.maximum(np.nan_to_num(np.asarray(raw, dtype=np.float64), nan=0.0, posinf=0.0), 0.0)
+    peak = positive.max()
+    return positive / peak if peak > 0 else positive
+
+
+def paint(raw: NDArray[np.floating], width: int, height: int) -> Pixels:
+    """A raw map (h, w) as coloured cells, uint8 (height, width, 3)."""
+    coloured = colours()[np.rint(shown(raw) * 255).astype(np.intp)]
+    rows, columns = _cells(raw.shape[0], height), _cells(raw.shape[1], width)
+    return coloured[rows[:, None], columns[None, :]]
+
+
+def overlay(picture: Pixels, raw: NDArray[np.floating]) -> Pixels:
+    """The map's cells over a grey copy of ``picture`` (H, W, 3); the map covers the whole picture."""
+    height, width = picture.shape[:2]
+    grey = picture @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    mixed = (1 - OPACITY) * grey[..., None] + OPACITY * paint(raw, width, height).astype(np.float32)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def draw(picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, blank: bool) -> Pixels:
+    """Picture | overlay | map with its colour bar, under a caption; uint8 (H, W, 3).
+
+    A blank map is not drawn: the plain picture stands alone beside the words "blank map".
+
+    Args:
+        picture: uint8 (H, W, 3), the whole picture in any size.
+        raw: (h, w), unscaled.
+    """
+    panel = fit(picture, PANEL)
+    height, width = panel.shape[:2]
+    wide = max(3 * width + 3 * _GAP + _BAR + 58, _CAPTION_WIDTH)
+    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height), _PAPER)
+    pen = ImageDraw.Draw(page)
+    _write_caption(pen, caption, raw.shape, page.width - 2 * _MARGIN)
+    top, left = _MARGIN + 66, _MARGIN
+    page.paste(Image.fromarray(panel), (left, top))
+    left += width + _GAP
+    if blank:
+        pen.text((left + width // 2, top + height // 2), _BLANK, font=_font(18), fill=_FAINT, anchor="mm")
+        return np.asarray(page)
+    page.paste(Image.fromarray(overlay(panel, raw)), (left, top))
+    left += width + _GAP
+    page.paste(Image.fromarray(paint(raw, width, height)), (left, top))
+    left += width + _GAP
+    page.paste(Image.fromarray(_bar(height)), (left, top))
+    peak = float(np.max(raw))
+    for share in (1.0, 0.5, 0.0):
+        y = top + (1 - share) * (height - 1)
+        anchor = {1.0: "la", 0.5: "lm", 0.0: "ls"}[share]
+        pen.text((left + _BAR + 6, y), f"{peak * share:.3g}", font=_font(12), fill=_INK, anchor=anchor)
+    return np.asarray(page)
+
+
+def sheet(
+    pictures: Sequence[Pixels],
+    raws: NDArray[np.floating],
+    captions: Sequence[Caption],
+    blank: Sequence[bool],
+    *,
+    columns: int = 10,
+) -> Pixels:
+    """All maps of one method on one page, uint8 (H, W, 3): overlays with prediction, probability and raw maximum.
+
+    Args:
+        pictures: N pictures of any size.
+        raws: (N, h, w), unscaled.
+        captions, blank: N each.
+    """
+    columns = min(columns, max(5, len(pictures)))
+    step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64
+    rows = -(-len(pictures) // columns)
+    page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), _PAPER)
+    pen = ImageDraw.Draw(page)
+    _write_header(page, pen, raws.shape, captions, blank)
+    for place, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
+        left = _MARGIN + (place % columns) * step_x
+        top = _MARGIN + header + (place // columns) * step_y
+        thumb = fit(picture, THUMB)
+        image = Image.fromarray(thumb if is_blank else overlay(thumb, raw))
+        page.paste(image, (left + (THUMB - image.width) // 2, top + (THUMB - image.height) // 2))
+        share = f"{100 * caption.probability:.0f} %"
+        predicted = shorten(caption.predicted, _font(12), THUMB - _font(12).getlength(f" {share}"))
+        pen.text((left, top + THUMB + 3), f"{predicted} {share}", font=_font(12), fill=_verdict(caption))
+        below = _BLANK if is_blank else f"max {float(np.max(raw)):.3g}"
+        pen.text((left, top + THUMB + 19), below, font=_font(11), fill=_WRONG if is_blank else _FAINT)
+    return np.asarray(page)
+
+
+def _write_header(
+    page: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    shape: tuple[int, ...],
+    captions: Sequence[Caption],
+    blank: Sequence[bool],
+) -> None:
+    first, room = captions[0], page.width - 2 * _MARGIN
+    words = sorted({caption.target for caption in captions})
+    target = words[0] if len(words) == 1 else f"{len(words)} targets"
+    title = f"{first.method} · {first.city} · evidence for {target}"
+    pen.text((_MARGIN, _MARGIN), shorten(title, _font(17, bold=True), room), font=_font(17, bold=True), fill=_INK)
+    wrong = sum(not caption.correct for caption in captions)
+    facts = f"{shape[0]} pictures, {wrong} predicted wrongly, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
+    facts += f" · {first.note}" if first.note else ""
+    pen.text((_MARGIN, _MARGIN + 25), shorten(facts, _font(12), room), font=_font(12), fill=_INK)
+    pen.text((_MARGIN, _MARGIN + 43), "0", font=_font(11), fill=_FAINT)
+    ramp = np.ascontiguousarray(np.broadcast_to(colours()[None, ::2], (10, 128, 3)))
+    page.paste(Image.fromarray(ramp), (_MARGIN + 12, _MARGIN + 45))
+    pen.text((_MARGIN + 146, _MARGIN + 43), "maximum of each map (below it)", font=_font(11), fill=_FAINT)
+
+
+def _verdict(caption: Caption) -> tuple[int, int, int]:
+    return _RIGHT if caption.correct else _WRONG
+
+
+def fit(picture: Pixels, longer: int) -> Pixels:
+    """``picture`` with its longer side made ``longer`` pixels, its shape kept."""
+    height, width = picture.shape[:2]
+    scale = longer / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.BICUBIC))
+
+
+def png(pixels: Pixels) -> bytes:
+    """``pixels`` (H, W, 3) as the bytes of a PNG file."""
+    content = io.BytesIO()
+    # Run lengths alone compress these pages as well as a full search does, in half the time.
+    Image.fromarray(pixels).save(content, format="png", compress_level=1, compress_type=zlib.Z_RLE)
+    return content.getvalue()
+
+
+def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, cells: tuple[int, ...], room: int) -> None:
+    verdict = f"predicted {caption.predicted}, {100 * caption.probability:.1f} %"
+    wide = _font(17).getlength(verdict)
+    city = shorten(caption.city, _font(17, bold=True), max(0.4 * room, room - wide - 14))
+    pen.text((_MARGIN, _MARGIN), city, font=_font(17, bold=True), fill=_INK)
+    after = _MARGIN + _font(17, bold=True).getlength(city) + 14
+    verdict = shorten(verdict, _font(17), room + _MARGIN - after)
+    pen.text((after, _MARGIN), verdict, font=_font(17), fill=_verdict(caption))
+    second = f"{caption.method} · evidence for {caption.target} · map {cells[0]} × {cells[1]}"
+    if caption.note:
+        second += f" · {caption.note}"
+    pen.text((_MARGIN, _MARGIN + 25), shorten(second, _font(13), room), font=_font(13), fill=_INK)
+    pen.text((_MARGIN, _MARGIN + 43), shorten(caption.name, _font(11), room), font=_font(11), fill=_FAINT)
+
+
+def shorten(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """``text`` cut in its middle until it is at most ``room`` pixels wide."""
+    text = unicodedata.normalize("NFC", text)
+    if font.getlength(text) <= room:
+        return text
+    keep = len(text) - 1
+    while keep > 1 and font.getlength(_cut(text, keep)) > room:
+        keep = min(keep - 1, int(keep * 0.95))
+    return _cut(text, keep)
+
+
+def _cut(text: str, keep: int) -> str:
+    return f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}"
+
+
+def _bar(height: int) -> Pixels:
+    ramp = np.rint(np.linspace(255, 0, height)).astype(np.intp)
+    return np.ascontiguousarray(np.broadcast_to(colours()[ramp][:, None], (height, _BAR, 3)))
+
+
+def _cells(count: int, pixels: int) -> NDArray[np.intp]:
+    """The cell that each pixel lies in."""
+    return (np.arange(pixels) * count // pixels).astype(np.intp)
+
+
+@functools.cache
+def _table(name: str) -> Pixels:
+    import matplotlib
+
+    table: Pixels = np.rint(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    return table
+
+
+@functools.cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    # matplotlib brings the font along, so pictures look the same on every machine.
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

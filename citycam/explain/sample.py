@@ -1,0 +1,76 @@
+"""Which pictures are explained, and their noisy copies: functions of seeds and of the pictures' digests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from citycam import seeds
+from citycam.errors import CitycamError
+from citycam.files import write_csv
+
+SAMPLE_HEADER = ("picture", "digest", "city", "group")
+
+
+def choose(
+    names: Sequence[str],
+    digests: Sequence[str],
+    cities: Sequence[str],
+    parts: Sequence[str],
+    *,
+    target: str,
+    count: int,
+    seed: int,
+) -> list[int]:
+    """Up to ``count`` validation pictures of the target city, in an order that depends on seed and digests alone.
+
+    Runs of equal data, target and split get the same list whatever the order of their rows, and a smaller ``count`` is
+    the beginning of a larger one.
+
+    Args:
+        names, digests, cities, parts: of every picture, in one order.
+
+    Returns:
+        Positions in those rows.
+
+    Raises:
+        CitycamError: no validation picture of the city.
+    """
+    rows = zip(names, digests, cities, parts, strict=True)
+    candidates = [
+        (seeds.derive(seed, "explained", digest), name, row)
+        for row, (name, digest, city, part) in enumerate(rows)
+        if part == "val" and city == target
+    ]
+    if not candidates:
+        raise CitycamError(
+            f"The validation part has no picture of {target}, so there is nothing to explain; "
+            "give split.val a larger share, or another data.target."
+        )
+    return [row for _, _, row in sorted(candidates)[:count]]
+
+
+def write_sample(path: Path, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
+    """Write explain_sample.csv: (picture, digest, city, group) in the order chosen."""
+    write_csv(path, SAMPLE_HEADER, rows)
+
+
+def noisy_copies(
+    pictures: Tensor, digests: Sequence[str], *, noise: float, samples: int, seed: int
+) -> Iterator[Tensor]:
+    """Copies of normalised pictures (B, 3, S, S) with Gaussian noise, one copy of the whole batch at a time.
+
+    The standard deviation is ``noise`` times the range (maximum - minimum) of each picture, as in SmoothGrad (Smilkov
+    et al. 2017, section 3.1). A picture's noise depends on (seed, its digest, the copy's number): not on its batch.
+    """
+    low, high = pictures.amin(dim=(1, 2, 3)), pictures.amax(dim=(1, 2, 3))
+    deviation = (noise * (high - low)).reshape(-1, 1, 1, 1)
+    for copy in range(samples):
+        drawn = [
+            torch.randn(pictures.shape[1:], generator=seeds.torch_stream(seed, "noise", digest, copy))
+            for digest in digests
+        ]
+        yield pictures + deviation * torch.stack(drawn).to(pictures)
