@@ -32,7 +32,7 @@ def lesson(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     wanted = np.array([CLASS_ID[name] for name in FEATURES])
     for start in range(0, count, _FRAMES):
         rng = seeds.stream(seed, "lesson", start // _FRAMES)
-        street = plan_street(rng, _other_town(rng), _FRAMES * _STRIDE)
+        street = plan_street(rng, other_town(rng), _FRAMES * _STRIDE)
         for row in range(start, min(start + _FRAMES, count)):
             picture, classes = render(street, (row - start) * _STRIDE, _SIDE)
             pictures[row] = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
@@ -40,7 +40,7 @@ def lesson(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return pictures, labels
 
 
-def _other_town(rng: np.random.Generator) -> list[str]:
+def other_town(rng: np.random.Generator) -> list[str]:
     """A form of most kinds; never exactly what a town of the data set has."""
     while True:
         names = [forms[int(rng.integers(len(forms)))] for forms in KINDS.values() if rng.random() < 0.7]
