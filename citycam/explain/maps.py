@@ -207,8 +207,8 @@ def arrays(maps: dict[str, MethodMaps], explained: Sequence[Explained]) -> dict[
     """The arrays of maps.npz, to be read with ``numpy.load(path)``: nothing is pickled.
 
     For each method ``<method>``, raw float32 (N, h, w), and ``<method>_max``, ``<method>_blank``,
-    ``<method>_explained`` (N,); ``cam_bias`` (N,); for the pictures ``names``, ``digests``, ``cities``, ``predicted``, ``probability``,
-    ``correct``, ``targets`` (N,).
+    ``<method>_explained`` (N,); ``cam_bias`` (N,); for the pictures ``names``, ``digests``, ``cities``,
+    ``predicted``, ``probability``, ``correct``, ``targets`` (N,).
     """
     columns: dict[str, Any] = {
         "names": np.array([one.name for one in explained]),
