@@ -18,25 +18,27 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SIGNS = {
-    "balanced_accuracy_reaches_chance": "at chance",
+    "balanced_accuracy_reaches_chance": "chance",
     "accuracy_not_above_majority": "≤ majority",
-    "split_leaky": "leaky split",
-    "split_unknown": "split unknown",
+    "split_leaky": "leaky",
+    "split_unknown": "leaky?",
 }
 
 
 def comparison_table(rows: Sequence[RunRow]) -> Table:
-    """The table at the end of a sweep, for a terminal."""
+    """The table at the end of a sweep, for a terminal; runs are numbered from 1 in the order of ``rows``."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     header, lines = _cells(rows)
-    left = 1 + len(differing(rows))
-    for position, title in enumerate(header):
-        words = position < left or title == "marks"
-        table.add_column(title, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    numbers = {"#", "majority", "balanced", "n"}
+    for title in header:
+        if title in numbers or title.startswith("accuracy"):
+            table.add_column(title, justify="right", no_wrap=True)
+        else:
+            table.add_column(title, min_width=10 if title == "marks" else 5, overflow="fold")
     for row, line in zip(rows, lines, strict=True):
         style = {"completed": "yellow" if row.marks else "", "running": "cyan"}.get(row.status, "red")
         table.add_row(*map(Text, line), style=style)
@@ -73,23 +75,19 @@ def write_comparison(sweep_folder: Path, rows: Sequence[RunRow]) -> None:
 
 def _cells(rows: Sequence[RunRow]) -> tuple[list[str], list[list[str]]]:
     keys = differing(rows)
-    header = ["run", *keys, "accuracy", "95 %", "majority", "balanced", "n", "seconds", "marks"]
+    header = ["#", *keys, "accuracy [95 %]", "majority", "balanced", "n", "marks"]
     lines = []
-    for row in rows:
-        final = row.final
+    for number, row in enumerate(rows, 1):
         signs = [_SIGNS[mark.code] for mark in row.marks]
-        signs = signs if row.status == "completed" else [row.status, *signs]
         lines.append(
             [
-                row.name,
+                str(number),
                 *(row.overrides.get(key, "") for key in keys),
-                _decimal(final.get("val_accuracy")),
-                _interval(final.get("val_accuracy_interval")),
-                _decimal(final.get("majority_accuracy")),
-                _decimal(final.get("val_balanced_accuracy")),
-                str(final.get("n_val", "")),
-                "" if row.seconds is None else f"{row.seconds:.0f}",
-                ", ".join(signs),
+                _decimal(row.final.get("val_accuracy")) + _interval(row.final.get("val_accuracy_interval")),
+                _decimal(row.final.get("majority_accuracy")),
+                _decimal(row.final.get("val_balanced_accuracy")),
+                str(row.final.get("n_val", "")),
+                ", ".join(signs if row.status == "completed" else [row.status, *signs]),
             ]
         )
     return header, lines
@@ -100,29 +98,32 @@ def _decimal(value: float | None) -> str:
 
 
 def _interval(value: Sequence[float] | None) -> str:
-    return "" if value is None else f"{value[0]:.2f}–{value[1]:.2f}"
+    return "" if value is None else f" [{value[0]:.2f} {value[1]:.2f}]"
 
 
 def _error_lines(rows: Sequence[RunRow]) -> list[str]:
     lines = []
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         if row.status not in ("completed", "running"):
             again = f" Again: {row.command}" if row.command else ""
-            lines.append(f"Run {row.name} {row.status}: {row.error or 'no reason was recorded.'}{again}")
+            lines.append(f"{number} ({row.name}) {row.status}: {row.error or 'no reason was recorded.'}{again}")
     return lines
 
 
 def _warning_lines(rows: Sequence[RunRow]) -> list[str]:
-    everywhere = len(rows)
+    numbers = {row.name: number for number, row in enumerate(rows, 1)}
+    # A run that stopped before its split has told nothing, and is no exception from what all others say.
+    telling = {row.name for row in rows if row.split or row.warnings}
     lines = []
     for warning in warnings_of(rows):
-        where = "" if len(warning.runs) == everywhere else f" (run {', '.join(warning.runs)})"
-        lines.append(f"{warning.sentence}{where}")
+        where = ", ".join(str(numbers[name]) for name in warning.runs)
+        lines.append(warning.sentence if telling <= set(warning.runs) else f"{where}: {warning.sentence}")
     return lines
 
 
 def _markdown(rows: Sequence[RunRow]) -> str:
     header, lines = _cells(rows)
+    header, lines = [*header, "folder"], [[*line, row.name] for line, row in zip(lines, rows, strict=True)]
     table = [header, ["---"] * len(header), *lines]
     text = ["# Comparison", ""]
     text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]

@@ -49,8 +49,9 @@ def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_acc
         right.axhline(
             majority_accuracy, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1, label="majority class"
         )
-    left.legend(frameon=False, fontsize=9)
-    right.legend(frameon=False, fontsize=9, loc="best")
+    for axes in (left, right):
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 

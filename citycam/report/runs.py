@@ -84,12 +84,18 @@ def differing(rows: Sequence[RunRow]) -> list[str]:
 
 
 def warnings_of(rows: Sequence[RunRow]) -> list[SharedWarning]:
-    """Every warning and mark once, with the runs that it holds for, in order of appearance."""
+    """Every warning and mark once, with the runs that it holds for, in order of appearance.
+
+    A mark that the run's own warnings tell already, by its code or for the split in the split's words, is left out.
+    """
     runs: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         told = {mark.code for mark in row.warnings}
-        for mark in dict.fromkeys((*row.warnings, *(mark for mark in row.marks if mark.code not in told))):
-            runs.setdefault((mark.code, mark.sentence), []).append(row.name)
+        split_told = any(code.startswith("split_") for code in told)
+        for mark in dict.fromkeys((*row.warnings, *row.marks)):
+            own = mark in row.warnings
+            if own or not (mark.code in told or (split_told and mark.code.startswith("split_"))):
+                runs.setdefault((mark.code, mark.sentence), []).append(row.name)
     return [SharedWarning(code, sentence, tuple(names)) for (code, sentence), names in runs.items()]
 
 
