@@ -1,0 +1,1 @@
+"""Can a network tell my city from the others, and by what?"""
