@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 from citycam.errors import CitycamError, near_matches
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
 AUTO = "auto"  # `int | "auto"` is typed Any below: OmegaConf 2.3 cannot merge a Union inside a nested dataclass
 
 
@@ -430,6 +431,14 @@ def register() -> None:
         for option, node in options.items():
             store.store(group=f"schema/{group}", name=option, node=node)
     OmegaConf.register_new_resolver("citycam.run_folder", run_folder, replace=True)
+    OmegaConf.register_new_resolver("citycam.groups", _list_groups, replace=True)
+
+
+def _list_groups() -> str:
+    """A line for each group of conf/ with its options, for --help."""
+    groups = sorted(folder for folder in CONF.iterdir() if folder.is_dir())
+    options = {folder.name: sorted(option.stem for option in folder.glob("*.yaml")) for folder in groups}
+    return "\n".join(f"  {name}: {', '.join(names)}" for name, names in options.items())
 
 
 # Groups whose options have knobs of their own; in the other groups the root's field type checks them.

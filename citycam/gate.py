@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.config import Config, register, to_config
+from citycam.config import CONF, Config, register, to_config
 from citycam.errors import CitycamError, near_matches
 from citycam.names import config_hash
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 @dataclass(frozen=True)

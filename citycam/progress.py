@@ -39,6 +39,23 @@ def bar(what: str, total: int, *, unit: str = "pictures") -> Iterator[Advance]:
         yield advance
 
 
+@contextlib.contextmanager
+def counted(what: str, *, unit: str = "pictures") -> Iterator[Callable[[int, int], None]]:
+    """A `bar` for work that only learns its total on the way: yields a callback of (done, total)."""
+    with contextlib.ExitStack() as stack:
+        advance: Advance | None = None
+        told = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal advance, told
+            if advance is None:
+                advance = stack.enter_context(bar(what, total, unit=unit))
+            advance(done - told)
+            told = done
+
+        yield tell
+
+
 class Lines:
     """The plain lines of one piece of work, from its count and the clock; pure but for what ``write`` does."""
 

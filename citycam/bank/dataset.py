@@ -1,0 +1,50 @@
+"""Inputs of training from kept features, behind the same `Reader` interface as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from citycam.bank.store import FeatureStore
+from citycam.config import AugmentConfig
+from citycam.data.catalog import Catalog
+from citycam.data.views import view_number
+
+
+class FeatureReader:
+    """Features (B, D) of catalog rows in an epoch, mapped from the store.
+
+    Args:
+        store: filled with every view of ``epochs``.
+        indices: the catalog rows that will be asked for.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        catalog: Catalog,
+        indices: np.ndarray,
+        augment: AugmentConfig,
+        *,
+        training: bool,
+        epochs: int,
+    ) -> None:
+        self._store, self._augment, self._training = store, augment, training
+        self._row_of = np.full(len(catalog.pictures), -1, dtype=np.int64)
+        self._row_of[indices] = np.arange(len(indices))
+        self._places = {
+            number: store.places([(catalog.pictures[index].digest, number) for index in indices.tolist()])
+            for number in view_numbers(augment, epochs, training=training)
+        }
+
+    def __call__(self, indices: np.ndarray, epoch: int) -> Tensor:
+        number = view_number(self._augment, epoch, self._training)
+        return torch.from_numpy(self._store.read(self._places[number][self._row_of[indices]]))
+
+
+def view_numbers(augment: AugmentConfig, epochs: int, *, training: bool) -> Sequence[int]:
+    """The distinct view numbers that ``epochs`` epochs need, in order."""
+    return list(dict.fromkeys(view_number(augment, epoch, training) for epoch in range(epochs)))

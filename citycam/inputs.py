@@ -1,0 +1,123 @@
+"""What a run learns from: the catalog, its split, labels and views. Equal for all jobs of a sweep, so kept in memory."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from citycam import progress
+from citycam.config import Config, DataConfig, Partition, SplitConfig, to_dict
+from citycam.data.catalog import Catalog, load_catalog
+from citycam.data.labels import Labels, class_weights, make_labels
+from citycam.data.splits import Split, make_split
+from citycam.data.views import ViewSpec, training_spec, validation_spec
+from citycam.errors import CitycamError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pictures, parts and labels of one run. ``train``, ``val``, ``test``: int64 catalog rows.
+
+    ``weights``: float32 (K,) of the loss, or None. ``target``: the city of the maps. ``warnings``: {code: sentence}.
+    """
+
+    catalog: Catalog
+    split: Split
+    labels: Labels
+    target: str
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    weights: np.ndarray | None
+    train_spec: ViewSpec
+    val_spec: ViewSpec
+    warnings: dict[str, str]
+
+    @property
+    def groups(self) -> list[str] | None:
+        """Group of each validation picture, or None where groups are not known."""
+        if not self.catalog.groups_known:
+            return None
+        return [str(self.catalog.pictures[index].group) for index in self.val.tolist()]
+
+
+def load_inputs(config: Config) -> Inputs:
+    """Catalog, split, labels and views of a run.
+
+    Raises:
+        CitycamError: the data cannot give what was asked for.
+    """
+    catalog = _remembered_catalog(_Key(config.data))
+    split = _remembered_split(catalog.digest, _Key(config.split), _Key(config.data))
+    warnings = {f"data_{number}": sentence for number, sentence in enumerate(catalog.warnings, 1)}
+    warnings |= dict(zip(_split_codes(split), split.warnings, strict=True))
+    if catalog.skipped:
+        names = ", ".join(skipped.name for skipped in catalog.skipped[:3])
+        more = ", …" if len(catalog.skipped) > 3 else ""
+        warnings["pictures_skipped"] = (
+            f"{len(catalog.skipped)} pictures could not be read and were passed over ({names}{more}); see skipped.csv."
+        )
+    target = catalog.target
+    if target is None:
+        target = catalog.cities[0]
+        warnings["target_not_given"] = (
+            f"data.target was not given, so maps are of {target}, the first city by name; give data.target=CITY."
+        )
+    labels = make_labels(catalog, config.partition, target if config.partition is Partition.binary else catalog.target)
+    if config.augment.validation:
+        warnings["validation_augmented"] = (
+            f"augment={config.augment.name} changes validation pictures at random too, as the published work did, so "
+            "validation numbers are noisier and lower than on plain pictures."
+        )
+    parts = {part: split.indices(part) for part in ("train", "val", "test")}
+    return Inputs(
+        catalog=catalog,
+        split=split,
+        labels=labels,
+        target=target,
+        **parts,
+        weights=class_weights(labels.values[parts["train"]], len(labels.classes), config.balance),
+        train_spec=training_spec(config.augment, config.image_size),
+        val_spec=validation_spec(config.augment, config.image_size),
+        warnings=warnings,
+    )
+
+
+def _split_codes(split: Split) -> list[str]:
+    """A code for each of the split's sentences; the first of a split that may leak is the mark that tables show."""
+    first = {True: "split_leaky", None: "split_unknown", False: "split_1"}[split.leaky]
+    return [first, *(f"split_{number}" for number in range(2, len(split.warnings) + 1))][: len(split.warnings)]
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A config as a key of a memory: equal content, equal key."""
+
+    config: DataConfig | SplitConfig
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(to_dict(self.config), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _remembered_catalog(key: _Key) -> Catalog:
+    if not isinstance(key.config, DataConfig):
+        raise TypeError("a catalog is made from data settings")
+    with progress.counted("pictures") as tell:
+        return load_catalog(key.config, tell)
+
+
+@functools.lru_cache(maxsize=32)
+def _remembered_split(_catalog_digest: str, split: _Key, data: _Key) -> Split:
+    catalog = _remembered_catalog(data)
+    if not isinstance(split.config, SplitConfig):
+        raise TypeError("a split is made from split settings")
+    made = make_split(catalog, split.config)
+    for part in ("train", "val"):
+        if not len(made.indices(part)):
+            raise CitycamError(f"The split of {catalog.root} leaves no pictures for {part}; change split.val or data.limit.")
+    return made
+

@@ -1,0 +1,134 @@
+"""The LightningModule: one for features and pictures, binary and multi, frozen and fine-tuned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from citycam.config import OptimizerConfig
+from citycam.errors import CitycamError
+from citycam.model import metrics
+from citycam.model.checkpoint import ABOUT
+from citycam.model.network import Network
+from citycam.model.optimizers import make_optimizer, make_schedule
+from citycam.seeds import derive
+
+# A batch is (inputs, labels int64 (B,), indices int64 (B,) of the pictures in the catalog). Inputs are features (B, D)
+# of a frozen backbone, or pictures (B, 3, S, S).
+Batch = tuple[Tensor, Tensor, Tensor]
+
+# The best epoch is the first with the highest of these; accuracy alone rewards answering the most frequent class.
+BEST_BY = "val_balanced_accuracy"
+
+
+class CityModule(pl.LightningModule):
+    """Trains a `Network`; metrics are computed once per epoch from its collected logits.
+
+    Args:
+        network: backbone and head.
+        partition: ``binary`` or ``multi``.
+        optimizer: what `make_optimizer` takes.
+        class_weights: (K,) weights of the classes in the loss, or None.
+        seed: names the stream of dropout.
+        about: what checkpoints say of the network (`citycam.model.checkpoint.about`).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        partition: str,
+        optimizer: OptimizerConfig,
+        class_weights: Tensor | None,
+        seed: int,
+        about: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.partition = partition
+        self.optimizer_config = optimizer
+        self.seed = seed
+        self.about = about
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.history: list[dict[str, float]] = []
+        self.validation: dict[str, Tensor] = {}
+        self.best_row: dict[str, float] = {}
+        self.best_validation: dict[str, Tensor] = {}
+        self.epoch_seconds: list[float] = []
+        self._epoch_begun = 0.0
+        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "val": []}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (B, K) of features (B, D) or pictures (B, 3, S, S)."""
+        if inputs.ndim == 2:
+            return self.network.from_features(inputs)
+        logits: Tensor = self.network(inputs)
+        return logits
+
+    def on_train_batch_start(self, _batch: Batch, batch_idx: int) -> None:
+        # Here and not at the epoch's start: Lightning draws from the global generator in between, in another order
+        # in a first or resumed epoch than in later ones.
+        if batch_idx == 0:
+            torch.manual_seed(derive(self.seed, "dropout", self.current_epoch) % 2**63)
+
+    def training_step(self, batch: Batch, _batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        inputs, labels, indices = batch
+        logits = self(inputs)
+        loss = metrics.loss(logits, labels, self.partition, self.class_weights)
+        self._seen["train"].append((logits.detach(), labels, indices))
+        return loss
+
+    def validation_step(self, batch: Batch, _batch_idx: int) -> None:
+        """Collect the logits of one batch."""
+        inputs, labels, indices = batch
+        self._seen["val"].append((self(inputs), labels, indices))
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's logits."""
+        self._seen["train"].clear()
+        self._epoch_begun = time.perf_counter()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's logits."""
+        self._seen["val"].clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics of the epoch, train (while it learnt) and val. Runs before Lightning's train epoch ends."""
+        row: dict[str, float] = {}
+        for part, seen in self._seen.items():
+            logits, labels, indices = (torch.cat(column) for column in zip(*seen, strict=True))
+            if not bool(torch.isfinite(logits).all()):
+                raise CitycamError(
+                    f"Training has diverged in epoch {self.current_epoch + 1}: the network's logits are no longer "
+                    "numbers; try a smaller optimizer.lr.",
+                    exit_code=1,
+                )
+            found = metrics.evaluate(logits, labels, self.partition, self.class_weights)
+            row |= {f"{part}_{name}": value for name, value in found.items()}
+            if part == "val":
+                self.validation = {"logits": logits.cpu(), "labels": labels.cpu(), "indices": indices.cpu()}
+        self.log_dict(row)
+        self.history.append({"epoch": self.current_epoch + 1, **row})
+        self.epoch_seconds.append(time.perf_counter() - self._epoch_begun)
+        if row[BEST_BY] > self.best_row.get(BEST_BY, -1.0):
+            self.best_row, self.best_validation = self.history[-1], self.validation
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over what trains, with step decay where asked for."""
+        optimizer = make_optimizer(self.optimizer_config, [p for p in self.parameters() if p.requires_grad])
+        schedule = make_schedule(self.optimizer_config, optimizer)
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what the network is; a frozen backbone is kept once per sweep, not in every checkpoint."""
+        checkpoint[ABOUT] = self.about
+        if self.network.backbone.frozen:
+            state: Mapping[str, Tensor] = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("network.backbone.")}

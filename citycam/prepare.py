@@ -1,0 +1,142 @@
+"""What a request needs before its jobs: the heavy gate, every ``auto`` resolved once, the body, the bank."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from citycam.config import Config
+from citycam.errors import CitycamError
+from citycam.files import cache_root, write_json
+from citycam.gate import Job, Request
+from citycam.inputs import Inputs, load_inputs
+from citycam.jobs import completed
+from citycam.sweep.ledger import JobRow, Ledger
+
+# Bytes of a run beside its maps: checkpoints of a head, tables, figures, events.
+_RUN_BYTES = 12 * 2**20
+
+
+def prepare(request: Request) -> list[Job]:
+    """Check, resolve and make everything that the jobs of a request share; returns the jobs that are to be done.
+
+    Raises:
+        CitycamError: one sentence on what cannot be; no job has started then.
+    """
+    _check_writable(request.sweep_folder)
+    inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
+    for job in request.jobs:
+        _check_counts(job.config, inputs[job.folder])
+    todo = [job for job in request.jobs if not completed(job.folder, job.hash, inputs[job.folder].catalog.digest)]
+    ledger = Ledger(request.sweep_folder)
+    if todo:
+        _resolve_all(request, todo, inputs, ledger)
+    else:
+        _announce(request, [], [])
+    return todo
+
+
+def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> None:
+    from citycam.frozen import FrozenBody, body_file
+    from citycam.resolve import Resolved, check, resolve
+
+    for job in todo:
+        check(job.config)
+    _announce(request, todo, [inputs[job.folder] for job in todo])
+    resolved: dict[str, Resolved] = {}
+    for job in todo:
+        known = ledger.resolved(job.hash)
+        if known is not None and _still_there(known, inputs[job.folder]):
+            resolved[job.hash] = Resolved(**known)
+        else:
+            resolved[job.hash] = resolve(job.config, inputs[job.folder], _say)
+    ledger.add(
+        command=" ".join(["python train.py", *request.arguments]),
+        jobs=[JobRow(job.folder, job.hash, job.overrides, "missing") for job in request.jobs],
+        resolved={digest: found.as_dict() for digest, found in resolved.items()},
+    )
+    # The longest runs first: they need every view that the shorter ones need.
+    for job in sorted(todo, key=lambda job: -job.config.epochs):
+        found = resolved[job.hash]
+        if not found.frozen:
+            continue
+        body = FrozenBody(job.config, inputs[job.folder], found)
+        body_file(request.sweep_folder, body.backbone, found.weights_digest)
+        if job.config.bank.enabled:
+            _check_room(cache_root(), body.missing_features(job.config.epochs) * 4 * body.backbone.num_features, "the bank")
+            body.fill_features(job.config.epochs)
+
+
+def _still_there(known: dict[str, object], inputs: Inputs) -> bool:
+    """Whether what a job was resolved to in an earlier run of the sweep holds today."""
+    path = known.get("weights_path")
+    return known.get("data_digest") == inputs.catalog.digest and (path is None or Path(str(path)).is_file())
+
+
+def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -> None:
+    """What will be done and where, in a few lines."""
+    total, left = len(request.jobs), len(todo)
+    what = f"{total} run{'s' if total > 1 else ''}"
+    done = f", {total - left} of them done before" if left < total else ""
+    _say(f"citycam: {what}{done}. Results: {_short(request.sweep_folder)}")
+    if not todo:
+        return
+    first = inputs[0]
+    counts = Counter(first.split.parts)
+    cities = len(first.catalog.cities)
+    _say(
+        f"{first.catalog.kind}: {len(first.catalog.pictures)} pictures of {cities} cities; split {first.split.kind}: "
+        f"{counts['train']} train, {counts['val']} val" + (f", {counts['test']} test" if counts["test"] else "")
+        + f"; maps of {first.target}"
+    )
+    for sentence in first.warnings.values():
+        _say(f"note: {sentence}")
+    epochs = sum(job.config.epochs for job in todo)
+    steps = sum(
+        job.config.epochs * -(-len(found.train) // job.config.batch_size) for job, found in zip(todo, inputs, strict=True)
+    )
+    size = left * _RUN_BYTES
+    _check_room(request.sweep_folder, size, "the results")
+    _say(f"{left} to train: {epochs} epochs, {steps} steps in all; results need about {size / 2**20:.0f} MB of disk")
+
+
+def _check_counts(config: Config, inputs: Inputs) -> None:
+    if config.batch_size > len(inputs.train):
+        raise CitycamError(
+            f"batch_size={config.batch_size} is more than the {len(inputs.train)} training pictures; make it smaller."
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """The results folder can be written: found out by writing.
+
+    Raises:
+        CitycamError: it cannot.
+    """
+    probe = folder / ".writable"
+    write_json(probe, {})
+    probe.unlink()
+
+
+def _check_room(place: Path, needed: int, what: str) -> None:
+    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise CitycamError(
+            f"{what.capitalize()} below {place} needs {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free; free "
+            "some space, or choose another place (hydra.sweep.dir=…, or CITYCAM_CACHE for the cache)."
+        )
+
+
+def _short(folder: Path) -> str:
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

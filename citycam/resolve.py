@@ -1,0 +1,145 @@
+"""Every ``auto`` becomes a value here, once for a sweep; jobs and later runs of the same sweep reuse it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from citycam.bank.precision import choose_precision
+from citycam.body import Say, find_body, load_body
+from citycam.config import AUTO, Accelerator, Config, Precision
+from citycam.errors import CitycamError
+from citycam.inputs import Inputs
+from citycam.model.backbone import check_backbone, grid, strides
+from citycam.model.weights import WeightsSource
+
+# Pictures per pass of a frozen backbone: on CPUs 64 beats 256 (caches); a GPU wants more.
+_CPU_BATCH, _GPU_BATCH = 64, 256
+# Fewer cells than this say little more than left, right, top and bottom.
+_CELLS = 7
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a job runs with. ``finetune`` is ``all`` where weights are random; ``stride`` is the maps'."""
+
+    device: str
+    threads: int
+    precision: str
+    batch: int
+    split: str
+    leaky: bool | None
+    target: str
+    stride: int
+    finetune: str
+    weights_origin: str
+    weights_path: str | None
+    weights_digest: str | None
+    weights_note: str
+    data_digest: str
+    warnings: dict[str, str]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the whole body is frozen, so that its features can be kept."""
+        return self.finetune == "none"
+
+    @property
+    def source(self) -> WeightsSource:
+        """The body's weights."""
+        path = Path(self.weights_path) if self.weights_path is not None else None
+        return WeightsSource(self.weights_origin, path, self.weights_digest, self.weights_note)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for sweep.json."""
+        return dataclasses.asdict(self)
+
+
+def check(config: Config) -> None:
+    """The heavy gate's part that needs no data: network, sizes, stage and stride.
+
+    Raises:
+        CitycamError: one of them cannot be.
+    """
+    check_backbone(config.backbone, config.image_size)
+    if config.explain.methods and config.explain.stride != AUTO:
+        known = strides(config.backbone, config.image_size)
+        if config.explain.stride not in known:
+            raise CitycamError(
+                f"explain.stride={config.explain.stride} is not to be had from {config.backbone.name} at "
+                f"image_size={config.image_size}, which allows {', '.join(map(str, known))}; choose one of these or auto."
+            )
+
+
+def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
+    """Turn every ``auto`` of a run into a value; trains the body where no weights can be had.
+
+    Raises:
+        CitycamError: what was asked for cannot be had on this machine.
+    """
+    device = choose_device(config.trainer.accelerator)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = int(config.threads) if config.threads != AUTO else threads
+    torch.set_num_threads(threads)
+    source, warnings = find_body(config, inputs, say)
+    finetune = "all" if source.origin == "random" else config.backbone.finetune
+    return Resolved(
+        device=str(device),
+        threads=threads,
+        precision=_precision(config, source, device, threads).name,
+        batch=int(config.bank.batch) if config.bank.batch != AUTO else _CPU_BATCH if device.type == "cpu" else _GPU_BATCH,
+        split=inputs.split.kind,
+        leaky=inputs.split.leaky,
+        target=inputs.target,
+        stride=_stride(config),
+        finetune=finetune,
+        weights_origin=source.origin,
+        weights_path=str(source.path.absolute()) if source.path is not None else None,
+        weights_digest=source.digest,
+        weights_note=source.note,
+        data_digest=inputs.catalog.digest,
+        warnings=warnings,
+    )
+
+
+def choose_device(accelerator: Accelerator) -> torch.device:
+    """The device that was asked for, or the best there is.
+
+    Raises:
+        CitycamError: it is not there.
+    """
+    there = {
+        Accelerator.cuda: torch.cuda.is_available,
+        Accelerator.mps: torch.backends.mps.is_available,
+        Accelerator.cpu: lambda: True,
+    }
+    wanted = list(there) if accelerator is Accelerator.auto else [accelerator]
+    for kind in wanted:
+        if there[kind]():
+            return torch.device("cuda", 0) if kind is Accelerator.cuda else torch.device(kind.name)
+    raise CitycamError(
+        f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
+        "use trainer.accelerator=auto or cpu."
+    )
+
+
+def _precision(config: Config, source: WeightsSource, device: torch.device, threads: int) -> Precision:
+    if config.precision is not Precision.auto:
+        return config.precision
+    backbone = load_body(config.backbone, config.image_size, source, 0).to(device)
+    backbone.freeze("none")
+    return choose_precision(backbone, config.image_size, threads=threads)[0]
+
+
+def _stride(config: Config) -> int:
+    """The coarsest stride with at least 7 x 7 cells that the backbone allows; its finest where none has as many."""
+    if config.explain.stride != AUTO:
+        return int(config.explain.stride)
+    known = strides(config.backbone, config.image_size)
+    enough = [stride for stride in known if min(grid(config.backbone, config.image_size, stride)) >= _CELLS]
+    return max(enough, default=min(known))

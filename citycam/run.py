@@ -1,0 +1,237 @@
+"""One run, from its settings to a folder of results: the pipeline, to be read aloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from citycam.body import load_body
+from citycam.config import Config, to_dict
+from citycam.data.datamodule import CityDataModule, PictureReader, Reader
+from citycam.data.pictures import decode
+from citycam.data.views import assert_range, scale
+from citycam.explain.callback import MapCallback, Sample
+from citycam.explain.sample import choose
+from citycam.files import write_text
+from citycam.frozen import FrozenBody, body_file, explained_activations, first_views
+from citycam.inputs import Inputs, load_inputs
+from citycam.model.checkpoint import about
+from citycam.model.head import make_head
+from citycam.model.module import CityModule
+from citycam.model.network import Network
+from citycam.resolve import Resolved
+from citycam.results import thumb, write_inputs, write_results
+from citycam.statistics import marks
+from citycam.sweep.record import RunRecord
+from citycam.trainer import log_settings, make_trainer
+
+
+def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -> None:
+    """Train a run into ``folder``; ``record`` is its run.json, which the caller finishes.
+
+    Raises:
+        CitycamError: what a person can mend.
+    """
+    torch.set_num_threads(resolved.threads)
+    with record.phase("data"):
+        inputs = load_inputs(config)
+        describe(record, config, resolved, inputs)
+        write_text(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
+        write_inputs(folder, inputs)
+    with record.phase("model"):
+        network = make_network(config, inputs, resolved)
+        module = make_module(config, folder, network, inputs, resolved)
+    with record.phase("bank"):
+        datamodule = make_datamodule(config, network, inputs, resolved)
+    maps = make_map_callback(config, folder, network, inputs, resolved)
+    trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [])
+    log_settings(trainer, record)
+    with record.phase("train"):
+        trainer.fit(module, datamodule)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    with record.phase("files"):
+        write_results(folder, inputs, module, record)
+        if maps is not None:
+            for row in maps.sample.rows.tolist():
+                picture = inputs.catalog.pictures[row]
+                thumb(folder, picture.digest, decode(inputs.catalog.path(picture)))
+    finish(record, module, maps)
+
+
+def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs) -> None:
+    """What run.json says before training begins."""
+    counts = {
+        part: dict(zip(*np.unique([inputs.catalog.pictures[i].city for i in rows], return_counts=True), strict=True))
+        for part, rows in (("train", inputs.train), ("val", inputs.val), ("test", inputs.test))
+    }
+    record.update(
+        data={
+            "kind": inputs.catalog.kind,
+            "root": str(inputs.catalog.root),
+            "digest": inputs.catalog.digest,
+            "target": inputs.target,
+            "counts": {part: {str(city): int(n) for city, n in found.items()} for part, found in counts.items()},
+            "skipped": len(inputs.catalog.skipped),
+        },
+        split={"kind": inputs.split.kind, "leaky": "unknown" if inputs.split.leaky is None else inputs.split.leaky},
+        backbone={
+            "name": config.backbone.name,
+            "weights": {
+                "origin": resolved.weights_origin,
+                "digest": resolved.weights_digest,
+                "path": resolved.weights_path,
+                "note": resolved.weights_note,
+            },
+            "finetune": resolved.finetune,
+        },
+        classes=list(inputs.labels.classes),
+        device=resolved.device,
+        threads=resolved.threads,
+        precision=resolved.precision,
+        seed=config.seed,
+    )
+    for code, sentence in (inputs.warnings | resolved.warnings).items():
+        record.warn(code, sentence)
+    if inputs.weights is not None:
+        record.warn(
+            "ece_with_class_weights",
+            "Classes are unequal and weighted in the loss, so probabilities are shifted on purpose and the expected "
+            "calibration error (ece) is not that of the data as it is; balance=none trains without weights.",
+        )
+
+
+def make_network(config: Config, inputs: Inputs, resolved: Resolved) -> Network:
+    """Backbone and head; a frozen backbone is the one that all runs share."""
+    if resolved.frozen:
+        backbone = FrozenBody(config, inputs, resolved).backbone
+    else:
+        backbone = load_body(config.backbone, config.image_size, resolved.source, config.seed)
+        backbone.freeze(resolved.finetune)
+        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Network(backbone, make_head(config.head, backbone.num_features, inputs.labels.n_logits, config.seed))
+
+
+def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, resolved: Resolved) -> CityModule:
+    """The LightningModule of a run."""
+    return CityModule(
+        network,
+        partition=config.partition.name,
+        optimizer=config.optimizer,
+        class_weights=None if inputs.weights is None else torch.from_numpy(inputs.weights),
+        seed=config.seed,
+        about=about(
+            network,
+            classes=inputs.labels.classes,
+            partition=config.partition.name,
+            image_size=config.image_size,
+            body=body_file(folder.parent, network.backbone, resolved.weights_digest) if resolved.frozen else None,
+            checkpoint_folder=folder / "checkpoints",
+            head=to_dict(config.head),
+        ),
+    )
+
+
+def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: Resolved) -> CityDataModule:
+    """Batches of kept features where the body is frozen, else of pictures."""
+    assert_range(scale(first_views(inputs)))
+    readers: list[Reader] = []
+    for training, spec in ((True, inputs.train_spec), (False, inputs.val_spec)):
+        pictures = PictureReader(
+            inputs.catalog,
+            spec,
+            config.augment,
+            training=training,
+            mean=network.backbone.mean,
+            std=network.backbone.std,
+            threads=resolved.threads,
+        )
+        if not resolved.frozen:
+            readers.append(pictures)
+            continue
+        body = FrozenBody(config, inputs, resolved)
+        if config.bank.enabled:
+            body.fill_features(config.epochs)
+            readers.append(body.reader(training=training, epochs=config.epochs))
+        else:
+            readers.append(body.passing(pictures))
+    return CityDataModule(
+        train_reader=readers[0],
+        val_reader=readers[1],
+        train=inputs.train,
+        val=inputs.val,
+        labels=inputs.labels.values,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+
+
+def make_map_callback(
+    config: Config, folder: Path, network: Network, inputs: Inputs, resolved: Resolved
+) -> MapCallback | None:
+    """The callback that draws maps, or None where no method is asked for."""
+    if not config.explain.methods:
+        return None
+    pictures = inputs.catalog.pictures
+    rows = choose(
+        [picture.name for picture in pictures],
+        [picture.digest for picture in pictures],
+        [picture.city for picture in pictures],
+        inputs.split.parts,
+        target=inputs.target,
+        count=config.explain.pictures,
+        seed=config.explain.seed,
+    )
+    chosen = [pictures[row] for row in rows]
+    indices = np.array(rows, dtype=np.int64)
+
+    def activations(backbone: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        if not resolved.frozen:
+            return explained_activations(backbone, config, inputs, resolved, indices)
+        body = FrozenBody(config, inputs, resolved)
+        noisy = body.noisy(indices, config.explain) if "smoothgradcampp" in config.explain.methods else None
+        return body.activations(indices), noisy
+
+    return MapCallback(
+        folder=folder,
+        config=config.explain,
+        sample=Sample(
+            rows=indices,
+            names=tuple(picture.name for picture in chosen),
+            digests=tuple(picture.digest for picture in chosen),
+            cities=tuple(picture.city for picture in chosen),
+            groups=tuple(picture.group for picture in chosen),
+            labels=inputs.labels.values[indices],
+        ),
+        activations=activations,
+        picture=lambda place: decode(inputs.catalog.path(chosen[place])),
+        partition=config.partition,
+        classes=inputs.labels.classes,
+        city=inputs.labels.classes.index(inputs.target),
+        stride=resolved.stride,
+    )
+
+
+def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:
+    """The last facts of run.json: maps, marks and what training took by epoch."""
+    if maps is not None:
+        record.update(explained=maps.explained)
+        for warning in maps.warnings:
+            record.warn(**warning)
+        seconds = record.content["seconds"]
+        seconds["train"] -= maps.seconds
+        seconds["maps"] = maps.seconds
+    record.content["seconds"]["epochs"] = [round(epoch, 3) for epoch in module.epoch_seconds]
+    final = record.content["final"]
+    for mark in marks(
+        accuracy=final["val_accuracy"],
+        majority_accuracy=final["majority_accuracy"],
+        balanced_accuracy=final["val_balanced_accuracy"],
+        balanced_accuracy_interval=final["val_balanced_accuracy_interval"],
+        chance=final["chance"],
+    ):
+        record.warn(**mark.as_dict())

@@ -1,0 +1,108 @@
+"""Lightning's Trainer as citycam sets it up: one device, whole checkpoints, our own bar, TensorBoard in the run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from citycam import progress
+from citycam.config import Config, Precision
+from citycam.model.checkpoint import WholeCheckpointIO
+from citycam.model.module import BEST_BY
+from citycam.resolve import Resolved
+from citycam.seeds import derive
+from citycam.sweep.record import RunRecord
+
+# What the HPARAMS tab can sort by; real values replace the zeros with the first epoch.
+_SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
+
+
+class TrainingBar(pl.Callback):
+    """Steps of the whole training on one bar."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._advance: progress.Advance | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, _module: pl.LightningModule) -> None:
+        """Open the bar."""
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 0)
+        self._advance = self._stack.enter_context(progress.bar("training", total, unit="steps"))
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """One step more."""
+        if self._advance is not None:
+            self._advance(1)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Close the bar, also after an exception."""
+        self._stack.close()
+        self._advance = None
+
+    on_train_end = teardown
+    on_exception = teardown
+
+
+def make_trainer(config: Config, folder: Path, resolved: Resolved, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """A Trainer for one run.
+
+    Args:
+        folder: the run's; checkpoints and TensorBoard's events go there.
+        callbacks: further ones.
+    """
+    # Lines of information on devices and tips say nothing that run.json does not; warnings stay.
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _hush()
+    torch.manual_seed(derive(config.seed, "global") % 2**63)
+    checkpoints = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="best",
+        monitor=BEST_BY,
+        mode="max",
+        save_top_k=1,
+        save_last=True,
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+    )
+    device = torch.device(resolved.device)
+    bf16 = not resolved.frozen and resolved.precision == Precision.bf16.name
+    return pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(device.type, device.type),
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_epochs=config.epochs,
+        default_root_dir=folder,
+        logger=TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False),
+        callbacks=[checkpoints, TrainingBar(), *callbacks],
+        plugins=[WholeCheckpointIO()],
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _hush() -> None:
+    """Two warnings that are known to be harmless, by their text; every other one is shown."""
+    # Lightning 2.6 asks torch 2.15's tree library in the old way.
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # A frozen backbone is in eval mode on purpose.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
+
+
+def log_settings(trainer: pl.Trainer, record: RunRecord) -> None:
+    """Put what the run was asked for into TensorBoard's HPARAMS tab."""
+    settings = dict(item.lstrip("+").partition("=")[::2] for item in record.content["overrides"])
+    settings.pop("sweep.name", None)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(settings or {"run": "defaults"}, dict.fromkeys(_SORTED_BY, 0.0))

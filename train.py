@@ -1,0 +1,39 @@
+"""Train one run, or a sweep with -m. See python train.py --help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from citycam.doors import door
+from citycam.gate import read_request, run_hydra
+
+
+def task(composed: Any) -> str:
+    """One job, called by Hydra's launcher."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from citycam.config import to_config
+    from citycam.jobs import run_job
+
+    hydra = HydraConfig.get()
+    return run_job(to_config(composed), Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+
+
+@door
+def main() -> int:
+    """The light gate, then what the jobs share, then the jobs, then the table; returns the exit code."""
+    request = read_request(sys.argv[1:])
+    if request is None:
+        run_hydra(None, task)
+        return 0
+    from citycam import prepare, summary
+
+    if prepare.prepare(request):
+        run_hydra(request, task)
+    return summary.conclude(request)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
