@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SMALLEST = 7
 BLANK_SHARE = 1e-8
 COMPLETE = 1e-4
 _BATCH = 32
+_WRITERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +188,20 @@ def write_maps(
     write_whole(folder / "maps.npz", lambda file: np.savez(file, **arrays(maps, explained)))
     names = file_names([one.name for one in explained])
     small: list[Pixels] = []
-    for place, one in enumerate(explained):
-        shown = overlay.fit(picture(place), overlay.PANEL)
-        small.append(shown)
-        for method, its in maps.items():
-            page = overlay.draw(shown, its.raw[place], _caption(one, method, note), blank=bool(its.blank[place]))
-            apart = folder if one.correct else folder / "wrong"
-            write_bytes(apart / method / names[place], overlay.png(page))
-        if progress is not None:
-            progress((place + 1) * len(maps), len(explained) * len(maps))
+    # A disk takes as long to be sure of a small file as we to draw the next one.
+    with ThreadPoolExecutor(max_workers=_WRITERS) as writers:
+        written = []
+        for place, one in enumerate(explained):
+            small.append(overlay.fit(picture(place), overlay.PANEL))
+            for method, its in maps.items():
+                words = _caption(one, method, note)
+                page = overlay.draw(small[place], its.raw[place], words, blank=bool(its.blank[place]))
+                path = folder / ("" if one.correct else "wrong") / method / names[place]
+                written.append(writers.submit(write_bytes, path, overlay.png(page)))
+            if progress is not None:
+                progress((place + 1) * len(maps), len(explained) * len(maps))
+        for one_written in written:
+            one_written.result()
     sheets = {}
     for method, its in maps.items():
         captions = [_caption(one, method, note) for one in explained]

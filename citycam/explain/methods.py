@@ -343,8 +343,10 @@ class EigenGradCam(SafeCAM):
         centred = products - products.mean(axis=1, keepdims=True)
         # A decomposition refuses a NaN for the whole batch; the map that has one becomes NaN.
         finite = np.isfinite(centred).all(axis=(1, 2))[:, None]
-        left, singular, _ = np.linalg.svd(np.where(finite[..., None], centred, 0), full_matrices=False)
-        component = left[:, :, 0] * singular[:, :1]
+        centred = np.where(finite[..., None], centred, 0).astype(np.float64)
+        # There are fewer cells than channels: the component over cells is an eigenvector of their small Gram matrix.
+        values, vectors = np.linalg.eigh(centred @ centred.transpose(0, 2, 1))
+        component = vectors[:, :, -1] * np.sqrt(np.maximum(values[:, -1:], 0))
         agreement = (component * centred.sum(axis=2)).sum(axis=1, keepdims=True)
         signed: Array = np.where(finite, np.where(agreement < 0, -component, component), np.nan)
         return signed.reshape(len(activations), *activations.shape[2:])

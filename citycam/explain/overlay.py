@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 COLOUR_MAP = "inferno"
 OPACITY = 0.55
-PANEL = 224
+PANEL = 192
 THUMB = 128
 
 _MARGIN, _GAP, _BAR = 14, 10, 14

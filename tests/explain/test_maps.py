@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from citycam.errors import CitycamError
 from citycam.explain import overlay
 from citycam.explain.maps import (
     Explained,
@@ -144,6 +145,13 @@ def test_files_are_the_same_again(tmp_path: Path) -> None:
         write_maps(tmp_path / name, maps, [explained(place) for place in range(3)], picture)
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).rglob("*.*")} for n in ("a", "b"))
     assert first == second
+
+
+def test_a_file_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
+    maps = make_maps(make_tail(), make_activations()[:2], TARGETS[:2], ["cam"])
+    (tmp_path / "cam").write_text("a file where a folder should be")
+    with pytest.raises(CitycamError, match="could not be written"):
+        write_maps(tmp_path, maps, [explained(place) for place in (1, 2)], picture)
 
 
 @pytest.mark.parametrize(
