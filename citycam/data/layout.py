@@ -66,8 +66,13 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
     header = list(rows[0]) if rows else []
     if "path" not in header:
         raise CitycamError(
-            f"data.table={table} has no column path; its columns are path, and if known city, group, time."
+            f"data.table={table} has no column path, or no rows; its columns are path, and if known city, group, time."
         )
+    for number, row in enumerate(rows, start=2):
+        if None in row:
+            raise CitycamError(
+                f"data.table={table}, line {number} has more cells than there are columns; mend that line."
+            )
     for column in header:
         if column not in COLUMNS:
             raise CitycamError(

@@ -142,7 +142,7 @@ def assert_range(scaled: torch.Tensor) -> None:
     least, most = float(scaled.min()), float(scaled.max())
     if not (0.0 <= least <= most <= 1.0):
         raise ValueError(f"pictures hold values from {least:g} to {most:g}; they must be scaled to 0-1")
-    if 0.0 < most <= 1.0 / 255.0:
+    if 0.0 < most < 1.5 / 255.0:
         raise ValueError(f"pictures hold no value above {most:g}; they look scaled to 0-1 twice")
 
 
