@@ -162,6 +162,7 @@ class Backbone(nn.Module):
         plain = self._borrowed()
         if stride == self.strides[0]:
             return plain
+        layout(self.name, self.image_size, stride)
         dense = self._borrowed(output_stride=stride)
         like = next(self.net.parameters())
         x = torch.rand((1, 3, self.image_size, self.image_size), generator=seeds.torch_stream("dense_body"))

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import re
-import shutil
 import threading
 import time
 import urllib.error
@@ -159,30 +158,24 @@ def _download(url: str, path: Path) -> Path:
 
     def write(file: BinaryIO) -> None:
         request = urllib.request.Request(url, headers={"User-Agent": "citycam"})
+        found = hashlib.sha256()
         try:
             with urllib.request.urlopen(request, timeout=_STALL_SECONDS) as response:
                 size = int(response.headers.get("Content-Length") or 0)
                 with wrap_file(response, size, description=f"Weights {path.name}", transient=True) as reader:
-                    shutil.copyfileobj(reader, file)
+                    while block := reader.read(1 << 20):
+                        found.update(block)
+                        file.write(block)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             raise _broke_off(url, error) from error
         if size and file.tell() != size:
             raise _broke_off(url, EOFError(f"{file.tell()} of {size} bytes came"))
-        _check_hash(file, path.name, url)
+        stated = re.search(r"-([a-f0-9]{8,})\.", path.name)
+        if stated is not None and not found.hexdigest().startswith(stated.group(1)):
+            raise _broke_off(url, ValueError("its bytes do not have the hash that its name states"))
 
     files.write_whole(path, write)
     return path
-
-
-def _check_hash(file: BinaryIO, name: str, url: str) -> None:
-    stated = re.search(r"-([a-f0-9]{8,})\.", name)
-    if stated is None:
-        return
-    file.flush()
-    with Path(str(file.name)).open("rb") as written:
-        found = hashlib.file_digest(written, "sha256").hexdigest()
-    if not found.startswith(stated.group(1)):
-        raise _broke_off(url, ValueError("its bytes do not have the hash that its name states"))
 
 
 def _broke_off(what: str, error: BaseException) -> CitycamError:

@@ -1,0 +1,295 @@
+"""Every backbone option, held against timm itself and against what the seam body | pool promises."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from citycam.config import BackboneConfig
+from citycam.errors import CitycamError
+from citycam.model import backbone as networks
+from citycam.model.backbone import FAMILIES, Backbone, check_backbone, grid, make_backbone, strides
+from citycam.model.stages import stage_units
+
+CONF = Path(__file__).parents[2] / "conf" / "backbone"
+SIZE = 64
+DILATED = ["resnet50", "resnet18", "resnet34", "resnet101", "mobilenetv2_100"]
+
+
+def option(name: str) -> BackboneConfig:
+    """The option's own YAML."""
+    return BackboneConfig(**OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml")))  # type: ignore[arg-type]
+
+
+def shaken(backbone: Backbone) -> Backbone:
+    """Norms away from their initial 1 and 0, which would hide mistakes (timm starts each block's last norm at 0)."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5, generator=generator)
+        for name, buffer in backbone.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 1.5, generator=generator)
+    return backbone
+
+
+def pictures(count: int = 2, size: int = SIZE) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def backbone(request: pytest.FixtureRequest) -> Iterator[Backbone]:
+    made = shaken(make_backbone(option(request.param), SIZE, seed=0)).eval()
+    yield made
+    made.freeze("none")
+
+
+@pytest.fixture
+def resnet() -> Backbone:
+    return shaken(make_backbone(option("resnet18"), SIZE, seed=0))
+
+
+def test_options_are_the_files_of_conf() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} == {*FAMILIES, "timm"}
+    for name in FAMILIES:
+        assert option(name).name == name
+
+
+def test_pool_of_body_is_timms_own_forward(backbone: Backbone) -> None:
+    x = pictures()
+    config = timm.get_pretrained_cfg(backbone.name)
+    size = {"img_size": SIZE} if config.fixed_input_size else {}
+    reference = timm.create_model(backbone.name, num_classes=0, **size).eval()
+    reference.load_state_dict(backbone.net.state_dict())
+    with torch.no_grad():
+        wanted = reference.forward_features(x)[:, 1:].mean(1) if "vit" in backbone.name else reference(x)
+        activations = backbone.body(x)
+        features = backbone.pool(activations)
+        torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-5)
+        assert torch.equal(features, backbone(x))
+    assert activations.shape[2:] == grid(option(backbone.name), SIZE, backbone.strides[0])
+    assert features.shape == (2, backbone.num_features)
+    assert backbone.mean == tuple(config.mean)
+
+
+def test_declared_kind_of_pool_is_what_a_trial_finds(backbone: Backbone) -> None:
+    assert backbone.find_pool_kind() == FAMILIES[backbone.name] == backbone.pool_kind
+
+
+def test_cells_lie_where_the_picture_has_them(backbone: Backbone) -> None:
+    x = pictures(1)
+    with torch.no_grad():
+        raw, activations = backbone.net.forward_features(x), backbone.body(x)  # type: ignore[operator]
+    rows, columns = backbone.layout.cells
+    order = backbone.layout.order
+    for row in range(rows):
+        for column in range(columns):
+            if order == "nchw":
+                wanted = raw[0, :, row, column]
+            else:
+                wanted = raw[0, row, column] if order == "nhwc" else raw[0, 1 + row * columns + column]
+            assert torch.equal(activations[0, :, row, column], wanted)
+
+
+def test_stages_hold_every_weight_once_in_forward_order(backbone: Backbone) -> None:
+    units = stage_units(backbone.net)
+    owners = [path for paths in units.values() for path in paths]
+    assert len(set(owners)) == len(owners)
+    for name, _ in backbone.net.named_parameters():
+        held = sum(name.startswith(f"{path}.") for path in owners)
+        assert held == 1 or ("." not in name and held == 0), name
+    called: list[str] = []
+    hooks = [
+        backbone.net.get_submodule(path).register_forward_pre_hook(lambda *_, stage=stage: called.append(stage))
+        for stage, paths in units.items()
+        for path in paths
+    ]
+    with torch.no_grad():
+        backbone(pictures(1))
+    for hook in hooks:
+        hook.remove()
+    assert tuple(dict.fromkeys(called)) == backbone.stages
+
+
+def test_frozen_stays_as_it_is_under_training(backbone: Backbone) -> None:
+    backbone.freeze("none")
+    parent = nn.Sequential(backbone).train()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    assert backbone.frozen
+    assert parent.training
+    with torch.no_grad():
+        in_training = parent(pictures())
+        assert torch.equal(in_training, parent.eval()(pictures()))
+    assert not any(module.training for module in backbone.net.modules())
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("which", [1, -1])
+def test_finetuning_leaves_what_lies_before_the_stage(backbone: Backbone, which: int) -> None:
+    stage = backbone.stages[which]
+    backbone.freeze(stage)
+    backbone.train()
+    position = backbone.stages.index(stage)
+    units = stage_units(backbone.net)
+    for number, name in enumerate(backbone.stages):
+        for path in units[name]:
+            module = backbone.net.get_submodule(path)
+            assert all(parameter.requires_grad == (number >= position) for parameter in module.parameters()), path
+            assert all(inner.training == (number >= position) for inner in module.modules()), path
+    assert not any(parameter.requires_grad for parameter in backbone.net.parameters(recurse=False))
+    assert not backbone.frozen
+    backbone.freeze("none")
+    backbone.eval()
+
+
+def test_finetuning_moves_statistics_only_from_the_stage_on(resnet: Backbone) -> None:
+    resnet.freeze("layer3")
+    nn.Sequential(resnet).train()
+    before = {name: tensor.clone() for name, tensor in resnet.net.named_buffers()}
+    resnet(pictures(4))
+    moved = {name.split(".")[0] for name, tensor in resnet.net.named_buffers() if not torch.equal(tensor, before[name])}
+    assert moved == {"layer3", "layer4"}
+
+
+def test_everything_trains_when_asked(resnet: Backbone) -> None:
+    resnet.freeze("none")
+    resnet.freeze("all")
+    resnet.train()
+    assert all(parameter.requires_grad for parameter in resnet.parameters())
+    assert all(module.training for module in resnet.modules())
+
+
+def test_an_unknown_stage_is_refused_with_the_list(resnet: Backbone) -> None:
+    with pytest.raises(CitycamError, match=r"layer5 is no stage of resnet18.*stem, layer1, layer2, layer3, layer4\."):
+        resnet.freeze("layer5")
+
+
+def test_strides_named_by_the_options() -> None:
+    for name in FAMILIES:
+        own = 16 if "vit" in name else 32
+        assert strides(option(name), SIZE) == ((32, 16, 8) if name in DILATED else (own,))
+
+
+@pytest.mark.parametrize("size", [64, 80, 96])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100"])
+def test_dense_grid_is_exact_at_sizes(name: str, size: int) -> None:
+    made = shaken(make_backbone(option(name), size, seed=0)).eval()
+    check_dense(made, size)
+
+
+def test_dense_grid_is_exact_or_refused(backbone: Backbone) -> None:
+    if backbone.name in DILATED:
+        check_dense(backbone, SIZE)
+        return
+    for stride in (8, 4):
+        with pytest.raises(CitycamError, match=f"cannot be read at output stride {stride}.*={backbone.strides[0]}"):
+            backbone.dense_body(stride)
+        with pytest.raises(CitycamError, match="cannot be read"):
+            grid(option(backbone.name), SIZE, stride)
+
+
+def check_dense(backbone: Backbone, size: int) -> None:
+    x = pictures(2, size)
+    with torch.no_grad():
+        plain = backbone.body(x)
+        for stride in backbone.strides:
+            dense = backbone.dense_body(stride)(x)
+            step = backbone.strides[0] // stride
+            assert tuple(dense.shape[2:]) == grid(option(backbone.name), size, stride)
+            difference = (dense[:, :, ::step, ::step] - plain).abs().max() / plain.abs().max()
+            assert difference < 2e-5, (stride, difference)
+    assert dense.shape[2] > plain.shape[2]
+
+
+def test_a_stride_that_is_not_exact_is_refused_though_listed() -> None:
+    config = BackboneConfig(name="regnety_008", strides=[32, 16])
+    made = shaken(make_backbone(config, SIZE, seed=0))
+    with pytest.raises(CitycamError, match="does not agree with itself at 32"):
+        made.dense_body(16)
+
+
+def test_a_listed_stride_that_timm_cannot_make_is_refused() -> None:
+    config = BackboneConfig(name="vit_tiny_patch16_224", strides=[16, 8])
+    with pytest.raises(CitycamError, match="output stride 8"):
+        grid(config, SIZE, 8)
+    with pytest.raises(CitycamError, match="output stride 8"):
+        make_backbone(config, SIZE, seed=0).dense_body(8)
+
+
+def test_dense_body_follows_later_weights_and_registers_nothing(resnet: Backbone) -> None:
+    keys = list(resnet.state_dict())
+    dense = resnet.dense_body(16)
+    assert list(resnet.state_dict()) == keys
+    assert len({tensor.data_ptr() for tensor in resnet.state_dict().values()}) == len(keys)
+    other = make_backbone(option("resnet18"), SIZE, seed=5)
+    resnet.load_state_dict(other.state_dict())
+    resnet.double()
+    resnet.eval()
+    x = pictures().double()
+    with torch.no_grad():
+        assert torch.allclose(dense(x)[:, :, ::2, ::2], resnet.body(x), atol=1e-9)
+
+
+def test_dense_body_leaves_a_training_network_as_found(resnet: Backbone) -> None:
+    resnet.freeze("all")
+    resnet.train()
+    before = copy.deepcopy(resnet.state_dict())
+    resnet.dense_body(8)(pictures())
+    assert all(module.training for module in resnet.modules())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in resnet.state_dict().items())
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    first = make_backbone(option("mobilenetv2_100"), SIZE, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(8)
+    again = make_backbone(option("mobilenetv2_100"), SIZE, seed=3)
+    other = make_backbone(option("mobilenetv2_100"), SIZE, seed=4)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.net.conv_stem.weight, other.net.conv_stem.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mobilenetv3_small_050", "other"), ("resnet10t", "mean"), ("test_vit", "mean")]
+)
+def test_pools_of_unlisted_networks_are_found_out(name: str, kind: str) -> None:
+    assert make_backbone(BackboneConfig(name=name), 160, seed=0).pool_kind == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "sentence"),
+    [
+        ("resnet5O", 64, "did you mean resnet50"),
+        ("resnet50.a1_in1", 64, "resnet50.a1_in1k"),
+        ("hf-hub:timm/resnet50", 64, "is no network of timm"),
+        ("qqqq", 64, r"timm\.list_models\(\) lists"),
+        ("vit_small_patch16_224", 72, "use image_size=64"),
+        ("deit_tiny_distilled_patch16_224", 64, "deit_tiny_distilled_patch16_224 .*another (backbone|network)"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_sentence(name: str, size: int, sentence: str) -> None:
+    with pytest.raises(CitycamError, match=sentence):
+        check_backbone(BackboneConfig(name=name), size)
+
+
+def test_a_stage_is_checked_before_anything_is_built() -> None:
+    with pytest.raises(CitycamError, match="is no stage of resnet50"):
+        check_backbone(BackboneConfig(name="resnet50", finetune="blocks.2"), SIZE)
+
+
+def test_tags_of_weights_are_understood() -> None:
+    published = networks.pretrained_config("resnet50.tv_in1k")
+    assert published is not None
+    assert published.hf_hub_id == "timm/resnet50.tv_in1k"
+    check_backbone(BackboneConfig(name="resnet50.tv_in1k"), SIZE)

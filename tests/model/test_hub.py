@@ -1,0 +1,229 @@
+"""Finding pretrained weights: caches, then the network, here a server on this machine; never another one."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from citycam.config import BackboneConfig
+from citycam.errors import CitycamError
+from citycam.model import backbone as networks
+from citycam.model import hub
+from citycam.model.weights import find_weights
+
+NAME = "test_resnet"
+COMMIT = "0" * 40
+CONFIG = BackboneConfig(name=NAME)
+
+
+@dataclass
+class Server:
+    """What a loopback server gives out, and how."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    missing_bytes: int = 0
+    release: threading.Event = field(default_factory=threading.Event)
+    hangs: bool = False
+    address: str = ""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    given = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(with_body=False)
+
+        def do_GET(self) -> None:
+            self.answer(with_body=True)
+
+        def answer(self, *, with_body: bool) -> None:
+            given.asked.append(f"{self.command} {self.path}")
+            if given.hangs:
+                given.release.wait(30)
+                return
+            content = given.files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            if content is not None:
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("X-Repo-Commit", COMMIT)
+            self.end_headers()
+            if with_body and content is not None:
+                self.wfile.write(content[: len(content) - given.missing_bytes])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.daemon_threads = True
+    given.address = f"http://127.0.0.1:{service.server_address[1]}"
+    thread = threading.Thread(target=service.serve_forever)
+    thread.start()
+    yield given
+    given.release.set()
+    service.shutdown()
+    service.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty caches, and the network allowed."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT", "http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """timm's record of NAME with other places."""
+    record = networks.pretrained_config(NAME)
+    assert record is not None
+    changed = replace(record, **{"hf_hub_id": None, "url": "", **changes})
+    monkeypatch.setattr(networks, "pretrained_config", lambda _: changed)
+
+
+@pytest.fixture(scope="module")
+def pth() -> bytes:
+    buffer = io.BytesIO()
+    torch.save(timm.create_model(NAME).state_dict(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def safe() -> bytes:
+    return safetensors.torch.save(timm.create_model(NAME).state_dict())
+
+
+def hashed(content: bytes, stem: str = "net", digits: int = 8) -> str:
+    return f"/{stem}-{hashlib.sha256(content).hexdigest()[:digits]}.pth"
+
+
+def test_an_address_is_downloaded_once(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+    path = hashed(pth)
+    server.files[path] = pth
+    publish(monkeypatch, url=server.address + path)
+    found = find_weights(CONFIG)
+    assert found is not None
+    assert found.path is not None
+    assert (found.origin, found.path.read_bytes()) == ("hub", pth)
+    assert found.digest == hashlib.sha256(pth).hexdigest()[:32]
+    assert found.note.startswith(server.address)
+    asked = len(server.asked)
+    again = find_weights(CONFIG)
+    assert again == replace(found, origin="cache")
+    assert len(server.asked) == asked
+
+
+def test_the_hub_is_preferred(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, safe: bytes) -> None:
+    server.files = {"/timm/net/resolve/main/model.safetensors": safe, hashed(pth): pth}
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    publish(monkeypatch, hf_hub_id="timm/net", url=server.address + hashed(pth))
+    found = find_weights(CONFIG)
+    assert found is not None
+    assert found.path is not None
+    assert (found.origin, found.path.read_bytes()) == ("hub", safe)
+    assert found.note.startswith("timm/net/model.safetensors, licence")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert find_weights(CONFIG) == replace(found, origin="cache")
+
+
+def test_the_address_where_the_hub_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+    server.files = {hashed(pth): pth}
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    publish(monkeypatch, hf_hub_id="timm/net", url=server.address + hashed(pth))
+    found = find_weights(CONFIG)
+    assert found is not None
+    assert found.path is not None
+    assert found.path.read_bytes() == pth
+
+
+def test_offline_asks_nobody(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+    server.files[hashed(pth)] = pth
+    publish(monkeypatch, url=server.address + hashed(pth))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert find_weights(CONFIG) is None
+    assert server.asked == []
+
+
+def test_a_silent_server_costs_a_limited_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub.PROBE_SECONDS < 5
+    monkeypatch.setattr(hub, "PROBE_SECONDS", 0.3)
+    server.hangs = True
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    publish(monkeypatch, hf_hub_id="timm/net", url=f"{server.address}/net.pth")
+    start = time.monotonic()
+    assert find_weights(CONFIG) is None
+    assert time.monotonic() - start < 1.5
+    assert server.asked
+
+
+def test_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch)
+    assert find_weights(CONFIG) is None
+    assert hub.find(None) is None
+
+
+def test_a_closed_port_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, url="http://127.0.0.1:9/net.pth")
+    assert find_weights(CONFIG) is None
+
+
+def test_a_download_that_breaks_off_leaves_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, caches: Path
+) -> None:
+    server.files["/net.pth"] = pth
+    server.missing_bytes = 100
+    publish(monkeypatch, url=f"{server.address}/net.pth")
+    with pytest.raises(CitycamError, match=r"broke off.*backbone\.weights=FILE") as caught:
+        find_weights(CONFIG)
+    assert caught.value.exit_code == 1
+    assert not [path for path in (caches / "torch").rglob("*") if path.is_file()]
+
+
+def test_bytes_that_do_not_have_the_stated_hash(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, caches: Path
+) -> None:
+    server.files["/net-0123abcd.pth"] = pth
+    publish(monkeypatch, url=f"{server.address}/net-0123abcd.pth")
+    with pytest.raises(CitycamError, match="hash that its name states"):
+        find_weights(CONFIG)
+    assert not [path for path in (caches / "torch").rglob("*") if path.is_file()]
+
+
+def test_a_hub_download_that_breaks_off(server: Server, monkeypatch: pytest.MonkeyPatch, safe: bytes) -> None:
+    server.files["/timm/net/resolve/main/model.safetensors"] = safe
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    publish(monkeypatch, hf_hub_id="timm/net")
+
+    def fails(*_: Any, **__: Any) -> str:
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)
+    with pytest.raises(CitycamError, match=r"timm/net/model\.safetensors broke off \(connection lost\)"):
+        find_weights(CONFIG)
+
+
+def test_what_was_found_is_checked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/net.pth"] = b"<html>moved</html>"
+    publish(monkeypatch, url=f"{server.address}/net.pth")
+    with pytest.raises(CitycamError, match="is no weights file"):
+        find_weights(CONFIG)
