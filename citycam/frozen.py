@@ -44,6 +44,7 @@ class FrozenBody:
             resolved.weights_digest,
             resolved.device,
         )
+        self.name = self._key({"stride": None}, inputs.train_spec)
         self._paths = {picture.digest: inputs.catalog.path(picture) for picture in inputs.catalog.pictures}
 
     def fill_features(self, epochs: int) -> int:

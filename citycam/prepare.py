@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from citycam import progress
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import cache_root, write_json
@@ -16,8 +18,13 @@ from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed
 from citycam.sweep.ledger import JobRow, Ledger
 
+if TYPE_CHECKING:
+    from citycam.resolve import Resolved
+
 # Bytes of a run beside its maps: checkpoints of a head, tables, figures, events.
 _RUN_BYTES = 12 * 2**20
+# For the estimate of time: a step of a head through Lightning, and files and start of a job, on two cores.
+_STEP_SECONDS, _JOB_SECONDS = 0.006, 3.0
 
 
 def prepare(request: Request) -> list[Job]:
@@ -41,7 +48,8 @@ def prepare(request: Request) -> list[Job]:
 
 def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> None:
     from citycam.frozen import FrozenBody, body_file
-    from citycam.resolve import Resolved, check, resolve
+    from citycam.resolve import Resolved as Values
+    from citycam.resolve import check, resolve
 
     for job in todo:
         check(job.config)
@@ -50,7 +58,7 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
     for job in todo:
         known = ledger.resolved(job.hash)
         if known is not None and _still_there(known, inputs[job.folder]):
-            resolved[job.hash] = Resolved(**known)
+            resolved[job.hash] = Values(**known)
         else:
             resolved[job.hash] = resolve(job.config, inputs[job.folder], _say)
     ledger.add(
@@ -58,6 +66,7 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         jobs=[JobRow(job.folder, job.hash, job.overrides, "missing") for job in request.jobs],
         resolved={digest: found.as_dict() for digest, found in resolved.items()},
     )
+    _say(f"{_about(todo, inputs, resolved)} on {next(iter(resolved.values())).device}")
     # The longest runs first: they need every view that the shorter ones need.
     for job in sorted(todo, key=lambda job: -job.config.epochs):
         found = resolved[job.hash]
@@ -68,6 +77,23 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         if job.config.bank.enabled:
             _check_room(cache_root(), body.missing_features(job.config.epochs) * 4 * body.backbone.num_features, "the bank")
             body.fill_features(job.config.epochs)
+
+
+def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, Resolved]) -> str:
+    """How long the jobs will take, roughly: views through the body at its measured rate, steps of the head, files."""
+    from citycam.frozen import FrozenBody
+
+    seconds, missing = 0.0, {}
+    for job in todo:
+        found, its = resolved[job.hash], inputs[job.folder]
+        seconds += _JOB_SECONDS + _STEP_SECONDS * job.config.epochs * -(-len(its.train) // job.config.batch_size)
+        if found.frozen and job.config.bank.enabled:
+            body = FrozenBody(job.config, its, found)
+            missing[body.name] = max(missing.get(body.name, 0.0), body.missing_features(job.config.epochs) / found.rate)
+        else:
+            passes = job.config.epochs * (len(its.val) + (1 if found.frozen else 3) * len(its.train))
+            seconds += passes / found.rate
+    return f"about {progress.duration(seconds + sum(missing.values()))}"
 
 
 def _still_there(known: dict[str, object], inputs: Inputs) -> bool:
@@ -116,9 +142,12 @@ def _check_writable(folder: Path) -> None:
     Raises:
         CitycamError: it cannot.
     """
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     probe = folder / ".writable"
     write_json(probe, {})
     probe.unlink()
+    for parent in new:  # a refused request leaves nothing behind
+        parent.rmdir()
 
 
 def _check_room(place: Path, needed: int, what: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import yaml
 
@@ -51,9 +52,7 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
     trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [])
     log_settings(trainer, record)
     with record.phase("train"):
-        trainer.fit(module, datamodule)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        fit(trainer, module, datamodule)
     with record.phase("files"):
         write_results(folder, inputs, module, record)
         if maps is not None:
@@ -61,6 +60,16 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
                 picture = inputs.catalog.pictures[row]
                 thumb(folder, picture.digest, decode(inputs.catalog.path(picture)))
     finish(record, module, maps)
+
+
+def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule) -> None:
+    """Lightning's fit, with Ctrl-C as KeyboardInterrupt: Lightning leaves by ``sys.exit`` instead."""
+    try:
+        trainer.fit(module, datamodule)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs) -> None:
