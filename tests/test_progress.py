@@ -18,6 +18,18 @@ class _Clock:
         return self.now
 
 
+def test_work_whose_total_is_learnt_on_the_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(progress.time, "monotonic", clock)
+    with progress.counted("towns") as tell:
+        for done in (0, 3, 8):
+            tell(done, 8)
+            clock.now += 1
+    assert capsys.readouterr().err == "towns: 8 of 8 pictures (100%), 2.67 pictures/s, took 3 s\n"
+
+
 def _lines(total: int, steps: list[tuple[float, int]]) -> list[str]:
     clock, written = _Clock(), list[str]()
     lines = progress.Lines("bank", total, "pictures", written.append, clock)
@@ -105,3 +117,5 @@ def test_bars_may_be_nested_on_a_terminal() -> None:
     assert "2/2" in shown
     assert "epochs" in shown
     assert "after None" in shown
+    # What stays on the screen is the outer bar alone.
+    assert "bank" not in shown.rpartition("\x1b[2K")[2]

@@ -77,4 +77,5 @@ def test_equal_figures_are_equal_files_and_pyplot_stays_away(tmp_path: Path) -> 
     )
     printed = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"
+    assert "Software" not in Image.open(tmp_path / "a").info
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
