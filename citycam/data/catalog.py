@@ -116,6 +116,11 @@ def names_by_city(names: Mapping[str, str], limit: int | None) -> dict[str, list
     return dict(sorted(cities.items()))
 
 
+def counted(number: int, word: str) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def plain(name: str) -> str:
     """A city's name in one spelling: macOS and Linux write accents differently in file names."""
     return unicodedata.normalize("NFC", name)
@@ -132,8 +137,8 @@ def shared_between_cities(pictures: Iterable[Picture]) -> list[str]:
     first = sorted(shared[0], key=lambda picture: picture.name)
     other = next(picture for picture in first if picture.city != first[0].city)
     return [
-        f"{len(shared)} {'picture lies' if len(shared) == 1 else 'pictures lie'} byte for byte in more than one city "
-        f"(first: {first[0].name} = {other.name}); labels contradict each other there, remove the wrong copies."
+        f"Byte for byte in more than one city: {counted(len(shared), 'picture')} (first: {first[0].name} = "
+        f"{other.name}); labels contradict each other there, remove the wrong copies."
     ]
 
 

@@ -18,6 +18,7 @@ from citycam.data.catalog import (
     Picture,
     Progress,
     Skipped,
+    counted,
     names_by_city,
     plain,
     shared_between_cities,
@@ -121,7 +122,7 @@ def _outside(root: Path, cities: Mapping[str, str]) -> list[str]:
     outside = [name for name, city in cities.items() if not city]
     if not outside:
         return []
-    return [f"{len(outside)} pictures of {root} lie in no city's folder and were passed over (first: {outside[0]})."]
+    return [f"Passed over: {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
 
 
 def _empty(root: Path, names: Sequence[str]) -> list[str]:
@@ -129,15 +130,15 @@ def _empty(root: Path, names: Sequence[str]) -> list[str]:
     empty = sorted(entry.name for entry in _visible(root) if entry.is_dir() and entry.name not in full)
     if not empty:
         return []
-    return [f"{len(empty)} folders of {root} hold no pictures and were passed over ({', '.join(empty[:5])})."]
+    return [f"Passed over: {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
 
 
 def _skips(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
     return [
-        f"{len(skipped)} {'file' if len(skipped) == 1 else 'files'} could not be read and passed over "
-        f"(first: {skipped[0].name}: {skipped[0].reason})."
+        f"Passed over: {counted(len(skipped), 'file')} that cannot be read "
+        f"(first: {skipped[0].name}, {skipped[0].reason})."
     ]
 
 
@@ -149,7 +150,7 @@ def _judge(
     on_bad: OnBad,
 ) -> None:
     if skipped and on_bad is OnBad.error:
-        more = "" if len(skipped) == 1 else f" (and {len(skipped) - 1} more files cannot be read)"
+        more = "" if len(skipped) == 1 else f" (as {counted(len(skipped) - 1, 'other file')})"
         raise UnreadablePicture(root / skipped[0].name, skipped[0].reason + more)
     for city, names in chosen.items():
         if all(reads[name].reason is not None for name in names if name in reads):

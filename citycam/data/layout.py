@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from citycam.data.catalog import plain, qualified
+from citycam.data.catalog import counted, plain, qualified
 from citycam.errors import CitycamError, near_matches
 from citycam.files import read_csv
 
@@ -88,14 +88,14 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
     strange = [name for name in by_name if name not in known]
     if strange:
         raise CitycamError(
-            f"data.table={table} lists {len(strange)} paths that are no picture below {root} (first: {strange[0]}); "
-            "paths are written from data.root on, with slashes."
+            f"data.table={table} lists {counted(len(strange), 'path')} without a picture below {root} (first: "
+            f"{strange[0]}); paths are written from data.root on, with slashes."
         )
     missing = [name for name in names if name not in by_name]
     if missing:
         raise CitycamError(
-            f"data.table={table} lacks {len(missing)} pictures of {root} (first: {missing[0]}); add a row for each, or "
-            "move them out of data.root."
+            f"data.table={table} lacks {counted(len(missing), 'picture')} of {root} (first: {missing[0]}); add a row "
+            "for each, or move them out of data.root."
         )
     return by_name
 
@@ -123,7 +123,7 @@ def _by_level(setting: str, places: Mapping[str, Place]) -> Callable[[str, str],
         folders = places[name].below.parts[:-1]
         if len(folders) < level:
             raise CitycamError(
-                f"data.group={setting}, but {name} lies only {len(folders)} folders below its city; "
+                f"data.group={setting}, but {name} lies only {counted(len(folders), 'folder')} below its city; "
                 "choose another level, or move that picture into a folder of its walk."
             )
         return qualified(city, "/".join(folders[:level]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from citycam import seeds
 from citycam.config import SplitConfig, SplitKind
-from citycam.data.catalog import Catalog, Picture
+from citycam.data.catalog import Catalog, Picture, counted
 from citycam.errors import CitycamError
 
 PARTS = ("train", "val", "test", "gap")
@@ -95,7 +95,9 @@ def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
                     "name them with data.group or data.table, or take a weaker split: split=random."
                 )
             unnamed |= not all(timed)
-            parts |= _blocks(sorted(video, key=lambda picture: (picture.time or 0.0, _natural(picture.name))), config)
+            parts |= _blocks(
+                sorted(video, key=lambda picture: (picture.time or 0.0, _natural(picture.name), picture.name)), config
+            )
     warnings = ["split=time: train and val hold different moments of the same videos; split=group is stricter."]
     if unnamed:
         warnings.append("split=time: pictures have no times, so the order of their names stands for it.")
@@ -109,7 +111,7 @@ def by_random(catalog: Catalog, config: SplitConfig) -> _Draft:
         units = _units(pictures, lambda picture: picture.digest)
         if len(units) < _n_parts(config):
             raise CitycamError(
-                f"{city} has {len(units)} different {'picture' if len(units) == 1 else 'pictures'}, and a split needs "
+                f"{city} has {counted(len(units), 'different picture')}, and a split needs "
                 f"at least {_n_parts(config)} of every city; add some, or move that folder away."
             )
         parts |= _deal(units, config, "random", city)
@@ -159,7 +161,7 @@ def _by_city(pictures: Iterable[Picture]) -> dict[str, list[Picture]]:
 
 def _units(pictures: Iterable[Picture], key: Callable[[Picture], str]) -> dict[str, list[Picture]]:
     units: dict[str, list[Picture]] = defaultdict(list)
-    for picture in sorted(pictures, key=lambda picture: picture.name):
+    for picture in pictures:
         units[key(picture)].append(picture)
     return dict(sorted(units.items()))
 
@@ -245,7 +247,8 @@ def _val_from_train(training: Sequence[Picture], config: SplitConfig) -> dict[st
         if len(units) < 2:
             raise CitycamError(
                 f"split=folder takes val from train where there is no folder val, and {city} has only "
-                f"{len(units)} {'group' if grouped else 'picture'} in train; add a folder val, or take split=auto."
+                f"{counted(len(units), 'group' if grouped else 'different picture')} in train; "
+                "add a folder val, or take split=auto."
             )
         parts |= _deal(units, plain, "folder", city)
     return parts
@@ -278,8 +281,8 @@ def _part_twins(catalog: Catalog, draft: _Draft) -> None:
     draft.parts.update(dict.fromkeys(out, "gap"))
     if out:
         draft.warnings.append(
-            f"{len(out)} {'picture was' if len(out) == 1 else 'pictures were'} left out of train (or val), because a "
-            f"byte-equal copy lies on the other side (first: {min(out)})."
+            f"Left out of train (or val): {counted(len(out), 'picture')} with a byte-equal copy on the other side "
+            f"(first: {min(out)})."
         )
 
 
@@ -287,7 +290,7 @@ def _require_groups(catalog: Catalog, kind: str) -> None:
     without = [picture.name for picture in catalog.pictures if picture.group is None]
     if without:
         raise CitycamError(
-            f"split={kind} needs the group (walk, video) of every picture, and {len(without)} have none (first: "
+            f"split={kind} needs the group (walk, video) of every picture, unknown for {len(without)} (first: "
             f"{min(without)}); name them with data.group or data.table, or take a weaker split: split=random."
         )
 

@@ -122,6 +122,7 @@ def test_seeds_differ_and_cities_do_not_disturb_each_other() -> None:
     more = catalog_of(*catalog.pictures, *regular(cities=3, groups=10).pictures[200:])
     for kind in (SplitKind.random, SplitKind.group):
         one = make_split(catalog, SplitConfig(kind=kind, seed=0))
+        assert one.parts[:100] != one.parts[100:]
         assert one != make_split(catalog, SplitConfig(kind=kind, seed=1))
         assert make_split(more, SplitConfig(kind=kind, seed=0)).parts[:200] == one.parts
 
@@ -234,7 +235,7 @@ def test_folders_that_tear_a_walk_are_leaky() -> None:
             "at least 2 groups .*c0 has 1; .*split=time .*split=random .marked leaky",
         ),
         (regular(groups=2), {"kind": SplitKind.group, "test": 0.1}, "at least 3 groups"),
-        (regular(groups=None), {"kind": SplitKind.group}, r"150 have none \(first: c0/w0/f0\.png\).*split=random"),
+        (regular(groups=None), {"kind": SplitKind.group}, r"unknown for 150 \(first: c0/w0/f0\.png\).*split=random"),
         (regular(groups=None), {"kind": SplitKind.time}, r"c0/w0/f0\.png has neither.*split=random"),
         (regular(groups=4, frames=1), {"kind": SplitKind.time}, "split=time leaves c0 without pictures in val"),
         (regular(groups=None), {"kind": SplitKind.folder}, r"c0/w0/f0\.png is not; move it, or take split=auto"),
