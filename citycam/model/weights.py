@@ -171,9 +171,6 @@ def _matched(
     rename = networks.renaming(net)
     wanted = net.state_dict()
     if rename is not None and not _fits(state, wanted):
-        if wanted.keys() <= state.keys():
-            # Names are timm's and only sizes differ: with a classifier the family's function leaves the names alone.
-            state = {**dict.fromkeys(dropped, torch.empty(0)), **state}
         # A family's function stumbles over a file of another family; the names as they stand are then listed below.
         with contextlib.suppress(AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             state = rename(state, net)
