@@ -122,7 +122,7 @@ def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
     finite = np.isfinite(raw).all(axis=(1, 2))
     peaks = np.maximum(np.where(finite[:, None, None], raw, 0).max(axis=(1, 2)), 0).astype(np.float64)
     median = np.median(peaks[finite]) if finite.any() else 0.0
-    blank: NDArray[np.bool_] = ~finite | (peaks <= BLANK_SHARE * median)
+    blank: NDArray[np.bool_] = peaks <= BLANK_SHARE * median
     return blank
 
 

@@ -191,6 +191,11 @@ def test_colours_are_the_stored_values() -> None:
     assert (whole == whole[:, :1, :, :1]).all()
 
 
+def test_a_map_that_is_positive_everywhere_keeps_its_floor() -> None:
+    raw = np.array([[4.0, 3.0], [2.0, 4.0]], dtype=np.float32)
+    np.testing.assert_allclose(invert(overlay.paint(raw, 2, 2)), raw / 4, atol=1 / 500)
+
+
 def test_overlay_of_a_grey_picture_gives_the_values_back() -> None:
     raw = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
     flat = np.full((80, 80, 3), 128, dtype=np.uint8)
@@ -217,8 +222,9 @@ def test_a_blank_map_is_not_drawn() -> None:
     nan = overlay.draw(flat, np.full((2, 2), np.nan), caption(), blank=True)
     np.testing.assert_array_equal(page, nan)
     assert not (page == overlay.colours()[255]).all(axis=-1).any()
-    sheet = overlay.sheet([flat], np.full((1, 2, 2), np.nan), [caption()], [True])
-    assert not (sheet[80:] == overlay.colours()[255]).all(axis=-1).any()
+    for raws in (np.full((1, 2, 2), np.nan), np.full((1, 2, 2), 1e-30)):
+        sheet = overlay.sheet([flat], raws, [caption()], [True])
+        assert (sheet == (200, 30, 30)).all(axis=-1).sum() == overlay.THUMB**2
 
 
 def test_the_caption_changes_with_everything_it_says() -> None:

@@ -95,7 +95,7 @@ def test_targets_of_multi(kind: ExplainTarget) -> None:
 
 @pytest.mark.parametrize("kind", list(ExplainTarget))
 def test_targets_of_binary(kind: ExplainTarget) -> None:
-    logits, labels = np.array([[2.0], [-1.0]]), np.array([0, 1])
+    logits, labels = np.array([[0.1], [-0.1]]), np.array([0, 1])
     targets = choose_targets(kind, logits, labels, 1, Partition.binary, ["rest", "paris"])
     assert targets == BINARY_CASES[kind]
     assert {target.words for target in targets} <= {"paris", "rest (not paris)"}
@@ -118,4 +118,6 @@ def test_noise_is_a_share_of_each_pictures_range_and_of_nothing_else() -> None:
     alone = list(noisy_copies(pictures[1:2], ["bb"], noise=0.1, samples=2, seed=5))
     assert torch.equal(alone[1][0], copies[1][1])
     assert not torch.equal(copies[0], copies[1])
+    drawn = copies[0] - pictures
+    assert not torch.allclose(drawn[0] / span[0], drawn[2] / span[2])
     assert not torch.equal(copies[0], next(noisy_copies(pictures, digests, noise=0.1, samples=1, seed=6)))
