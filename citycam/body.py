@@ -1,4 +1,4 @@
-"""Where a body's weights come from: a file, a hub, or, where none can be had, one lesson taught here for a whole sweep."""
+"""Where a body's weights come from: a file, a hub or, where none can be had, a lesson taught once for a sweep."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def find_body(config: Config, inputs: Inputs, say: Say) -> tuple[WeightsSource, 
         return source, {}
     lesson = _lesson(config, inputs)
     say(lesson.warning)
-    with lock(lesson.path.with_suffix(".lock"), waiting=lambda: say("Another process is training this body; waiting.")):
+    waiting = "Another process is training this body; waiting for it."
+    with lock(lesson.path.with_suffix(".lock"), waiting=lambda: say(waiting)):
         if not lesson.path.exists():
             _teach(config, inputs, lesson, say)
     source = WeightsSource("pretrained here", lesson.path, digest(lesson.path), lesson.warning)
@@ -68,8 +69,8 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
     key: dict[str, Any] = {"recipe": RECIPE, "backbone": config.backbone.name, "image_size": config.image_size}
     if toytown:
         warning = (
-            f"No pretrained weights of {config.backbone.name} can be had here, so one body was trained once on rendered "
-            "pictures of other towns and frozen for all models; give backbone.weights=FILE for better ones."
+            f"No pretrained weights of {config.backbone.name} can be had here, so one body was trained once on "
+            "rendered pictures of other towns and frozen for all models; give backbone.weights=FILE for better ones."
         )
     else:
         # The lesson must not see validation pictures, so what decides the training part is in its name.
@@ -77,8 +78,8 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
         key |= {"data": inputs.catalog.digest, "train": hashlib.sha256("".join(sorted(train)).encode()).hexdigest()}
         warning = (
             f"No pretrained weights of {config.backbone.name} can be had here, so one body learnt the cities from the "
-            f"training part alone (at most {SEEN:,} pictures seen), once for the sweep; its accuracies are far below those of "
-            "pretrained weights: give backbone.weights=FILE."
+            f"training part alone (at most {SEEN:,} pictures seen), once for the sweep; accuracies are far below those "
+            "with pretrained weights: give backbone.weights=FILE."
         )
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     return Lesson(key, cache_root() / "bodies" / f"{config.backbone.name}-{name}.safetensors", warning)
@@ -94,7 +95,7 @@ def _teach(config: Config, inputs: Inputs, lesson: Lesson, say: Say) -> None:
         pictures, labels = _training_pictures(config, inputs)
     seen = SEEN
     say(
-        f"Training the body: {seen:,} pictures pass {config.backbone.name} forwards and backwards, once for all models, "
+        f"Training the body: {seen:,} pictures pass {config.backbone.name} forwards and backwards, once for all, "
         f"{_about(config, pictures, labels, seen)}."
     )
     with progress.counted("body") as tell:

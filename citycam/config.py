@@ -1,7 +1,7 @@
 """Every setting: dataclasses that conf/ must fit, checked before any work starts. Imports no torch.
 
-Each class is one Hydra group (or the root); its `__post_init__` holds the ranges. A value that depends on the machine or
-on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.prepare`).
+Each class is one Hydra group (or the root); its `__post_init__` holds the ranges. A value that depends on the machine
+or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.prepare`).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class DataConfig:
 
 @dataclass(kw_only=True, slots=True)
 class ToytownConfig(DataConfig):
-    """Rendered towns. ``pictures``: per town. ``size``: pixels. ``watermark``: plant the shortcut in one pair of towns."""
+    """Rendered towns. ``pictures``: per town. ``size``: pixels. ``watermark``: plant the shortcut in a pair of them."""
 
     kind: str = "toytown"
     seed: int = 0
@@ -284,7 +284,7 @@ class AdamConfig(OptimizerConfig):
 @dataclass(kw_only=True, slots=True)
 class ExplainConfig:
     """Maps when training ends. ``pictures``: at most so many validation pictures of the target city. ``stride``: output
-    stride of the map's grid. ``noise``: standard deviation as a share of the input's range, ``samples`` noisy copies."""
+    stride of the map's grid. ``noise``: standard deviation as a share of the input's range, in ``samples`` copies."""
 
     methods: list[str] = field(default_factory=list)
     pictures: int = 100
@@ -316,7 +316,7 @@ class TrainerConfig:
 
 @dataclass(kw_only=True, slots=True)
 class BankConfig:
-    """The store of features of a frozen backbone. ``enabled=false`` passes every view through the backbone every epoch."""
+    """The store of features of a frozen backbone. ``enabled=false``: every view passes the backbone in every epoch."""
 
     enabled: bool = True
     batch: Any = AUTO
@@ -332,8 +332,12 @@ class SweepConfig:
     name: Optional[str] = None
 
     def __post_init__(self) -> None:
-        if self.name is not None and (not self.name.strip() or set(self.name) & set("/\\\0") or self.name.startswith(".")):
-            raise CitycamError(f"sweep.name={self.name!r} must be a plain folder name, without slashes or a leading dot.")
+        if self.name is not None and (
+            not self.name.strip() or set(self.name) & set("/\\\0") or self.name.startswith(".")
+        ):
+            raise CitycamError(
+                f"sweep.name={self.name!r} must be a plain folder name, without slashes or a leading dot."
+            )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -460,12 +464,14 @@ def to_config(composed: Any) -> Config:
     names = [f.name for f in dataclasses.fields(Config)]
     settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     _refuse_unknown("", settings, names)
-    for key in settings:
+    for key in map(str, settings):
         node = settings._get_node(key)
-        if isinstance(node, DictConfig) and dataclasses.is_dataclass(OmegaConf.get_type(node)):
-            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(OmegaConf.get_type(node))])
+        kind: Any = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        if dataclasses.is_dataclass(kind):
+            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(kind)])
     try:
-        return Config(**OmegaConf.to_object(settings))
+        values: Any = OmegaConf.to_object(settings)
+        return Config(**values)
     except OmegaConfBaseException as error:
         raise CitycamError(str(error).splitlines()[0]) from error
 

@@ -124,7 +124,9 @@ def explain_os_error(error: OSError, path: Path) -> CitycamError:
             f"{path.parent} cannot be written ({os.strerror(error.errno).lower()}); choose another place "
             "(hydra.sweep.dir=…, or CITYCAM_CACHE for the cache)."
         )
-    return CitycamError(f"{path} could not be written: {error.strerror or error}; mend that and run again.", exit_code=1)
+    return CitycamError(
+        f"{path} could not be written: {error.strerror or error}; mend that and run again.", exit_code=1
+    )
 
 
 def _umask() -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
-import timm
 import torch
 
 from citycam import progress
@@ -25,6 +25,7 @@ from citycam.data.datamodule import Reader
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, normalise, render
 from citycam.explain.sample import noisy_copies
+from citycam.files import cache_root
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone
 from citycam.model.weights import WeightsSource, save_weights
@@ -76,9 +77,7 @@ class FrozenBody:
 
     def passing(self, pictures: Reader) -> Reader:
         """A reader that passes pictures through the body whenever they are asked for, keeping nothing."""
-        extractor = Extractor(
-            self.backbone, precision=Precision[self._resolved.precision], batch=self._resolved.batch
-        )
+        extractor = Extractor(self.backbone, precision=Precision[self._resolved.precision], batch=self._resolved.batch)
 
         def read(indices: np.ndarray, epoch: int) -> torch.Tensor:
             return torch.from_numpy(extractor.pictures(pictures(indices, epoch)))
@@ -171,7 +170,9 @@ def explained_activations(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Activations and noisy copies as `FrozenBody` gives them, of a body that is not shared; nothing is kept."""
     digests = [inputs.catalog.pictures[index].digest for index in indices.tolist()]
-    paths = {digest: inputs.catalog.path(inputs.catalog.pictures[i]) for digest, i in zip(digests, indices, strict=True)}
+    paths = {
+        digest: inputs.catalog.path(inputs.catalog.pictures[i]) for digest, i in zip(digests, indices, strict=True)
+    }
     spec = ViewSpec(image_size=config.image_size)
     plain = _direct(backbone, resolved, [(d, 0) for d in digests], paths, view_inputs(spec), resolved.stride)
     if "smoothgradcampp" not in config.explain.methods:
@@ -239,14 +240,18 @@ def _frozen_body(
     backbone.freeze("none")
     backbone.eval()
     backbone.to(device=device)
-    return backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return backbone.to(memory_format=torch.channels_last)
 
 
 def _key_text(**content: Any) -> str:
-    versions = {"torch": torch.__version__, "timm": timm.__version__, "pillow": PIL.__version__, "numpy": np.__version__}
+    versions = {"torch": torch.__version__, "timm": version("timm"), "pillow": PIL.__version__, "numpy": np.__version__}
     return json.dumps({**content, "versions": versions}, sort_keys=True)
 
 
-@functools.lru_cache(maxsize=16)
 def _store(key: str) -> FeatureStore:
-    return FeatureStore(json.loads(key))
+    return _opened_store(key, cache_root() / "bank")
+
+
+@functools.lru_cache(maxsize=16)
+def _opened_store(key: str, root: Path) -> FeatureStore:
+    return FeatureStore(json.loads(key), root)

@@ -96,7 +96,7 @@ def _compose_all(overrides: list[str], multirun: bool) -> tuple[tuple[Job, ...],
         raise CitycamError(f"{line} gives several values; add -m to train a run with each: python train.py -m {line}")
     for item in parsed:
         _check_key(item)
-    plain = [item.input_line for item in parsed if not item.is_sweep_override()]
+    plain = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
@@ -148,7 +148,9 @@ def _check_key(override: Any) -> None:
 
     key = override.key_or_group
     if override.is_delete() and not key.startswith("hydra"):
-        raise CitycamError(f"~{key} would leave out a setting that every run needs; give it another value: {key}=VALUE.")
+        raise CitycamError(
+            f"~{key} would leave out a setting that every run needs; give it another value: {key}=VALUE."
+        )
     if key.startswith("hydra") or "/" in key:
         return
     composed = _defaults()
@@ -181,7 +183,9 @@ def _sentence(error: Exception) -> str:
     if group:
         options = re.findall(r"^\t(\w[\w.-]*)$", text, flags=re.MULTILINE)
         place, word = group[1].lstrip("/"), group[2]
-        return f"{place}={word} is not known; {near_matches(word, options) if options else 'see python train.py --help.'}"
+        return (
+            f"{place}={word} is not known; {near_matches(word, options) if options else 'see python train.py --help.'}"
+        )
     override = re.search(r"Error merging override (\S+)", text)
     if override:
         return f"{override[1]} cannot be: {_plain(str(cause).splitlines()[0])}"

@@ -1,4 +1,4 @@
-"""What a run learns from: the catalog, its split, labels and views. Equal for all jobs of a sweep, so kept in memory."""
+"""What a run learns from: catalog, split, labels and views. Equal for all jobs of a sweep, so kept in memory."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ def _remembered_split(_catalog_digest: str, split: _Key, data: _Key) -> Split:
     made = make_split(catalog, split.config)
     for part in ("train", "val"):
         if not len(made.indices(part)):
-            raise CitycamError(f"The split of {catalog.root} leaves no pictures for {part}; change split.val or data.limit.")
+            raise CitycamError(
+                f"The split of {catalog.root} leaves no pictures for {part}; change split.val or data.limit."
+            )
     return made
-

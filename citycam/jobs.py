@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -17,6 +18,8 @@ from citycam.files import write_text
 from citycam.names import config_hash
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import RunRecord, read_record
+
+_NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
 def completed(folder: Path, digest: str, data_digest: str) -> bool:
@@ -50,7 +53,7 @@ def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
         KeyboardInterrupt: after the run was marked interrupted.
     """
     digest = config_hash(config)
-    command = " ".join(["python train.py", *map(_quoted, overrides)])
+    command = shlex.join(["python", "train.py", *overrides])
     with _alone(folder):
         earlier = read_record(folder)
         from citycam.inputs import load_inputs
@@ -63,43 +66,71 @@ def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
         _clear(folder)
         record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
         record.update(attempts=1 + int((earlier or {}).get("attempts", 0)))
-        begun = time.perf_counter()
         with _ending(record, folder):
             known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
             train(config, folder, known, record)
-            record.finish("completed")
-        _say(record, folder, time.perf_counter() - begun)
     return str(record.content["status"])
 
 
 @contextlib.contextmanager
 def _ending(record: RunRecord, folder: Path) -> Iterator[None]:
-    """Write how a job ended into its run.json; only Ctrl-C goes on upwards."""
+    """Write how a job ended into its run.json and run.log; only Ctrl-C goes on upwards."""
     try:
         yield
+        _end(record, folder, "completed", None)
     except KeyboardInterrupt:
-        _end(record, "interrupted", "Stopped by Ctrl-C.")
+        _end(record, folder, "interrupted", "Stopped by Ctrl-C.")
         raise
     except CitycamError as error:
-        _end(record, "failed", str(error))
+        _end(record, folder, "failed", str(error))
     except MemoryError:
-        _end(record, "failed", "Memory ran out; make batch_size, image_size or bank.batch smaller.")
+        _end(record, folder, "failed", _NO_MEMORY.format("Memory"))
     except SystemExit as error:
-        _end(record, "failed", f"The job ended itself (exit code {error.code}).")
+        _end(record, folder, "failed", f"The job ended itself (exit code {error.code}).")
     except Exception as error:  # a job's fault must not end the others; its traceback is kept in run.log
         if _out_of_memory(error):
-            sentence = "Memory of the device ran out; make batch_size, image_size or bank.batch smaller."
+            sentence = _NO_MEMORY.format("Memory of the device")
         else:
-            sentence = f"{type(error).__name__}: {error}".strip()
-        write_text(folder / "run.log", traceback.format_exc())
-        _end(record, "failed", f"{sentence} (see {folder / 'run.log'})")
+            sentence = f"{type(error).__name__}: {error} (the traceback is in {folder / 'run.log'})"
+        _end(record, folder, "failed", sentence, traceback.format_exc())
 
 
-def _end(record: RunRecord, status: str, sentence: str) -> None:
+def _end(record: RunRecord, folder: Path, status: str, error: str | None, trace: str = "") -> None:
+    """Write the run's last word, and say it in one line."""
     try:
-        record.finish(status, sentence)
-    except CitycamError as error:  # the disk is full: the run is seen as interrupted, and the reason is said here
-        print(f"citycam: {error}", file=sys.stderr)
+        record.finish(status, error)
+        line = _line(record.content, folder.name)
+        write_text(folder / "run.log", _log(record.content, line, trace))
+    except CitycamError as fault:  # the disk is full: the run will be seen as interrupted, and the reason is said here
+        line = f"{folder.name}: {fault}"
+    print(line, file=sys.stdout if status == "completed" else sys.stderr, flush=True)
+
+
+def _line(content: dict[str, Any], name: str) -> str:
+    if content["status"] != "completed":
+        return f"{name}: {content['status']}: {content['error']}"
+    final = content["final"]
+    low, high = final["val_accuracy_interval"]
+    return (
+        f"{name}: accuracy {final['val_accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
+        f"{final['val_balanced_accuracy']:.3f}, majority {final['majority_accuracy']:.3f}, n = {final['n_val']}, "
+        f"{content['seconds']['total']:.0f} s"
+    )
+
+
+def _log(content: dict[str, Any], line: str, trace: str) -> str:
+    """run.log: the story of a run for people; run.json has it for programs."""
+    phases = [f"{name}: {value:.1f} s" for name, value in content["seconds"].items() if isinstance(value, float)]
+    return "\n".join(
+        [
+            f"{content['started']} {content['command']}",
+            f"on {content.get('device')}, {content.get('threads')} threads, attempt {content.get('attempts')}",
+            *[f"note: {warning['sentence']}" for warning in content["warnings"]],
+            *phases,
+            line,
+            trace,
+        ]
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -127,23 +158,3 @@ def _clear(folder: Path) -> None:
     for pattern in ("events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"):
         for path in folder.glob(pattern):
             path.unlink()
-
-
-def _say(record: RunRecord, folder: Path, seconds: float) -> None:
-    """One line per finished run."""
-    content = record.content
-    name = folder.name
-    if content["status"] != "completed":
-        print(f"{name}: {content['status']}: {content['error']}", file=sys.stderr)
-        return
-    final = content["final"]
-    low, high = final["val_accuracy_interval"]
-    print(
-        f"{name}: accuracy {final['val_accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
-        f"{final['val_balanced_accuracy']:.3f}, majority {final['majority_accuracy']:.3f}, n = {final['n_val']}, "
-        f"{seconds:.0f} s"
-    )
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if set(text) & set(" ()[]{}$*?&|;<>\"\\") else text

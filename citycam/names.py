@@ -1,4 +1,4 @@
-"""What a run is called: a hash of what changes its trained numbers, and a folder's name made of it. Imports no torch."""
+"""What a run is called: a hash of what changes its trained numbers, and a folder's name made of it; no torch."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def config_hash(config: Config) -> str:
 
 
 def folder_name(overrides: list[str], digest: str) -> str:
-    """Short words for what the overrides say, ``-``, and the hash: at most 100 characters, no slash, the same when asked
-    again, in whatever order the overrides stand.
+    """Short words for what the overrides say, ``-``, and the hash: at most 100 characters, no slash, and the same when
+    asked again, in whatever order the overrides stand. Flat names come first, since what is too long is cut off.
 
     >>> folder_name(["partition=multi", "epochs=5", "optimizer.lr=0.01", "sweep.name=x"], "0123abcd")
-    'epochs5-lr0.01-multi-0123abcd'
+    'epochs5-multi-lr0.01-0123abcd'
     """
     words = []
-    for override in sorted(overrides):
+    for override in sorted(overrides, key=_flat_first):
         key, _, value = override.partition("=")
         key = key.lstrip("+~")
         top, _, rest = key.replace("/", ".").partition(".")
@@ -48,6 +48,10 @@ def folder_name(overrides: list[str], digest: str) -> str:
         words.append(re.sub(r"[^\w.+]+", "_", word).strip("_."))
     text = "-".join(filter(None, words))[: _LONGEST - len(digest) - 1].rstrip("-_.")
     return f"{text}-{digest}" if text else f"run-{digest}"
+
+
+def _flat_first(override: str) -> tuple[bool, str]:
+    return "." in override.partition("=")[0], override
 
 
 def run_folder(*, _root_: Any) -> str:

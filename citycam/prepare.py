@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from citycam import progress
-from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
@@ -35,8 +35,6 @@ def prepare(request: Request) -> list[Job]:
     """
     _check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
-    for job in request.jobs:
-        _check_counts(job.config, inputs[job.folder])
     todo = [job for job in request.jobs if not completed(job.folder, job.hash, inputs[job.folder].catalog.digest)]
     ledger = Ledger(request.sweep_folder)
     if todo:
@@ -62,7 +60,7 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         else:
             resolved[job.hash] = resolve(job.config, inputs[job.folder], _say)
     ledger.add(
-        command=" ".join(["python train.py", *request.arguments]),
+        command=shlex.join(["python", "train.py", *request.arguments]),
         jobs=[JobRow(job.folder, job.hash, job.overrides, "missing") for job in request.jobs],
         resolved={digest: found.as_dict() for digest, found in resolved.items()},
     )
@@ -75,7 +73,9 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         body = FrozenBody(job.config, inputs[job.folder], found)
         body_file(request.sweep_folder, body.backbone, found.weights_digest)
         if job.config.bank.enabled:
-            _check_room(cache_root(), body.missing_features(job.config.epochs) * 4 * body.backbone.num_features, "the bank")
+            _check_room(
+                cache_root(), body.missing_features(job.config.epochs) * 4 * body.backbone.num_features, "the bank"
+            )
             body.fill_features(job.config.epochs)
 
 
@@ -83,7 +83,8 @@ def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, 
     """How long the jobs will take, roughly: views through the body at its measured rate, steps of the head, files."""
     from citycam.frozen import FrozenBody
 
-    seconds, missing = 0.0, {}
+    seconds = 0.0
+    missing: dict[str, float] = {}
     for job in todo:
         found, its = resolved[job.hash], inputs[job.folder]
         seconds += _JOB_SECONDS + _STEP_SECONDS * job.config.epochs * -(-len(its.train) // job.config.batch_size)
@@ -115,25 +116,20 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
     cities = len(first.catalog.cities)
     _say(
         f"{first.catalog.kind}: {len(first.catalog.pictures)} pictures of {cities} cities; split {first.split.kind}: "
-        f"{counts['train']} train, {counts['val']} val" + (f", {counts['test']} test" if counts["test"] else "")
+        f"{counts['train']} train, {counts['val']} val"
+        + (f", {counts['test']} test" if counts["test"] else "")
         + f"; maps of {first.target}"
     )
     for sentence in first.warnings.values():
         _say(f"note: {sentence}")
     epochs = sum(job.config.epochs for job in todo)
     steps = sum(
-        job.config.epochs * -(-len(found.train) // job.config.batch_size) for job, found in zip(todo, inputs, strict=True)
+        job.config.epochs * -(-len(found.train) // job.config.batch_size)
+        for job, found in zip(todo, inputs, strict=True)
     )
     size = left * _RUN_BYTES
     _check_room(request.sweep_folder, size, "the results")
     _say(f"{left} to train: {epochs} epochs, {steps} steps in all; results need about {size / 2**20:.0f} MB of disk")
-
-
-def _check_counts(config: Config, inputs: Inputs) -> None:
-    if config.batch_size > len(inputs.train):
-        raise CitycamError(
-            f"batch_size={config.batch_size} is more than the {len(inputs.train)} training pictures; make it smaller."
-        )
 
 
 def _check_writable(folder: Path) -> None:

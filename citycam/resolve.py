@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from citycam.body import Say, find_body, load_body
 from citycam.config import AUTO, Accelerator, Config, Precision
 from citycam.errors import CitycamError
 from citycam.inputs import Inputs
-from citycam.model.backbone import check_backbone, grid, strides
+from citycam.model.backbone import Backbone, check_backbone, grid, strides
 from citycam.model.weights import WeightsSource
 
 # Pictures per pass of a frozen backbone: on CPUs 64 beats 256 (caches); a GPU wants more.
@@ -26,8 +27,11 @@ _CELLS = 7
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a job runs with. ``finetune`` is ``all`` where weights are random; ``stride`` is the maps'; ``rate``: pictures
-    per second of the body's forward, as measured when it was resolved."""
+    """What a job runs with.
+
+    ``finetune`` is ``all`` where weights are random; ``stride`` is the maps'; ``rate``: pictures per second of the
+    body's forward, as measured when it was resolved.
+    """
 
     device: str
     threads: int
@@ -74,7 +78,7 @@ def check(config: Config) -> None:
         if config.explain.stride not in known:
             raise CitycamError(
                 f"explain.stride={config.explain.stride} is not to be had from {config.backbone.name} at "
-                f"image_size={config.image_size}, which allows {', '.join(map(str, known))}; choose one of these or auto."
+                f"image_size={config.image_size}, which allows {', '.join(map(str, known))}; choose one of them."
             )
 
 
@@ -89,18 +93,27 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     threads = int(config.threads) if config.threads != AUTO else threads
     torch.set_num_threads(threads)
     source, warnings = find_body(config, inputs, say)
-    precision, rate = _precision(config, source, device, threads)
+    backbone = load_body(config.backbone, config.image_size, source, 0).to(device)
+    backbone.freeze("none")
+    precision, rate = _precision(config, backbone, threads)
+    stride = _stride(config)
+    if config.explain.methods and stride != backbone.strides[0]:
+        backbone.dense_body(stride)  # refuses a grid that is not exact, before any training
     finetune = "all" if source.origin == "random" else config.backbone.finetune
     return Resolved(
         device=str(device),
         threads=threads,
         precision=precision.name,
         rate=rate,
-        batch=int(config.bank.batch) if config.bank.batch != AUTO else _CPU_BATCH if device.type == "cpu" else _GPU_BATCH,
+        batch=int(config.bank.batch)
+        if config.bank.batch != AUTO
+        else _CPU_BATCH
+        if device.type == "cpu"
+        else _GPU_BATCH,
         split=inputs.split.kind,
         leaky=inputs.split.leaky,
         target=inputs.target,
-        stride=_stride(config),
+        stride=stride,
         finetune=finetune,
         weights_origin=source.origin,
         weights_path=str(source.path.resolve()) if source.path is not None else None,
@@ -117,7 +130,7 @@ def choose_device(accelerator: Accelerator) -> torch.device:
     Raises:
         CitycamError: it is not there.
     """
-    there = {
+    there: dict[Accelerator, Callable[[], bool]] = {
         Accelerator.cuda: torch.cuda.is_available,
         Accelerator.mps: torch.backends.mps.is_available,
         Accelerator.cpu: lambda: True,
@@ -132,9 +145,14 @@ def choose_device(accelerator: Accelerator) -> torch.device:
     )
 
 
-def _precision(config: Config, source: WeightsSource, device: torch.device, threads: int) -> tuple[Precision, float]:
-    backbone = load_body(config.backbone, config.image_size, source, 0).to(device)
-    backbone.freeze("none")
+def _batch(config: Config, device: torch.device) -> int:
+    if config.bank.batch != AUTO:
+        return int(config.bank.batch)
+    return _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
+
+
+def _precision(config: Config, backbone: Backbone, threads: int) -> tuple[Precision, float]:
+    """The precision and its pictures per second."""
     fastest, rates = choose_precision(backbone, config.image_size, threads=threads)
     chosen = fastest if config.precision is Precision.auto else config.precision
     return chosen, rates[chosen.name]

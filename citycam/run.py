@@ -48,7 +48,7 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
         module = make_module(config, folder, network, inputs, resolved)
     with record.phase("bank"):
         datamodule = make_datamodule(config, network, inputs, resolved)
-    maps = make_map_callback(config, folder, network, inputs, resolved)
+    maps = make_map_callback(config, folder, inputs, resolved)
     trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [])
     log_settings(trainer, record)
     with record.phase("train"):
@@ -121,7 +121,7 @@ def make_network(config: Config, inputs: Inputs, resolved: Resolved) -> Network:
     else:
         backbone = load_body(config.backbone, config.image_size, resolved.source, config.seed)
         backbone.freeze(resolved.finetune)
-        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone.to(memory_format=torch.channels_last)
     return Network(backbone, make_head(config.head, backbone.num_features, inputs.labels.n_logits, config.seed))
 
 
@@ -179,9 +179,7 @@ def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: 
     )
 
 
-def make_map_callback(
-    config: Config, folder: Path, network: Network, inputs: Inputs, resolved: Resolved
-) -> MapCallback | None:
+def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Resolved) -> MapCallback | None:
     """The callback that draws maps, or None where no method is asked for."""
     if not config.explain.methods:
         return None

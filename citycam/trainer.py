@@ -1,4 +1,4 @@
-"""Lightning's Trainer as citycam sets it up: one device, whole checkpoints, our own bar, TensorBoard in the run's folder."""
+"""Lightning's Trainer as citycam sets it up: one device, whole checkpoints, our own bar, TensorBoard."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from citycam.bank.extract import Extractor
 from citycam.bank.store import SHARD_BYTES, FeatureStore, Row
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, render
@@ -106,9 +105,7 @@ def _inputs(
             yield ahead.popleft().result()
 
 
-def _batches(
-    pictures: Iterator[tuple[list[Row], np.ndarray]], batch: int
-) -> Iterator[tuple[list[Row], np.ndarray]]:
+def _batches(pictures: Iterator[tuple[list[Row], np.ndarray]], batch: int) -> Iterator[tuple[list[Row], np.ndarray]]:
     """Regroup picture by picture into batches of exactly ``batch`` rows, the last one shorter."""
     rows: list[Row] = []
     parts: list[np.ndarray] = []

@@ -24,9 +24,7 @@ class Extractor:
         stride: output stride of the activations' grid; None for features.
     """
 
-    def __init__(
-        self, backbone: Backbone, *, precision: Precision, batch: int, stride: int | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, *, precision: Precision, batch: int, stride: int | None = None) -> None:
         self._backbone, self._precision, self._batch = backbone, precision, batch
         self._device = next(backbone.parameters()).device
         self.passes = 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ def choose_precision(backbone: Backbone, image_size: int, *, threads: int) -> tu
     path = cache_root() / "precision" / f"{name}.json"
     kept = _kept(path)
     if kept is None:
-        rates = {precision.name: _rate(backbone, image_size, precision) for precision in (Precision.fp32, Precision.bf16)}
+        rates = {
+            precision.name: _rate(backbone, image_size, precision) for precision in (Precision.fp32, Precision.bf16)
+        }
         faster = rates["bf16"] > _WORTH * rates["fp32"]
         kept = {**key, "precision": "bf16" if faster else "fp32", "rates": rates}
         write_json(path, kept)
@@ -72,11 +75,9 @@ def _device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     # The processor's own name where Linux tells it: one image of a system runs on many processors.
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
-            flags = ""
-            file.seek(0)
-            flags = next((line for line in file if line.startswith("flags")), "")
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        model, flags = platform.processor(), ""
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    flags = next((line for line in lines if line.startswith("flags")), platform.processor())
     return f"{device.type} {model or platform.machine()} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from citycam.errors import CitycamError
-from citycam.files import cache_root, sha256, write_bytes, write_json
+from citycam.files import sha256, write_bytes, write_json
 
 Row = tuple[str, int]
 SHARD_BYTES = 64 * 2**20
@@ -29,14 +29,14 @@ class FeatureStore:
 
     Args:
         key: everything that changes the numbers; JSON.
-        root: where banks lie; the cache's ``bank`` folder.
+        root: the folder of all banks.
     """
 
-    def __init__(self, key: dict[str, Any], root: Path | None = None) -> None:
+    def __init__(self, key: dict[str, Any], root: Path) -> None:
         text = json.dumps(key, sort_keys=True)
         self.key = key
         self.name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        self.folder = (root or cache_root() / "bank") / self.name
+        self.folder = root / self.name
         self._shards: list[np.ndarray] = []
         self._places: dict[Row, tuple[int, int]] = {}
         self._read: set[str] = set()
@@ -90,7 +90,7 @@ class FeatureStore:
             return np.array([self._places[row] for row in rows], dtype=np.int32).reshape(-1, 2)
         except KeyError as error:
             raise CitycamError(
-                f"The feature bank {self.folder} lacks a view that this run needs; run the same command again to make it.",
+                f"The feature bank {self.folder} lacks a view that this run needs; the same command again makes it.",
                 exit_code=1,
             ) from error
 

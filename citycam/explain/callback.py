@@ -20,7 +20,7 @@ from citycam.explain.maps import Explained, MethodMaps, make_maps, summary, warn
 from citycam.explain.methods import identities
 from citycam.explain.overlay import Pixels
 from citycam.explain.sample import write_sample
-from citycam.explain.tail import Tail
+from citycam.explain.tail import Tail, as_found
 from citycam.explain.targets import Target, choose_targets
 from citycam.model.backbone import Backbone
 from citycam.model.checkpoint import load_checkpoint
@@ -97,8 +97,8 @@ class MapCallback(pl.Callback):
         )
         device = next(network.head.parameters()).device
         activations = torch.from_numpy(plain).to(device)
-        with torch.no_grad():
-            logits = torch.cat([tail(some) for some in activations.split(64)]).cpu()
+        with as_found(tail), torch.no_grad():
+            logits = torch.cat([tail(some) for some in torch.split(activations, 64)]).cpu()
         targets = choose_targets(
             self.config.target, logits.numpy(), self.sample.labels, self.city, self.partition, self.classes
         )

@@ -31,8 +31,16 @@ class WholeCheckpointIO(TorchCheckpointIO):
         write_whole(Path(path), lambda file: torch.save(checkpoint, file))
 
 
-def about(network: Network, *, classes: tuple[str, ...], partition: str, image_size: int, body: Path | None,
-          checkpoint_folder: Path, head: dict[str, Any]) -> dict[str, Any]:
+def about(
+    network: Network,
+    *,
+    classes: tuple[str, ...],
+    partition: str,
+    image_size: int,
+    body: Path | None,
+    checkpoint_folder: Path,
+    head: dict[str, Any],
+) -> dict[str, Any]:
     """What a checkpoint says of its network; ``body``: the file of a frozen body, None where all weights are inside."""
     return {
         "backbone": network.backbone.name,
@@ -40,9 +48,7 @@ def about(network: Network, *, classes: tuple[str, ...], partition: str, image_s
         "classes": list(classes),
         "partition": partition,
         "head": head,
-        "body": None
-        if body is None
-        else {"digest": digest(body), "path": os.path.relpath(body, checkpoint_folder)},
+        "body": None if body is None else {"digest": digest(body), "path": os.path.relpath(body, checkpoint_folder)},
     }
 
 
@@ -111,5 +117,7 @@ def _load_body(path: Path, said: dict[str, str], network: Network) -> None:
     if not body.is_file():
         raise CitycamError(f"{path} needs the frozen body {body}, which is not there; move both together.")
     if digest(body) != said["digest"]:
-        raise CitycamError(f"{body} is not the body that {path} was trained with (its digest differs); put that one back.")
+        raise CitycamError(
+            f"{body} is not the body that {path} was trained with (its digest differs); put that one back."
+        )
     load_weights(network.backbone, body)

@@ -5,6 +5,7 @@ It only adds the jobs that have no folder yet; where it and a run's folder diffe
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,8 @@ class Ledger:
     def __init__(self, sweep_folder: Path) -> None:
         self._path = sweep_folder / "sweep.json"
         self._content: dict[str, Any] = {"schema": SCHEMA, "commands": [], "resolved": {}, "jobs": {}}
-        try:
+        with contextlib.suppress(FileNotFoundError):
             self._content |= json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            pass
 
     def resolved(self, config_hash: str) -> dict[str, Any] | None:
         """What every auto of the job became when it was first prepared."""

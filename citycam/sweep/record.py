@@ -20,9 +20,11 @@ SCHEMA = 1
 class RunRecord:
     """The run.json of one folder.
 
-    >>> record = RunRecord(folder, overrides=["epochs=5"], command="…", config_hash="0123abcd", config={…})  # doctest: +SKIP
-    >>> with record.phase("train"): ...                                                                 # doctest: +SKIP
-    >>> record.finish("completed")                                                                      # doctest: +SKIP
+    Args:
+        folder: the run's, which need not exist yet.
+        overrides: what was asked for, ``key=value``.
+        command: the line that trains this run again.
+        config_hash: see `citycam.names.config_hash`.
     """
 
     def __init__(self, folder: Path, *, overrides: list[str], command: str, config_hash: str) -> None:
