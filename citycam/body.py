@@ -20,7 +20,7 @@ from citycam.files import cache_root, lock
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone, make_backbone
 from citycam.model.weights import WeightsSource, digest, find_weights, load_weights, save_weights
-from citycam.pretrain import LESSON_PICTURES, RECIPE, SEEN, lesson_for_toytown, teach
+from citycam.pretrain import LESSON_PICTURES, RECIPE, lesson_for_toytown, teach
 
 Say = Callable[[str], None]
 
@@ -67,6 +67,7 @@ def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, se
 def _lesson(config: Config, inputs: Inputs) -> Lesson:
     toytown = inputs.catalog.kind == "toytown"
     key: dict[str, Any] = {"recipe": RECIPE, "backbone": config.backbone.name, "image_size": config.image_size}
+    key["seen"] = config.backbone.lesson
     if toytown:
         warning = (
             f"No pretrained weights of {config.backbone.name} can be had here, so one body was trained once on "
@@ -78,7 +79,7 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
         key |= {"data": inputs.catalog.digest, "train": hashlib.sha256("".join(sorted(train)).encode()).hexdigest()}
         warning = (
             f"No pretrained weights of {config.backbone.name} can be had here, so one body learnt the cities from the "
-            f"training part alone (at most {SEEN:,} pictures seen), once for the sweep; accuracies are far below those "
+            f"training part alone (at most {config.backbone.lesson:,} pictures seen), once for the sweep; accuracies are far below those "
             "with pretrained weights: give backbone.weights=FILE."
         )
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
@@ -93,7 +94,7 @@ def _teach(config: Config, inputs: Inputs, lesson: Lesson, say: Say) -> None:
             advance(LESSON_PICTURES)
     else:
         pictures, labels = _training_pictures(config, inputs)
-    seen = SEEN
+    seen = config.backbone.lesson
     say(
         f"Training the body: {seen:,} pictures pass {config.backbone.name} forwards and backwards, once for all, "
         f"{_about(config, pictures, labels, seen)}."
@@ -118,8 +119,9 @@ def _about(config: Config, pictures: np.ndarray, labels: np.ndarray, seen: int) 
 def _training_pictures(config: Config, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     """Plain views and city labels of the training part, at most as many pictures as the lesson sees."""
     rows = inputs.train
-    if len(rows) > SEEN:
-        rows = rows[np.linspace(0, len(rows) - 1, SEEN).astype(np.int64)]
+    most = config.backbone.lesson
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
     spec = ViewSpec(image_size=config.image_size)
     cities = {city: number for number, city in enumerate(inputs.catalog.cities)}
     views = np.empty((len(rows), config.image_size, config.image_size, 3), dtype=np.uint8)

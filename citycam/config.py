@@ -211,16 +211,19 @@ class AugmentConfig:
 @dataclass(kw_only=True, slots=True)
 class BackboneConfig:
     """``name``: timm's name. ``weights``: auto, random, or a file. ``finetune``: none (frozen), all, or the name of the
-    stage from which on weights train. ``strides``: output strides this network can be read at, verified by tests."""
+    stage from which on weights train. ``strides``: output strides this network can be read at, verified by tests.
+    ``lesson``: pictures that a body sees at most, where no weights can be had and one is taught here."""
 
     name: Optional[str] = None
     weights: str = AUTO
     finetune: str = "none"
     strides: list[int] = field(default_factory=lambda: [32])
+    lesson: int = 10_000
 
     def __post_init__(self) -> None:
         if not self.name:
             raise CitycamError("backbone=timm needs backbone.name=NAME, for example backbone.name=resnet26d.")
+        _positive("backbone.lesson", self.lesson)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -174,13 +174,18 @@ def explained_activations(
         digest: inputs.catalog.path(inputs.catalog.pictures[i]) for digest, i in zip(digests, indices, strict=True)
     }
     spec = ViewSpec(image_size=config.image_size)
-    plain = _direct(backbone, resolved, [(d, 0) for d in digests], paths, view_inputs(spec), resolved.stride)
-    if "smoothgradcampp" not in config.explain.methods:
-        return plain, None
-    stride = None if backbone.pool_kind == "mean" else backbone.strides[0]
-    rows = [(digest, copy) for digest in digests for copy in range(config.explain.samples)]
-    noisy = _direct(backbone, resolved, rows, paths, noisy_inputs(backbone, spec, config.explain), stride)
-    return plain, stack_noisy(noisy, len(digests), config.explain.samples)
+    training = backbone.training
+    backbone.eval()
+    try:
+        plain = _direct(backbone, resolved, [(d, 0) for d in digests], paths, view_inputs(spec), resolved.stride)
+        if "smoothgradcampp" not in config.explain.methods:
+            return plain, None
+        stride = None if backbone.pool_kind == "mean" else backbone.strides[0]
+        rows = [(digest, copy) for digest in digests for copy in range(config.explain.samples)]
+        noisy = _direct(backbone, resolved, rows, paths, noisy_inputs(backbone, spec, config.explain), stride)
+        return plain, stack_noisy(noisy, len(digests), config.explain.samples)
+    finally:
+        backbone.train(training)
 
 
 def noisy_inputs(backbone: Backbone, spec: ViewSpec, explain: ExplainConfig) -> RowInputs:

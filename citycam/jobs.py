@@ -14,7 +14,7 @@ import filelock
 
 from citycam.config import Config
 from citycam.errors import CitycamError
-from citycam.files import write_text
+from citycam.files import explain_os_error, write_text
 from citycam.names import config_hash
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import RunRecord, read_record
@@ -44,7 +44,8 @@ def completed(folder: Path, digest: str, data_digest: str) -> bool:
 
 
 def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
-    """Do one job and return its status: completed, failed, or skipped where it was done before.
+    """Do one job and return its status: completed, failed, skipped where it was done before, or refused where the
+    folder is another's.
 
     Whatever ends a job (an exception, ``sys.exit``, no memory) is caught and stands in its run.json, so that the other
     jobs go on.
@@ -52,23 +53,30 @@ def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
     Raises:
         KeyboardInterrupt: after the run was marked interrupted.
     """
-    digest = config_hash(config)
-    command = shlex.join(["python", "train.py", *overrides])
-    with _alone(folder):
-        earlier = read_record(folder)
-        from citycam.inputs import load_inputs
-        from citycam.resolve import Resolved, resolve
-        from citycam.run import train
+    try:
+        with _alone(folder):
+            return _attempt(config, folder, overrides)
+    except CitycamError as error:  # nothing of this job has begun
+        print(f"citycam: {error}", file=sys.stderr)
+        return "refused"
 
-        resolved = Ledger(folder.parent).resolved(digest)
-        if earlier is not None and resolved is not None and completed(folder, digest, resolved["data_digest"]):
-            return "skipped"
-        _clear(folder)
-        record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
-        record.update(attempts=1 + int((earlier or {}).get("attempts", 0)))
-        with _ending(record, folder):
-            known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
-            train(config, folder, known, record)
+
+def _attempt(config: Config, folder: Path, overrides: list[str]) -> str:
+    from citycam.inputs import load_inputs
+    from citycam.resolve import Resolved, resolve
+    from citycam.run import train
+
+    digest, earlier = config_hash(config), read_record(folder)
+    resolved = Ledger(folder.parent).resolved(digest)
+    if earlier is not None and resolved is not None and completed(folder, digest, resolved["data_digest"]):
+        return "skipped"
+    _clear(folder)
+    command = shlex.join(["python", "train.py", *overrides])
+    record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
+    record.update(attempts=1 + int((earlier or {}).get("attempts", 0)))
+    with _ending(record, folder):
+        known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
+        train(config, folder, known, record)
     return str(record.content["status"])
 
 
@@ -85,6 +93,8 @@ def _ending(record: RunRecord, folder: Path) -> Iterator[None]:
         _end(record, folder, "failed", str(error))
     except MemoryError:
         _end(record, folder, "failed", _NO_MEMORY.format("Memory"))
+    except OSError as error:
+        _end(record, folder, "failed", str(explain_os_error(error, Path(error.filename or folder / "run.json"))))
     except SystemExit as error:
         _end(record, folder, "failed", f"The job ended itself (exit code {error.code}).")
     except Exception as error:  # a job's fault must not end the others; its traceback is kept in run.log

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from citycam import progress
+from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Bytes of a run beside its maps: checkpoints of a head, tables, figures, events.
 _RUN_BYTES = 12 * 2**20
+_OVERLAY_BYTES = 150_000
 # For the estimate of time: a step of a head through Lightning, and files and start of a job, on two cores.
 _STEP_SECONDS, _JOB_SECONDS = 0.006, 3.0
 
@@ -127,9 +129,15 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
         job.config.epochs * -(-len(found.train) // job.config.batch_size)
         for job, found in zip(todo, inputs, strict=True)
     )
-    size = left * _RUN_BYTES
+    size = sum(_RUN_BYTES + _maps_bytes(job.config, found) for job, found in zip(todo, inputs, strict=True))
     _check_room(request.sweep_folder, size, "the results")
     _say(f"{left} to train: {epochs} epochs, {steps} steps in all; results need about {size / 2**20:.0f} MB of disk")
+
+
+def _maps_bytes(config: Config, inputs: Inputs) -> int:
+    """Overlays of every explained picture and method."""
+    cities = Counter(inputs.catalog.pictures[index].city for index in inputs.val.tolist())
+    return min(config.explain.pictures, cities[inputs.target]) * len(config.explain.methods) * _OVERLAY_BYTES
 
 
 def _check_writable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from citycam.errors import CitycamError
-from citycam.files import write_whole
+from citycam.files import write_bytes
 from citycam.model.network import Network
 from citycam.model.weights import digest, load_weights
 
@@ -28,7 +29,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path``."""
         if storage_options is not None:
             raise TypeError("citycam's checkpoints take no storage options")
-        write_whole(Path(path), lambda file: torch.save(checkpoint, file))
+        # By way of memory: torch's zip writer turns a full disk into an error that does not name it.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_bytes(Path(path), content.getvalue())
 
 
 def about(

@@ -76,10 +76,8 @@ def read_runs(sweep_folder: Path) -> list[RunRow]:
 
 
 def differing(rows: Sequence[RunRow]) -> list[str]:
-    """Settings whose values differ between runs, in the order in which they were given; of a single run, all."""
+    """Settings whose values differ between runs, in the order in which they were given; none of a single run."""
     keys = list(dict.fromkeys(key for row in rows for key in row.overrides if not key.startswith(_NOT_SETTINGS)))
-    if len(rows) == 1:
-        return keys
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 

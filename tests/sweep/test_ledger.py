@@ -1,0 +1,68 @@
+"""sweep.json adds what folders do not say; where they differ, the folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from citycam.sweep.ledger import JobRow, Ledger, job_row
+from citycam.sweep.record import RunRecord, read_record
+
+
+def record(folder: Path, status: str | None, error: str | None = None) -> RunRecord:
+    made = RunRecord(folder, overrides=["seed=1"], command="x", config_hash="01234567")
+    if status is not None:
+        made.finish(status, error)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("completed", "done"), ("failed", "failed"), ("interrupted", "interrupted"), (None, "running")],
+)
+def test_a_jobs_state_is_what_its_folder_says(status: str | None, state: str, tmp_path: Path) -> None:
+    record(tmp_path / "run", status, "why" if status == "failed" else None)
+    row = job_row(tmp_path / "run", "01234567", ("seed=1",))
+    assert (row.state, row.error) == (state, "why" if status == "failed" else None)
+    assert job_row(tmp_path / "run", "76543210", ()).state == "missing"
+    assert job_row(tmp_path / "none", "01234567", ()).state == "missing"
+
+
+def test_the_ledger_remembers_what_every_auto_became_and_adds_jobs(tmp_path: Path) -> None:
+    first = Ledger(tmp_path)
+    job = JobRow(tmp_path / "a", "01234567", ("seed=1",), "missing")
+    first.add(command="one", jobs=[job], resolved={"01234567": {"precision": "fp32"}})
+    record(tmp_path / "a", "completed")
+    second = Ledger(tmp_path)
+    assert second.resolved("01234567") == {"precision": "fp32"}
+    assert second.resolved("76543210") is None
+    second.add(command="two", jobs=[JobRow(tmp_path / "b", "89abcdef", (), "missing")], resolved={})
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    assert content["commands"] == ["one", "two"]
+    assert {name: row["state"] for name, row in content["jobs"].items()} == {"a": "done", "b": "missing"}
+
+
+def test_phases_are_timed_also_when_they_raise(tmp_path: Path) -> None:
+    made = record(tmp_path, None)
+    with pytest.raises(KeyError), made.phase("data"):
+        raise KeyError
+    made.finish("failed", "why")
+    found = read_record(tmp_path)
+    assert found is not None
+    assert found["seconds"]["data"] >= 0
+    assert found["status"] == "failed"
+
+
+def test_a_warning_is_told_once(tmp_path: Path) -> None:
+    made = record(tmp_path, None)
+    made.warn("code", "sentence")
+    made.warn("code", "sentence")
+    assert made.content["warnings"] == [{"code": "code", "sentence": "sentence"}]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
+def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="latin-1")
+    assert read_record(tmp_path) is None
