@@ -6,7 +6,7 @@ JOBS ?= 2
 MADE := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-slow sweep style bench clean
+.PHONY: help venv test test-slow sweep style pictures clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,10 @@ style: $(MADE)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(MADE)  ## run the benchmarks, which write benchmarks/RESULTS.md
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+pictures: $(MADE)  ## make the pictures and the settings page of the docs anew
+	$(BIN)/python train.py sweep.name=pictures
+	$(BIN)/python docs/pictures.py multirun/pictures/run-*
+	$(BIN)/python docs/settings.py
 
 clean:  ## remove the environment, builds and caches of tools; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

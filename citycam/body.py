@@ -79,8 +79,8 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
         key |= {"data": inputs.catalog.digest, "train": hashlib.sha256("".join(sorted(train)).encode()).hexdigest()}
         warning = (
             f"No pretrained weights of {config.backbone.name} can be had here, so one body learnt the cities from the "
-            f"training part alone (at most {config.backbone.lesson:,} pictures seen), once for the sweep; accuracies are far below those "
-            "with pretrained weights: give backbone.weights=FILE."
+            f"training part alone (at most {config.backbone.lesson:,} pictures seen), once for the sweep; accuracies are "
+            "far below those with pretrained weights: give backbone.weights=FILE."
         )
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     return Lesson(key, cache_root() / "bodies" / f"{config.backbone.name}-{name}.safetensors", warning)

@@ -72,7 +72,7 @@ def test_the_folder_can_be_moved_as_a_whole(tmp_path: Path) -> None:
 def test_another_body_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, network())
     save_weights(network(7).backbone, tmp_path / "bodies" / "body.safetensors")
-    with pytest.raises(CitycamError, match="is not the body that .* was trained with"):
+    with pytest.raises(CitycamError, match=r"is not the body that .* was trained with"):
         load_checkpoint(path, network(), CLASSES)
     (tmp_path / "bodies" / "body.safetensors").unlink()
     with pytest.raises(CitycamError, match="which is not there"):
@@ -86,7 +86,7 @@ def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CitycamError, match=f"is of {TINY} at 64 px, not of resnet18"):
         load_checkpoint(path, network(name="resnet18"), CLASSES)
     other = Network(network().backbone, make_head(HeadConfig(kind="linear"), 1280, 3, 0))
-    with pytest.raises(CitycamError, match="is of another network: .*missing head"):
+    with pytest.raises(CitycamError, match=r"is of another network: .*missing head"):
         load_checkpoint(path, other, CLASSES)
 
 

@@ -1,0 +1,36 @@
+"""What the docs say is what there is."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_settings_page_is_that_of_conf() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run python docs/settings.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
+    from citycam.gate import read_request
+
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^ {4}(?:\S*/)?python train\.py([^\n#]*)", text, flags=re.MULTILINE)
+    if page.name == "README.md":
+        assert len(commands) >= 2
+    for arguments in commands:
+        assert read_request(arguments.replace("…", "").split()) is not None
