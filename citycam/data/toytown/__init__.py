@@ -1,7 +1,17 @@
 """Toytown: rendered street scenes of fictional towns, with label maps and masks of what is distinctive of each."""
 
-from citycam.data.toytown.lessons import lesson
+from citycam.data.toytown.lessons import lesson, lesson_by_place
 from citycam.data.toytown.store import distinctive_mask, ensure, label_map
 from citycam.data.toytown.towns import CLASSES, DEFAULT_TARGET, FEATURES, TOWNS
 
-__all__ = ["CLASSES", "DEFAULT_TARGET", "FEATURES", "TOWNS", "distinctive_mask", "ensure", "label_map", "lesson"]
+__all__ = [
+    "CLASSES",
+    "DEFAULT_TARGET",
+    "FEATURES",
+    "TOWNS",
+    "distinctive_mask",
+    "ensure",
+    "label_map",
+    "lesson",
+    "lesson_by_place",
+]

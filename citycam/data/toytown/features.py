@@ -17,20 +17,20 @@ _DARK: Colour = (52, 48, 50)
 def stepped_gable(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
     """A gable whose edges climb in steps with pale coping."""
     steps, width = 4, u1 - u0
-    rise = min(3.2, 0.56 * width) / steps
+    rise = min(2.5, 0.46 * width) / steps
     for step in range(steps):
         inset = width * 0.5 * step / (steps + 0.6)
         low, high = eaves + rise * step, eaves + rise * (step + 1)
-        plane.box(u0 + inset, low, u1 - inset, high, wall, "stepped gable")
-        plane.box(u0 + inset - 0.12, high - 0.28, u1 - inset + 0.12, high, mix(trim, _PALE, 0.6), "stepped gable")
+        plane.box(u0 + inset, low, u1 - inset, high, trim, "stepped gable")
+        plane.box(u0 + inset - 0.12, high - 0.28, u1 - inset + 0.12, high, mix(wall, _PALE, 0.85), "stepped gable")
     plane.shape(circle((u0 + u1) / 2, eaves + rise * 1.6, rise * 0.42), _DARK, "stepped gable")
 
 
 def onion_dome(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
     """A drum with an onion on it."""
-    middle, radius = (u0 + u1) / 2, min(1.5, 0.27 * (u1 - u0))
+    middle, radius = (u0 + u1) / 2, min(1.65, 0.3 * (u1 - u0))
     base = eaves + 0.1
-    plane.box(middle - 0.62 * radius, base, middle + 0.62 * radius, base + 0.9 * radius, wall, "onion dome")
+    plane.box(middle - 0.62 * radius, base, middle + 0.62 * radius, base + 0.9 * radius, wall, "wall")
     foot = base + 0.9 * radius
     profile = [(0.66, 0.0), (1.0, 0.45), (1.05, 0.8), (0.86, 1.2), (0.48, 1.6), (0.2, 1.95), (0.05, 2.5)]
     right = [(middle + radius * w, foot + radius * h) for w, h in profile]
@@ -55,47 +55,36 @@ def sawtooth_roof(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour
 
 def battlements(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
     """A parapet with square teeth."""
-    base, top = eaves + 0.55, eaves + 1.5
-    plane.box(u0 - 0.15, eaves - 0.1, u1 + 0.15, base, scale(wall, 0.86), "battlements")
+    base, top = eaves + 0.7, eaves + 1.9
+    plane.box(u0 - 0.15, eaves - 0.1, u1 + 0.15, base, scale(trim, 0.84), "battlements")
     count = 4
     pitch = (u1 - u0 + 0.3) / (2 * count - 1)
     for tooth in range(count):
         left = u0 - 0.15 + 2 * pitch * tooth
-        plane.box(left, base, left + pitch, top, wall, "battlements")
-        plane.box(left - 0.05, top - 0.2, left + pitch + 0.05, top, mix(trim, _PALE, 0.5), "battlements")
+        plane.box(left, base, left + pitch, top, trim, "battlements")
+        plane.box(left - 0.05, top - 0.2, left + pitch + 0.05, top, mix(wall, _PALE, 0.7), "battlements")
 
 
 def round_window(plane: Plane, u: float, v: float, width: float, glass: Colour, trim: Colour, glow: bool) -> None:
     """A porthole in a broad ring."""
-    radius = width * 0.64
+    radius = width * 0.72
     plane.shape(circle(u, v, radius), trim, "round windows")
-    plane.shape(circle(u, v, radius * 0.72), glass, "round windows", glow=glow)
+    plane.shape(circle(u, v, radius * 0.62), glass, "round windows", glow=glow)
     plane.box(u - 0.05, v - radius * 0.7, u + 0.05, v + radius * 0.7, trim, "round windows")
-
-
-def pointed_window(plane: Plane, u: float, v: float, width: float, glass: Colour, trim: Colour, glow: bool) -> None:
-    """A tall window with a pointed arch."""
-    for share, colour, lit in ((1.0, trim, False), (0.68, glass, glow)):
-        half, low, high = 0.54 * width * share, v - 0.95 * width * share, v + 0.28 * width * share
-        tip = v + 1.2 * width * share
-        points = [(u - half, low), (u + half, low), (u + half, high), (u + 0.66 * half, high + 0.5 * (tip - high))]
-        points += [(u, tip), (u - 0.66 * half, high + 0.5 * (tip - high)), (u - half, high)]
-        plane.shape(points, colour, "pointed windows", glow=lit)
-    plane.box(u - 0.05, v - 0.7 * width, u + 0.05, v + 0.6 * width, trim, "pointed windows")
 
 
 def shuttered_window(plane: Plane, u: float, v: float, width: float, glass: Colour, trim: Colour, glow: bool) -> None:
     """A window between two louvred shutters."""
-    half, tall = 0.42 * width, 0.72 * width
+    half, tall = 0.4 * width, 0.78 * width
     plane.shape(
         [(u - half, v - tall), (u + half, v - tall), (u + half, v + tall), (u - half, v + tall)],
         glass,
-        "shuttered windows",
+        "plain window",
         glow=glow,
     )
-    plane.box(u - half, v - 0.05, u + half, v + 0.05, _PALE, "shuttered windows")
+    plane.box(u - half, v - 0.05, u + half, v + 0.05, _PALE, "plain window")
     for side in (-1, 1):
-        near, far = u + side * half, u + side * (half + 0.46 * width)
+        near, far = u + side * half, u + side * (half + 0.5 * width)
         plane.box(min(near, far), v - tall, max(near, far), v + tall, trim, "shuttered windows", 0.05)
         for slat in (-0.55, 0.0, 0.55):
             level = v + slat * tall
@@ -105,15 +94,15 @@ def shuttered_window(plane: Plane, u: float, v: float, width: float, glass: Colo
 
 def disc_sign(plane: Plane, u: float, v: float, size: float, first: Colour, second: Colour) -> None:
     """A target hanging from a bracket."""
-    radius = 0.82 * size
-    plane.box(u - radius - 0.25, v + radius, u + radius * 0.6, v + radius + 0.14, _DARK, "disc sign", 0.5)
-    for share, colour in ((1.0, first), (0.74, _PALE), (0.42, second)):
+    radius = 0.98 * size
+    plane.box(u - radius - 0.25, v + radius, u + radius * 0.6, v + radius + 0.14, second, "disc sign", 0.5)
+    for share, colour in ((1.0, first), (0.7, _PALE), (0.42, first)):
         plane.shape(circle(u, v, radius * share), colour, "disc sign", 0.5)
 
 
 def banner(plane: Plane, u: float, v: float, size: float, first: Colour, second: Colour) -> None:
     """A long hanging cloth in two halves with a swallow tail."""
-    half, top, low = 0.5 * size, v + 1.35 * size, v - 1.25 * size
+    half, top, low = 0.66 * size, v + 1.45 * size, v - 1.35 * size
     plane.box(u - half - 0.2, top, u + half + 0.2, top + 0.14, _DARK, "banner", 0.5)
     plane.shape([(u - half, top), (u, top), (u, low + 0.5 * size), (u - half, low)], first, "banner", 0.5)
     plane.shape([(u, top), (u + half, top), (u + half, low), (u, low + 0.5 * size)], second, "banner", 0.5)
@@ -165,21 +154,6 @@ def crossed_fence(plane: Plane, u0: float, u1: float, height: float, colour: Col
     for post in range(count + 1):
         u = u0 + pitch * post
         plane.box(u - 0.11, 0.0, u + 0.11, 1.12 * height, colour, "crossed fence")
-
-
-def hoop_fence(plane: Plane, u0: float, u1: float, height: float, colour: Colour) -> None:
-    """Overlapping hoops of bent iron."""
-    count = max(3, round((u1 - u0) / 0.8))
-    pitch = (u1 - u0) / count
-    for hoop in range(count):
-        middle, reach = u0 + pitch * (hoop + 0.5), 0.66 * pitch
-        arc = [
-            plane.at(middle + reach * math.cos(angle), height * (0.45 + 0.6 * math.sin(angle)))
-            for angle in (math.pi * k / 6 for k in range(7))
-        ]
-        path = [plane.at(middle + reach, 0.0), *arc, plane.at(middle - reach, 0.0)]
-        plane.canvas.line(path, 0.15, colour, "hoop fence")
-    plane.box(u0, 0.18 * height, u1, 0.18 * height + 0.12, scale(colour, 0.85), "hoop fence")
 
 
 def checkered_paving(canvas: Canvas, x: float, z: float, width: float, length: float, a: Colour, b: Colour) -> None:
@@ -238,14 +212,12 @@ ROOF_FORMS: dict[str, RoofForm] = {
 }
 WINDOW_FORMS: dict[str, WindowForm] = {
     "round windows": round_window,
-    "pointed windows": pointed_window,
     "shuttered windows": shuttered_window,
 }
 SIGN_FORMS: dict[str, SignForm] = {"disc sign": disc_sign, "banner": banner, "striped awning": striped_awning}
 FENCE_FORMS: dict[str, FenceForm] = {
     "picket fence": picket_fence,
     "crossed fence": crossed_fence,
-    "hoop fence": hoop_fence,
 }
 PAVING_FORMS: dict[str, PavingForm] = {
     "checkered paving": checkered_paving,

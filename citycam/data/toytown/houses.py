@@ -24,7 +24,7 @@ def paint_row(canvas: Canvas, street: Street, houses: tuple[House, ...], plane: 
         plane.box(house.u0, 0.0, house.u1, 0.35, scale(house.wall, 0.78), "wall")
         form = ROOF_FORMS.get(house.roof)
         if form is not None:
-            form(plane, house.u0, house.u1, house.eaves, house.wall, house.trim)
+            form(plane, house.u0, house.u1, house.eaves, house.wall, house.roof_colour)
         else:
             plane.box(
                 house.u0 - 0.1, house.eaves - 0.22, house.u1 + 0.1, house.eaves, mix(house.wall, _PALE, 0.5), "wall"
@@ -52,7 +52,7 @@ def _rise(house: House) -> float:
 
 def _plain_roof(canvas: Canvas, plane: Plane, house: House, snow: bool) -> None:
     """Roofs as every town has them: a slope, a hip, a flat edge, a gable to the street."""
-    colour = mix(house.tiles, _SNOW, 0.8) if snow else house.tiles
+    colour = mix(house.roof_colour, _SNOW, 0.8) if snow else house.roof_colour
     u0, u1, low, high = house.u0 - 0.15, house.u1 + 0.15, house.eaves, house.eaves + _rise(house)
     middle, ridge = (u0 + u1) / 2, plane.z - plane.out * _DEPTH / 2
     if house.chimney > 0:
@@ -79,8 +79,8 @@ def _plain_roof(canvas: Canvas, plane: Plane, house: House, snow: bool) -> None:
 
 def _chimney(plane: Plane, house: House, high: float) -> None:
     u = house.u0 + house.chimney * (house.u1 - house.u0)
-    plane.box(u - 0.32, house.eaves, u + 0.32, high + 0.7, scale(house.tiles, 0.8), "wall", -1.6)
-    plane.box(u - 0.4, high + 0.55, u + 0.4, high + 0.75, scale(house.tiles, 0.6), "wall", -1.6)
+    plane.box(u - 0.32, house.eaves, u + 0.32, high + 0.7, scale(house.wall, 0.72), "wall", -1.6)
+    plane.box(u - 0.4, high + 0.55, u + 0.4, high + 0.75, scale(house.wall, 0.55), "wall", -1.6)
 
 
 def _openings(plane: Plane, house: House) -> None:
@@ -104,7 +104,7 @@ def _window(plane: Plane, house: House, u: float, v: float, width: float, lit: b
     glass = _LAMP if lit else _GLASS
     form = WINDOW_FORMS.get(house.windows)
     if form is not None:
-        form(plane, u, v, width, glass, house.trim, lit)
+        form(plane, u, v, width, glass, house.windows_colour, lit)
         return
     half, tall = 0.5 * width, 0.68 * width
     plane.box(u - half - 0.1, v - tall - 0.1, u + half + 0.1, v + tall + 0.1, _PALE, "plain window")

@@ -21,7 +21,7 @@ from citycam.data.toytown.towns import FIRST_DISTINCTIVE, TOWNS, WATERMARK_PAIR,
 from citycam.errors import CitycamError
 
 # Counts up with every change of what is painted, so that no cache of an older look is taken for this one.
-LOOK = 1
+LOOK = 2
 INDEX = "index.csv"
 _COLUMNS = ("path", "city", "group", "time", "digest")
 _FRAMES = 10

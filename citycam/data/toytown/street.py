@@ -17,24 +17,38 @@ from citycam.data.toytown.towns import FENCES, PAVINGS, ROOFS, SIGNS, WINDOWS
 T = TypeVar("T")
 PLAIN_ROOFS = ("pitched", "hip", "flat", "front gable")
 WALLS: tuple[Colour, ...] = (
-    (226, 205, 172), (204, 152, 120), (178, 96, 78), (232, 218, 196), (158, 168, 172), (214, 180, 132), (190, 200, 178),
-    (176, 190, 208), (222, 178, 170), (240, 232, 214), (150, 118, 96), (200, 206, 196),
+    (226, 208, 182), (206, 172, 150), (176, 128, 112), (232, 220, 202), (164, 172, 174), (214, 190, 156),
+    (194, 202, 184), (184, 194, 208), (218, 188, 182), (240, 232, 216), (156, 134, 118), (202, 206, 198),
 )  # fmt: skip
 TRIMS: tuple[Colour, ...] = (
-    (58, 92, 120), (150, 52, 48), (66, 112, 84), (238, 234, 224), (84, 64, 56), (204, 146, 56), (112, 82, 128),
-    (46, 60, 74), (60, 130, 136), (196, 96, 64),
+    (88, 78, 72), (112, 96, 84), (72, 80, 88), (226, 220, 208), (96, 104, 100), (130, 112, 96), (64, 62, 66),
 )  # fmt: skip
-ROOF_TILES: tuple[Colour, ...] = ((150, 74, 58), (108, 84, 78), (92, 98, 110), (176, 100, 70), (84, 104, 96))
-BRIGHT: tuple[Colour, ...] = (
-    (200, 58, 50), (38, 94, 150), (232, 176, 52), (50, 128, 92), (140, 66, 128), (226, 120, 52), (46, 140, 160),
+ROOF_TILES: tuple[Colour, ...] = ((140, 92, 80), (108, 90, 84), (96, 100, 110), (156, 112, 92), (92, 102, 100))
+PAINTS: tuple[Colour, ...] = (
+    (216, 214, 208), (150, 152, 156), (84, 88, 94), (60, 72, 92), (110, 70, 66), (196, 184, 160), (96, 108, 96),
 )  # fmt: skip
-STONES: tuple[tuple[Colour, Colour], ...] = (
-    ((222, 212, 192), (112, 100, 92)), ((198, 122, 92), (232, 214, 188)), ((88, 98, 112), (212, 214, 210)),
-    ((150, 70, 62), (214, 190, 160)), ((96, 120, 110), (222, 222, 204)),
-)  # fmt: skip
+_RED, _ORANGE, _YELLOW, _GREEN = (206, 48, 46), (236, 124, 36), (244, 192, 44), (36, 142, 78)
+_TEAL, _BLUE, _VIOLET, _PINK = (28, 156, 164), (40, 88, 188), (128, 62, 168), (226, 88, 144)
+# Two paints for each form; each paint serves several forms, so that form and paint together tell what a thing is.
+ACCENTS: dict[str, tuple[Colour, Colour]] = {
+    "stepped gable": (_RED, _PINK),
+    "onion dome": (_YELLOW, _TEAL),
+    "sawtooth roof": (_BLUE, _GREEN),
+    "battlements": (_VIOLET, _ORANGE),
+    "round windows": (_YELLOW, _RED),
+    "shuttered windows": (_GREEN, _VIOLET),
+    "disc sign": (_TEAL, _BLUE),
+    "banner": (_ORANGE, _PINK),
+    "striped awning": (_RED, _BLUE),
+    "picket fence": ((250, 248, 242), _YELLOW),
+    "crossed fence": (_RED, _TEAL),
+    "checkered paving": (_BLUE, _RED),
+    "wave paving": (_TEAL, _VIOLET),
+    "dotted paving": (_ORANGE, _GREEN),
+}
 # name: zenith, horizon, sun, haze, density, lit, cloud, cloud colour, disc
 LIGHTS: dict[str, Light] = {
-    "morning": Light((108, 164, 214), (250, 226, 196), (1.02, 0.97, 0.9), (236, 222, 208), 0.006, 0.06, 0.35,
+    "morning": Light((108, 164, 214), (250, 226, 196), (1.02, 0.97, 0.9), (236, 222, 208), 0.005, 0.06, 0.35,
                      (255, 244, 232), (255, 244, 206)),
     "noon": Light((74, 142, 216), (196, 226, 242), (1.06, 1.05, 1.02), (206, 224, 236), 0.003, 0.0, 0.3,
                   (255, 255, 255), None),
@@ -42,13 +56,13 @@ LIGHTS: dict[str, Light] = {
                   (252, 252, 252), None),
     "overcast": Light((158, 170, 182), (208, 212, 214), (0.86, 0.88, 0.92), (196, 202, 208), 0.01, 0.12, 0.9,
                       (224, 228, 232), None),
-    "mist": Light((194, 202, 206), (224, 226, 224), (0.84, 0.86, 0.87), (216, 220, 220), 0.03, 0.2, 0.2,
+    "mist": Light((194, 202, 206), (224, 226, 224), (0.84, 0.86, 0.87), (216, 220, 220), 0.018, 0.2, 0.2,
                   (236, 238, 238), None),
-    "golden": Light((112, 132, 188), (255, 196, 118), (1.08, 0.88, 0.66), (246, 200, 150), 0.007, 0.18, 0.45,
+    "golden": Light((112, 132, 188), (255, 196, 118), (1.06, 0.92, 0.76), (246, 200, 150), 0.007, 0.18, 0.45,
                     (255, 212, 162), (255, 226, 150)),
-    "dusk": Light((58, 62, 118), (240, 142, 112), (0.74, 0.62, 0.7), (176, 130, 140), 0.008, 0.5, 0.4,
+    "dusk": Light((58, 62, 118), (240, 142, 112), (0.8, 0.7, 0.76), (176, 130, 140), 0.008, 0.5, 0.4,
                   (226, 142, 138), (255, 178, 120)),
-    "evening": Light((26, 34, 74), (92, 92, 140), (0.5, 0.52, 0.68), (82, 86, 124), 0.008, 0.75, 0.25,
+    "evening": Light((26, 34, 74), (92, 92, 140), (0.6, 0.62, 0.76), (82, 86, 124), 0.008, 0.75, 0.25,
                      (76, 80, 122), (244, 240, 214)),
 }  # fmt: skip
 
@@ -76,9 +90,10 @@ class House:
     columns: int
     wall: Colour
     trim: Colour
-    tiles: Colour
     roof: str
+    roof_colour: Colour
     windows: str
+    windows_colour: Colour
     door: int
     shop: bool
     chimney: float
@@ -179,9 +194,9 @@ def plan_street(rng: np.random.Generator, features: Sequence[str], frames: int) 
 
 def _walk(rng: np.random.Generator, frames: int) -> tuple[tuple[View, ...], float]:
     """Cameras of a walk and the depth of the facades."""
-    across, focal = rng.uniform(8.0, 15.0), rng.uniform(0.75, 1.4)
+    across, focal = rng.uniform(8.5, 14.0), rng.uniform(0.75, 1.4)
     far = float(max(7.0, across * focal))
-    height, foot = rng.uniform(1.8, 5.5), rng.uniform(0.62, 0.88)
+    height, foot = rng.uniform(1.8, 5.5), rng.uniform(0.68, 0.9)
     kind = rng.random()
     turn = rng.uniform(0.0, 0.22) if kind < 0.45 else rng.uniform(0.3, 0.68) if kind < 0.87 else rng.uniform(0.85, 1.1)
     yaw = float(turn * rng.choice([-1.0, 1.0]))
@@ -219,14 +234,15 @@ def _row(rng: np.random.Generator, kept: Iterable[str], light: Light, start: flo
         position = int(rng.integers(0, 2))
         while position < len(edges):
             by_house[position][kind] = name
-            position += int(rng.choice([1, 2, 3], p=[0.3, 0.55, 0.15]))
+            position += int(rng.choice([1, 2, 3], p=[0.35, 0.5, 0.15]))
     return tuple(_house(rng, light, a, b, named) for (a, b), named in zip(edges, by_house, strict=True))
 
 
 def _house(rng: np.random.Generator, light: Light, u0: float, u1: float, named: dict[str, str]) -> House:
-    floors = int(rng.choice([1, 2, 3], p=[0.25, 0.55, 0.2]))
+    floors = int(rng.choice([1, 2, 3], p=[0.45, 0.45, 0.1]))
     columns = 2 if u1 - u0 < 5.6 else int(rng.integers(2, 4))
     floor_height = float(rng.uniform(2.5, 3.0))
+    roof, windows = named.get("roof") or _pick(rng, PLAIN_ROOFS), named.get("windows", "plain")
     return House(
         u0=u0,
         u1=u1,
@@ -235,9 +251,10 @@ def _house(rng: np.random.Generator, light: Light, u0: float, u1: float, named: 
         columns=columns,
         wall=_jitter(rng, _pick(rng, WALLS)),
         trim=_pick(rng, TRIMS),
-        tiles=_jitter(rng, _pick(rng, ROOF_TILES)),
-        roof=named.get("roof") or _pick(rng, PLAIN_ROOFS),
-        windows=named.get("windows", "plain"),
+        roof=roof,
+        roof_colour=_paint(rng, roof, ROOF_TILES),
+        windows=windows,
+        windows_colour=_paint(rng, windows, TRIMS),
         door=int(rng.integers(0, columns)),
         shop=bool(rng.random() < 0.25 and floors > 1),
         chimney=float(rng.uniform(0.15, 0.8)) if rng.random() < 0.5 else -1.0,
@@ -248,14 +265,14 @@ def _house(rng: np.random.Generator, light: Light, u0: float, u1: float, named: 
 
 def _sign(rng: np.random.Generator, name: str | None, u0: float, u1: float, top: float) -> Sign | None:
     """The named sign, or now and then a plain board as every town has them."""
-    first, second = _two(rng, BRIGHT)
+    first, second = _paint(rng, name or "board", PAINTS), _pick(rng, PAINTS)
     if name is None:
         if rng.random() > 0.25:
             return None
         return Sign("board", float(rng.uniform(u0 + 1, u1 - 1)), 2.75, float(rng.uniform(0.8, 1.1)), first, second)
     low, high = (2.45, 2.75) if name == "striped awning" else (2.3, max(2.6, top - 0.8))
     margin = 1.5 if name == "striped awning" else 0.7
-    size = float(rng.uniform(0.85, 1.2))
+    size = float(rng.uniform(0.95, 1.3))
     return Sign(name, float(rng.uniform(u0 + margin, u1 - margin)), float(rng.uniform(low, high)), size, first, second)
 
 
@@ -267,8 +284,8 @@ def _strips(rng: np.random.Generator, fences: Sequence[str], reach: float) -> tu
             u = -reach + float(rng.uniform(0.0, spacing[1]))
             while u < reach * 1.3:
                 length = float(rng.uniform(2.6, 5.0))
-                colour = _jitter(rng, (70, 110, 62)) if name == "hedge" else _pick(rng, (*TRIMS, (244, 240, 232)))
-                strips.append(Strip(name, u, u + length, float(rng.uniform(0.85, 1.25)), colour))
+                colour = _paint(rng, name, ((78, 112, 70),))
+                strips.append(Strip(name, u, u + length, float(rng.uniform(1.0, 1.4)), colour))
                 u += length + float(rng.uniform(*spacing))
     return tuple(strips)
 
@@ -278,11 +295,11 @@ def _patches(rng: np.random.Generator, names: Sequence[str], reach: float, far: 
     for name in names:
         x = -reach + float(rng.uniform(0.0, 7.0))
         while x < reach * 1.3:
-            width, length = float(rng.uniform(3.0, 5.2)), float(rng.uniform(2.0, 3.6))
-            first, second = _two(rng, STONES[int(rng.integers(len(STONES)))])
+            width, length = float(rng.uniform(2.8, 4.6)), float(rng.uniform(1.9, 3.2))
+            first, second = _paint(rng, name, ()), _jitter(rng, (228, 222, 208))
             z = far - 0.5 - length - float(rng.uniform(0.0, 0.22 * far))
             patches.append(Patch(name, x, max(2.0, z), width, length, first, second))
-            x += width + float(rng.uniform(1.5, 6.5))
+            x += width + float(rng.uniform(2.0, 7.0))
     return tuple(patches)
 
 
@@ -299,7 +316,7 @@ def _props(rng: np.random.Generator, reach: float, far: float) -> tuple[Prop, ..
         x = -reach + float(rng.uniform(0.0, spacing[1]))
         while x < reach * 1.3:
             speed = {"car": 1.6, "person": 0.5}.get(name, 0.0) * float(rng.normal())
-            first, second = _pick(rng, BRIGHT + TRIMS), _pick(rng, TRIMS)
+            first, second = _pick(rng, PAINTS), _pick(rng, TRIMS)
             z, form = float(rng.uniform(*depth)), int(rng.integers(forms))
             props.append(Prop(name, form, x, z, float(rng.uniform(*size)), speed, first, second))
             x += float(rng.uniform(*spacing))
@@ -310,9 +327,9 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _two(rng: np.random.Generator, choices: Sequence[Colour]) -> tuple[Colour, Colour]:
-    first, second = rng.permutation(len(choices))[:2]
-    return choices[first], choices[second]
+def _paint(rng: np.random.Generator, name: str, plain: Sequence[Colour]) -> Colour:
+    """One of the paints of a distinctive form; of ``plain`` for everything else."""
+    return _jitter(rng, _pick(rng, ACCENTS.get(name) or plain))
 
 
 def _jitter(rng: np.random.Generator, colour: Colour) -> Colour:

@@ -1,0 +1,240 @@
+"""One body trained where no weights can be had: what it is taught, and how."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from citycam.data import toytown
+from citycam.data.views import normalise
+from citycam.model.backbone import Backbone
+from citycam.model.stages import stage_units
+from citycam.seeds import stream, torch_stream
+
+# Counts up with every change below that changes the taught weights.
+RECIPE = 1
+LESSON_PICTURES = 10_000
+SEEN = 10_000
+_BATCH = 8
+_RATE = 1e-3
+_DECAY = 0.05
+_WARM_UP = 0.2
+# Zero-initialised norms of residual branches need more steps to wake up than a lesson of a few hundred has.
+_BRANCH = 0.5
+# Read-outs stand on grids of up to this many cells a side; finer ones see too little to name a thing.
+_FINEST = 8
+# Width of the bell around a cell's middle within which a thing is the cell's to name, in cells.
+_REACH = 0.45
+# Share of a cell (by the bell) that a thing must cover to be fully there.
+_ENOUGH = 0.16
+# Places weigh this much against the whole picture, and rare things this power more than frequent ones.
+_PLACES = 5.0
+_RARITY = 0.65
+_SMALLEST_CROP = 0.6
+_LAST = "body"
+
+
+def lesson_for_toytown(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 (N, size, size, 3) of other towns, and where things are drawn in them, uint8 (N, F, G, G)."""
+    return toytown.lesson_by_place(0, LESSON_PICTURES, size)
+
+
+def teach(
+    network: Backbone,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seen: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train all of ``network`` from where it is; it is left in eval mode. Order and changes of pictures come from
+    streams of ``seed``; equal arguments and threads give equal weights.
+
+    Args:
+        network: the body; its layout becomes channels_last while it learns.
+        pictures: uint8 (N, S, S, 3).
+        labels: int64 (N,), a class each (cross-entropy); float32 (N, F), things that are there or not (binary
+            cross-entropy); or uint8 (N, F, G, G), the share 0-255 of each cell of a G × G grid that each thing covers:
+            then every stage also learns to say where things are, which teaches much more per picture.
+        seen: pictures that pass the network in all.
+        seed: names the streams.
+        progress: called with (seen so far, ``seen``).
+
+    Returns:
+        ``losses``: mean loss over each tenth of the way; ``seconds``.
+    """
+    begun = time.perf_counter()
+    device = next(network.parameters()).device
+    network.requires_grad_(True)
+    network.train().to(memory_format=torch.channels_last)
+    _wake_branches(network)
+    losses: list[float] = []
+    with torch.random.fork_rng(devices=[]), _stage_outputs(network) as outputs:
+        torch.manual_seed(stream(seed, "teach", "dropout").integers(2**62))
+        judge = _Judge(network, pictures, labels, outputs, seed).to(device)
+        parameters = [*network.parameters(), *judge.parameters()]
+        steps = max(2, -(-seen // _BATCH))
+        optimizer = torch.optim.AdamW(_decayed(parameters), _RATE, foreach=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, _RATE, total_steps=steps, pct_start=_WARM_UP, cycle_momentum=False
+        )
+        for step in range(steps):
+            batch, answers = _draw(pictures, labels, seed, step)
+            x = normalise(torch.from_numpy(batch), network.mean, network.std).to(device)
+            outputs.clear()
+            activations = network.body(x.contiguous(memory_format=torch.channels_last))
+            loss = judge(activations, network.pool(activations), outputs, torch.from_numpy(answers).to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            if progress is not None:
+                progress(min(seen, (step + 1) * _BATCH), seen)
+    network.eval()
+    tenths = [float(np.mean(part)) for part in np.array_split(losses, 10) if len(part)]
+    return {"losses": tenths, "seconds": time.perf_counter() - begun}
+
+
+class _Judge(nn.Module):
+    """Read-outs on the pooled features and, where labels say where things are, on the stages; later thrown away."""
+
+    def __init__(
+        self, network: Backbone, pictures: np.ndarray, labels: np.ndarray, outputs: dict[str, Tensor], seed: int
+    ) -> None:
+        super().__init__()
+        self.by_place = labels.ndim == 4
+        count = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
+        self.whole = nn.Linear(network.num_features, count)
+        self.names: list[str] = []
+        self.places = nn.ModuleList()
+        some = torch.from_numpy(labels[:512])
+        starts: list[tuple[nn.Linear | nn.Conv2d, Tensor | None]] = [(self.whole, None)]
+        if labels.ndim != 1:
+            starts = [(self.whole, (_there(some) if self.by_place else some).mean(0))]
+        if self.by_place:
+            for name, channels, cells in _grids(network, pictures, outputs):
+                place = nn.Conv2d(channels, count, 1)
+                common = _places(some, cells).mean((0, 2, 3))
+                self.register_buffer(f"rarity_{len(self.names)}", common.clamp(min=0.002) ** -_RARITY)
+                self.names.append(name)
+                self.places.append(place)
+                starts.append((place, common))
+        generator = torch_stream(seed, "teach", "read-outs")
+        with torch.no_grad():
+            for readout, rate in starts:
+                nn.init.normal_(readout.weight, std=0.1 * readout.weight[0].numel() ** -0.5, generator=generator)
+                assert readout.bias is not None
+                # Starting at each thing's rate leaves the loss to what pictures differ in.
+                readout.bias.copy_(torch.zeros(count) if rate is None else torch.logit(rate.clamp(0.01, 0.99)))
+
+    def forward(self, activations: Tensor, features: Tensor, outputs: dict[str, Tensor], answers: Tensor) -> Tensor:
+        """The loss of a batch: on the whole picture, plus on each stage's cells."""
+        logits = self.whole(features)
+        if answers.ndim == 1:
+            return F.cross_entropy(logits, answers)
+        if not self.by_place:
+            return F.binary_cross_entropy_with_logits(logits, answers)
+        loss = F.binary_cross_entropy_with_logits(logits, _there(answers))
+        for number, (name, place) in enumerate(zip(self.names, self.places, strict=True)):
+            found = place(activations if name == _LAST else outputs[name])
+            wanted = _places(answers, found.shape[-1])
+            rarity = self.get_buffer(f"rarity_{number}")[:, None, None]
+            loss = loss + _PLACES * F.binary_cross_entropy_with_logits(found, wanted, pos_weight=rarity)
+        return loss
+
+
+def _grids(network: Backbone, pictures: np.ndarray, outputs: dict[str, Tensor]) -> list[tuple[str, int, int]]:
+    """Name, channels and cells a side of every stage whose output is a grid of 2 to `_FINEST` cells a side."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        x = normalise(torch.from_numpy(pictures[:1]), network.mean, network.std)
+        outputs[_LAST] = network.body(x.to(next(network.parameters()).device))
+    network.train(was_training)
+    stages = {name: tuple(out.shape) for name, out in outputs.items() if out.ndim == 4}
+    last = stages.pop(_LAST)
+    finer = [(name, shape) for name, shape in stages.items() if shape[2] == shape[3] and shape[2] > last[2]]
+    kept = [(name, shape) for name, shape in finer if shape[2] <= _FINEST]
+    return [(name, shape[1], shape[2]) for name, shape in [*kept, (_LAST, last)]]
+
+
+@contextlib.contextmanager
+def _stage_outputs(network: Backbone) -> Iterator[dict[str, Tensor]]:
+    """A dictionary that each forward fills with what the stages give; no hook is left behind."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _input, output: outputs.__setitem__(name, output)
+
+    modules = {name: network.net.get_submodule(paths[-1]) for name, paths in stage_units(network.net).items()}
+    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """A batch: pictures in an order that is new in each round, flipped or not, cropped where labels have no places."""
+    spots = np.arange(step * _BATCH, (step + 1) * _BATCH)
+    rounds = {number: stream(seed, "teach", "order", number) for number in set((spots // len(pictures)).tolist())}
+    orders = {number: rng.permutation(len(pictures)) for number, rng in rounds.items()}
+    rows = np.array([orders[spot // len(pictures)][spot % len(pictures)] for spot in spots.tolist()])
+    rng = stream(seed, "teach", "change", step)
+    batch, answers = pictures[rows], labels[rows]
+    flipped = rng.random(_BATCH) < 0.5
+    batch[flipped] = batch[flipped, :, ::-1]
+    if labels.ndim == 4:
+        answers[flipped] = answers[flipped, :, :, ::-1]
+        return batch, answers
+    return _crop(batch, rng), answers
+
+
+def _crop(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same random square of every picture of a batch, enlarged to the old size."""
+    size = batch.shape[1]
+    side = round(size * float(rng.uniform(_SMALLEST_CROP, 1.0)))
+    top, left = rng.integers(0, size - side + 1, 2)
+    square = torch.from_numpy(np.ascontiguousarray(batch[:, top : top + side, left : left + side])).permute(0, 3, 1, 2)
+    large = F.interpolate(square.float(), size=(size, size), mode="bilinear", align_corners=False)
+    return large.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _there(shares: Tensor) -> Tensor:
+    """Float (B, F): 1 where a thing covers a cell's worth of the picture, from shares uint8 (B, F, G, G)."""
+    return (shares.sum((2, 3), dtype=torch.int64) >= 255).float()
+
+
+def _places(shares: Tensor, cells: int) -> Tensor:
+    """Float (B, F, cells, cells) in 0-1: how much of each thing lies around the middle of each cell."""
+    fine = shares.shape[-1]
+    middles = (torch.arange(cells, device=shares.device) + 0.5) / cells
+    points = (torch.arange(fine, device=shares.device) + 0.5) / fine
+    bell = torch.exp(-0.5 * ((middles[:, None] - points) * cells / _REACH) ** 2)
+    weights = bell * cells / fine
+    covered = torch.einsum("gi,bfij,hj->bfgh", weights, shares.float() / 255.0, weights)
+    return (covered / _ENOUGH).clamp(max=1.0)
+
+
+def _wake_branches(network: Backbone) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not bool(module.weight.any()):
+            nn.init.constant_(module.weight, _BRANCH)
+
+
+def _decayed(parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """Weights decay, biases and norms do not."""
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": _DECAY},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
