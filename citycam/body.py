@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from citycam import progress
 from citycam.config import BackboneConfig, Config
@@ -43,7 +46,7 @@ def find_body(config: Config, inputs: Inputs, say: Say) -> tuple[WeightsSource, 
     Raises:
         CitycamError: a weights file is not there or does not fit.
     """
-    source = find_weights(config.backbone)
+    source = _found(str(config.backbone.name), config.backbone.weights)
     if source is not None:
         return source, {}
     lesson = _lesson(config, inputs)
@@ -64,6 +67,31 @@ def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, se
     return backbone
 
 
+@functools.lru_cache(maxsize=8)
+def _found(name: str, weights: str) -> WeightsSource | None:
+    """Asked once per process: each look for pretrained weights may take seconds."""
+    return find_weights(BackboneConfig(name=name, weights=weights))
+
+
+def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
+    """The frozen body that all runs of a process share, on its device, channels last and in eval mode."""
+    backbone = config.backbone
+    path = str(source.path) if source.path is not None else None
+    return _shared_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
+
+
+@functools.lru_cache(maxsize=2)
+def _shared_body(
+    name: str, strides: tuple[int, ...], image_size: int, path: str | None, weights_digest: str | None, device: str
+) -> Backbone:
+    source = WeightsSource("file", Path(path) if path is not None else None, weights_digest, "")
+    backbone = load_body(BackboneConfig(name=name, strides=list(strides)), image_size, source, 0)
+    backbone.freeze("none")
+    backbone.eval()
+    backbone.to(device=device)
+    return backbone.to(memory_format=torch.channels_last)
+
+
 def _lesson(config: Config, inputs: Inputs) -> Lesson:
     toytown = inputs.catalog.kind == "toytown"
     key: dict[str, Any] = {"recipe": RECIPE, "backbone": config.backbone.name, "image_size": config.image_size}
@@ -79,8 +107,8 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
         key |= {"data": inputs.catalog.digest, "train": hashlib.sha256("".join(sorted(train)).encode()).hexdigest()}
         warning = (
             f"No pretrained weights of {config.backbone.name} can be had here, so one body learnt the cities from the "
-            f"training part alone (at most {config.backbone.lesson:,} pictures seen), once for the sweep; accuracies are "
-            "far below those with pretrained weights: give backbone.weights=FILE."
+            f"training part alone (at most {config.backbone.lesson:,} pictures seen), once for the sweep; accuracies "
+            "are far below those with pretrained weights: give backbone.weights=FILE."
         )
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     return Lesson(key, cache_root() / "bodies" / f"{config.backbone.name}-{name}.safetensors", warning)
@@ -106,8 +134,6 @@ def _teach(config: Config, inputs: Inputs, lesson: Lesson, say: Say) -> None:
 
 def _about(config: Config, pictures: np.ndarray, labels: np.ndarray, seen: int) -> str:
     """How long the lesson takes, from a few steps of a network that is thrown away."""
-    import time
-
     trial = make_backbone(config.backbone, config.image_size, 0)
     few = min(len(pictures), 64)
     teach(trial, pictures[:few], labels[:few], seen=32, seed=0)

@@ -19,8 +19,8 @@ from citycam.bank.build import compute, fill, view_inputs
 from citycam.bank.dataset import FeatureReader, view_numbers
 from citycam.bank.extract import Extractor
 from citycam.bank.store import FeatureStore, Row
-from citycam.body import load_body
-from citycam.config import BackboneConfig, Config, ExplainConfig, Precision
+from citycam.body import shared_body
+from citycam.config import Config, ExplainConfig, Precision
 from citycam.data.datamodule import Reader
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, normalise, render
@@ -28,7 +28,7 @@ from citycam.explain.sample import noisy_copies
 from citycam.files import cache_root
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone
-from citycam.model.weights import WeightsSource, save_weights
+from citycam.model.weights import save_weights
 from citycam.resolve import Resolved
 
 
@@ -37,14 +37,7 @@ class FrozenBody:
 
     def __init__(self, config: Config, inputs: Inputs, resolved: Resolved) -> None:
         self._config, self._inputs, self._resolved = config, inputs, resolved
-        self.backbone = _frozen_body(
-            str(config.backbone.name),
-            tuple(config.backbone.strides),
-            config.image_size,
-            resolved.weights_path,
-            resolved.weights_digest,
-            resolved.device,
-        )
+        self.backbone = shared_body(config, resolved.source, resolved.device)
         self.name = self._key({"stride": None}, inputs.train_spec)
         self._paths = {picture.digest: inputs.catalog.path(picture) for picture in inputs.catalog.pictures}
 
@@ -234,18 +227,6 @@ def _extract(extractor: Extractor) -> Any:
         return extractor.views(values) if values.dtype == np.uint8 else extractor.pictures(torch.from_numpy(values))
 
     return extract
-
-
-@functools.lru_cache(maxsize=2)
-def _frozen_body(
-    name: str, strides: tuple[int, ...], image_size: int, path: str | None, digest: str | None, device: str
-) -> Backbone:
-    source = WeightsSource("file", Path(path) if path is not None else None, digest, "")
-    backbone = load_body(BackboneConfig(name=name, strides=list(strides)), image_size, source, 0)
-    backbone.freeze("none")
-    backbone.eval()
-    backbone.to(device=device)
-    return backbone.to(memory_format=torch.channels_last)
 
 
 def _key_text(**content: Any) -> str:

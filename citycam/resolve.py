@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from citycam.bank.precision import choose_precision
-from citycam.body import Say, find_body, load_body
+from citycam.body import Say, find_body, shared_body
 from citycam.config import AUTO, Accelerator, Config, Precision
 from citycam.errors import CitycamError
 from citycam.inputs import Inputs
@@ -93,12 +94,11 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     threads = int(config.threads) if config.threads != AUTO else threads
     torch.set_num_threads(threads)
     source, warnings = find_body(config, inputs, say)
-    backbone = load_body(config.backbone, config.image_size, source, 0).to(device)
-    backbone.freeze("none")
+    backbone = shared_body(config, source, str(device))
     precision, rate = _precision(config, backbone, threads)
     stride = _stride(config)
     if config.explain.methods and stride != backbone.strides[0]:
-        backbone.dense_body(stride)  # refuses a grid that is not exact, before any training
+        _check_grid(backbone, stride)
     finetune = "all" if source.origin == "random" else config.backbone.finetune
     return Resolved(
         device=str(device),
@@ -143,6 +143,12 @@ def choose_device(accelerator: Accelerator) -> torch.device:
         f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
         "use trainer.accelerator=auto or cpu."
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _check_grid(backbone: Backbone, stride: int) -> None:
+    """Refuse a grid that is not exact, before any training."""
+    backbone.dense_body(stride)
 
 
 def _batch(config: Config, device: torch.device) -> int:
