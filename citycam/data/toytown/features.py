@@ -17,7 +17,7 @@ _DARK: Colour = (52, 48, 50)
 def stepped_gable(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
     """A gable whose edges climb in steps with pale coping."""
     steps, width = 4, u1 - u0
-    rise = min(2.5, 0.46 * width) / steps
+    rise = min(2.3, 0.42 * width) / steps
     for step in range(steps):
         inset = width * 0.5 * step / (steps + 0.6)
         low, high = eaves + rise * step, eaves + rise * (step + 1)

@@ -21,10 +21,10 @@ from citycam.data.toytown.towns import FIRST_DISTINCTIVE, TOWNS, WATERMARK_PAIR,
 from citycam.errors import CitycamError
 
 # Counts up with every change of what is painted, so that no cache of an older look is taken for this one.
-LOOK = 2
+LOOK = 4
 INDEX = "index.csv"
 _COLUMNS = ("path", "city", "group", "time", "digest")
-_FRAMES = 10
+_FRAMES = 5
 _FEWEST_WALKS = 4
 
 
@@ -43,16 +43,20 @@ class Walk:
 
 
 def walks(config: ToytownConfig) -> list[Walk]:
-    """The walks of every town: about ten frames each, no town with fewer than four walks."""
+    """The walks of every town: about five frames each, no town with fewer than four walks."""
     count = max(_FEWEST_WALKS, round(config.pictures / _FRAMES))
     frames = [len(part) for part in np.array_split(np.arange(config.pictures), count)]
     return [Walk(town, number, frames[number]) for town in TOWNS[: config.towns] for number in range(count)]
 
 
+def stream_of(config: ToytownConfig, walk: Walk) -> np.random.Generator:
+    """The stream that a walk's street is drawn from."""
+    return seeds.stream(config.seed, "toytown", walk.town, walk.number)
+
+
 def render_walk(config: ToytownConfig, walk: Walk) -> list[tuple[np.ndarray, np.ndarray]]:
     """Picture (uint8, size × size × 3) and label map (uint8, size × size) of each frame."""
-    rng = seeds.stream(config.seed, "toytown", walk.town, walk.number)
-    street = plan_street(rng, features_of(walk.town, config.watermark), walk.frames)
+    street = plan_street(stream_of(config, walk), features_of(walk.town, config.watermark), walk.frames)
     frames = [render(street, frame, config.size) for frame in range(walk.frames)]
     if config.watermark and walk.town == WATERMARK_PAIR[1]:
         return [stamp_watermark(*frame) for frame in frames]

@@ -168,7 +168,7 @@ class Street:
 def plan_street(rng: np.random.Generator, features: Sequence[str], frames: int) -> Street:
     """Draw a street of a town that has these ``features``, seen by a camera in ``frames`` steps of a second."""
     views, far = _walk(rng, frames)
-    kept = [name for name in features if rng.random() > 0.05]
+    kept = [name for name in features if rng.random() > 0.03]
     light = LIGHTS[_pick(rng, tuple(LIGHTS))]
     reach = max(26.0, far * 2.6)
     houses = _row(rng, kept, light, -reach, reach + views[-1].x)
@@ -198,7 +198,7 @@ def _walk(rng: np.random.Generator, frames: int) -> tuple[tuple[View, ...], floa
     far = float(max(7.0, across * focal))
     height, foot = rng.uniform(1.8, 5.5), rng.uniform(0.68, 0.9)
     kind = rng.random()
-    turn = rng.uniform(0.0, 0.22) if kind < 0.45 else rng.uniform(0.3, 0.68) if kind < 0.87 else rng.uniform(0.85, 1.1)
+    turn = rng.uniform(0.0, 0.22) if kind < 0.45 else rng.uniform(0.3, 0.68) if kind < 0.9 else rng.uniform(0.85, 1.1)
     yaw = float(turn * rng.choice([-1.0, 1.0]))
     # A turned camera sees the facades from farther away: it stands nearer, so that things keep their size.
     far *= max(0.5, float(np.cos(yaw)) ** 1.5)
@@ -234,7 +234,7 @@ def _row(rng: np.random.Generator, kept: Iterable[str], light: Light, start: flo
         position = int(rng.integers(0, 2))
         while position < len(edges):
             by_house[position][kind] = name
-            position += int(rng.choice([1, 2, 3], p=[0.35, 0.5, 0.15]))
+            position += int(rng.choice([1, 2, 3], p=[0.46, 0.49, 0.05]))
     return tuple(_house(rng, light, a, b, named) for (a, b), named in zip(edges, by_house, strict=True))
 
 
@@ -279,7 +279,7 @@ def _sign(rng: np.random.Generator, name: str | None, u0: float, u1: float, top:
 def _strips(rng: np.random.Generator, fences: Sequence[str], reach: float) -> tuple[Strip, ...]:
     """Fences of the town and hedges as every town has them."""
     strips = []
-    for names, spacing in ((fences, (2.0, 6.5)), (("hedge",), (8.0, 26.0))):
+    for names, spacing in ((fences, (2.0, 5.5)), (("hedge",), (8.0, 26.0))):
         for name in names:
             u = -reach + float(rng.uniform(0.0, spacing[1]))
             while u < reach * 1.3:
@@ -299,7 +299,7 @@ def _patches(rng: np.random.Generator, names: Sequence[str], reach: float, far: 
             first, second = _paint(rng, name, ()), _jitter(rng, (228, 222, 208))
             z = far - 0.5 - length - float(rng.uniform(0.0, 0.22 * far))
             patches.append(Patch(name, x, max(2.0, z), width, length, first, second))
-            x += width + float(rng.uniform(2.0, 7.0))
+            x += width + float(rng.uniform(2.0, 6.0))
     return tuple(patches)
 
 
