@@ -23,7 +23,7 @@ from citycam.files import cache_root, lock
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone, make_backbone
 from citycam.model.weights import WeightsSource, digest, find_weights, load_weights, save_weights
-from citycam.pretrain import LESSON_PICTURES, RECIPE, lesson_for_toytown, teach
+from citycam.pretrain import RECIPE, lesson_for_toytown, teach
 
 Say = Callable[[str], None]
 
@@ -117,9 +117,9 @@ def _lesson(config: Config, inputs: Inputs) -> Lesson:
 def _teach(config: Config, inputs: Inputs, lesson: Lesson, say: Say) -> None:
     backbone = make_backbone(config.backbone, config.image_size, 0)
     if inputs.catalog.kind == "toytown":
-        with progress.bar("lesson", LESSON_PICTURES) as advance:
-            pictures, labels = lesson_for_toytown(config.image_size)
-            advance(LESSON_PICTURES)
+        with progress.bar("lesson", config.backbone.lesson) as advance:
+            pictures, labels = lesson_for_toytown(config.backbone.lesson, config.image_size)
+            advance(config.backbone.lesson)
     else:
         pictures, labels = _training_pictures(config, inputs)
     seen = config.backbone.lesson

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,31 +20,35 @@ from citycam.model.stages import stage_units
 from citycam.seeds import stream, torch_stream
 
 # Counts up with every change below that changes the taught weights.
-RECIPE = 1
-LESSON_PICTURES = 10_000
-SEEN = 10_000
+RECIPE = 2
 _BATCH = 8
-_RATE = 1e-3
+_RATE = 3e-3
 _DECAY = 0.05
 _WARM_UP = 0.2
 # Zero-initialised norms of residual branches need more steps to wake up than a lesson of a few hundred has.
 _BRANCH = 0.5
 # Read-outs stand on grids of up to this many cells a side; finer ones see too little to name a thing.
 _FINEST = 8
-# Width of the bell around a cell's middle within which a thing is the cell's to name, in cells.
-_REACH = 0.45
-# Share of a cell (by the bell) that a thing must cover to be fully there.
-_ENOUGH = 0.16
-# Places weigh this much against the whole picture, and rare things this power more than frequent ones.
-_PLACES = 5.0
+# The densest grid on which maps are read has this stride. A cell of stride s names what lies around pixel s k + 4, the
+# middle of a cell of that grid.
+_DENSEST = 8
+_MIDDLE = _DENSEST / 2
+# Width in pixels of the bell around that pixel, within which a thing is the cell's to name: 6 at stride 8, 14 at 32.
+_REACH, _WIDENS = 6.0, 0.61
+# Share of the bell that a thing must cover to be fully there.
+_ENOUGH = 0.011
+# Rare things weigh this power more than frequent ones.
 _RARITY = 0.65
+# Share of batches that lose a strip above and on the left, so that the plain grid's cells stand at every place of the
+# densest one: a network that only ever saw its plain grid does not know what lies between.
+_SHIFTED = 0.75
 _SMALLEST_CROP = 0.6
 _LAST = "body"
 
 
-def lesson_for_toytown(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 (N, size, size, 3) of other towns, and where things are drawn in them, uint8 (N, F, G, G)."""
-    return toytown.lesson_by_place(0, LESSON_PICTURES, size)
+def lesson_for_toytown(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 (count, size, size, 3) of other towns, and where things are drawn, uint8 (count, F, G, G)."""
+    return toytown.lesson_by_place(0, count, size)
 
 
 def teach(
@@ -73,7 +78,7 @@ def teach(
     """
     begun = time.perf_counter()
     device = next(network.parameters()).device
-    network.requires_grad_(True)
+    network.freeze("all")  # as made, a body is frozen, and its batch norm would stay in eval mode
     network.train().to(memory_format=torch.channels_last)
     _wake_branches(network)
     losses: list[float] = []
@@ -105,51 +110,56 @@ def teach(
 
 
 class _Judge(nn.Module):
-    """Read-outs on the pooled features and, where labels say where things are, on the stages; later thrown away."""
+    """Read-outs, later thrown away: on the pooled features, or, where labels say where things are, on the stages. There
+    a loss on the whole picture as well would pull features away from where things are, and maps with them."""
 
     def __init__(
         self, network: Backbone, pictures: np.ndarray, labels: np.ndarray, outputs: dict[str, Tensor], seed: int
     ) -> None:
         super().__init__()
         self.by_place = labels.ndim == 4
-        count = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
-        self.whole = nn.Linear(network.num_features, count)
+        self.pixels = pictures.shape[1] / labels.shape[-1]
         self.names: list[str] = []
-        self.places = nn.ModuleList()
-        some = torch.from_numpy(labels[:512])
-        starts: list[tuple[nn.Linear | nn.Conv2d, Tensor | None]] = [(self.whole, None)]
-        if labels.ndim != 1:
-            starts = [(self.whole, (_there(some) if self.by_place else some).mean(0))]
-        if self.by_place:
-            for name, channels, cells in _grids(network, pictures, outputs):
-                place = nn.Conv2d(channels, count, 1)
-                common = _places(some, cells).mean((0, 2, 3))
-                self.register_buffer(f"rarity_{len(self.names)}", common.clamp(min=0.002) ** -_RARITY)
-                self.names.append(name)
-                self.places.append(place)
-                starts.append((place, common))
+        self.strides: list[float] = []
+        self.readouts = nn.ModuleList()
+        count = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         generator = torch_stream(seed, "teach", "read-outs")
-        with torch.no_grad():
-            for readout, rate in starts:
-                nn.init.normal_(readout.weight, std=0.1 * readout.weight[0].numel() ** -0.5, generator=generator)
-                assert readout.bias is not None
-                # Starting at each thing's rate leaves the loss to what pictures differ in.
-                readout.bias.copy_(torch.zeros(count) if rate is None else torch.logit(rate.clamp(0.01, 0.99)))
+        if not self.by_place:
+            rate = torch.from_numpy(labels).mean(0) if labels.ndim == 2 else torch.full((count,), 0.5)
+            self.readouts.append(_started(nn.Linear(network.num_features, count), rate, generator))
+            return
+        some = torch.from_numpy(labels[:512])
+        for name, channels, cells in _grids(network, pictures, outputs):
+            stride = pictures.shape[1] / cells
+            rate = _places(some, (cells, cells), stride, self.pixels).mean((0, 2, 3))
+            self.register_buffer(f"rarity_{len(self.names)}", rate.clamp(min=0.002) ** -_RARITY)
+            self.readouts.append(_started(nn.Conv2d(channels, count, 1), rate, generator))
+            self.names.append(name)
+            self.strides.append(stride)
 
     def forward(self, activations: Tensor, features: Tensor, outputs: dict[str, Tensor], answers: Tensor) -> Tensor:
-        """The loss of a batch: on the whole picture, plus on each stage's cells."""
-        logits = self.whole(features)
-        if answers.ndim == 1:
-            return F.cross_entropy(logits, answers)
+        """The loss of a batch."""
         if not self.by_place:
+            logits = self.readouts[0](features)
+            if answers.ndim == 1:
+                return F.cross_entropy(logits, answers)
             return F.binary_cross_entropy_with_logits(logits, answers)
-        loss = F.binary_cross_entropy_with_logits(logits, _there(answers))
-        for number, (name, place) in enumerate(zip(self.names, self.places, strict=True)):
-            found = place(activations if name == _LAST else outputs[name])
-            wanted = _places(answers, found.shape[-1])
+        losses = []
+        for number, (name, readout) in enumerate(zip(self.names, self.readouts, strict=True)):
+            found = readout(activations if name == _LAST else outputs[name])
+            wanted = _places(answers, (found.shape[2], found.shape[3]), self.strides[number], self.pixels)
             rarity = self.get_buffer(f"rarity_{number}")[:, None, None]
-            loss = loss + _PLACES * F.binary_cross_entropy_with_logits(found, wanted, pos_weight=rarity)
-        return loss
+            losses.append(F.binary_cross_entropy_with_logits(found, wanted, pos_weight=rarity))
+        return torch.stack(losses).sum()
+
+
+def _started(readout: nn.Linear | nn.Conv2d, rate: Tensor, generator: torch.Generator) -> nn.Module:
+    """A read-out that begins at each thing's rate: that leaves the loss to what pictures differ in."""
+    with torch.no_grad():
+        nn.init.normal_(readout.weight, std=0.1 * readout.weight[0].numel() ** -0.5, generator=generator)
+        assert readout.bias is not None
+        readout.bias.copy_(torch.logit(rate.clamp(0.01, 0.99)))
+    return readout
 
 
 def _grids(network: Backbone, pictures: np.ndarray, outputs: dict[str, Tensor]) -> list[tuple[str, int, int]]:
@@ -185,7 +195,8 @@ def _stage_outputs(network: Backbone) -> Iterator[dict[str, Tensor]]:
 
 
 def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """A batch: pictures in an order that is new in each round, flipped or not, cropped where labels have no places."""
+    """A batch: pictures in an order that is new in each round, flipped or not, and cropped: without a strip where labels
+    say where things are, else an enlarged square."""
     spots = np.arange(step * _BATCH, (step + 1) * _BATCH)
     rounds = {number: stream(seed, "teach", "order", number) for number in set((spots // len(pictures)).tolist())}
     orders = {number: rng.permutation(len(pictures)) for number, rng in rounds.items()}
@@ -196,8 +207,21 @@ def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tup
     batch[flipped] = batch[flipped, :, ::-1]
     if labels.ndim == 4:
         answers[flipped] = answers[flipped, :, :, ::-1]
-        return batch, answers
+        return _shift(batch, answers, rng)
     return _crop(batch, rng), answers
+
+
+def _shift(batch: np.ndarray, answers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and places without a strip of less than half the picture above and on the left, in steps of 8 pixels."""
+    if rng.random() >= _SHIFTED:
+        return batch, answers
+    pixels = batch.shape[1] // answers.shape[-1]
+    step = math.lcm(_DENSEST, pixels)
+    top, left = (step * rng.integers(0, max(1, batch.shape[1] // 2 // step), 2)).tolist()
+    return (
+        np.ascontiguousarray(batch[:, top:, left:]),
+        np.ascontiguousarray(answers[:, :, top // pixels :, left // pixels :]),
+    )
 
 
 def _crop(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -210,19 +234,21 @@ def _crop(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return large.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _there(shares: Tensor) -> Tensor:
-    """Float (B, F): 1 where a thing covers a cell's worth of the picture, from shares uint8 (B, F, G, G)."""
-    return (shares.sum((2, 3), dtype=torch.int64) >= 255).float()
+def _places(shares: Tensor, cells: tuple[int, int], stride: float, pixels: float) -> Tensor:
+    """How much of each thing lies around the pixel that each cell looks at, float (B, F, *cells) in 0-1.
 
-
-def _places(shares: Tensor, cells: int) -> Tensor:
-    """Float (B, F, cells, cells) in 0-1: how much of each thing lies around the middle of each cell."""
-    fine = shares.shape[-1]
-    middles = (torch.arange(cells, device=shares.device) + 0.5) / cells
-    points = (torch.arange(fine, device=shares.device) + 0.5) / fine
-    bell = torch.exp(-0.5 * ((middles[:, None] - points) * cells / _REACH) ** 2)
-    weights = bell * cells / fine
-    covered = torch.einsum("gi,bfij,hj->bfgh", weights, shares.float() / 255.0, weights)
+    Args:
+        shares: uint8 (B, F, h, w), of places of ``pixels`` pixels a side.
+        cells: rows and columns of a grid of ``stride`` pixels a cell.
+    """
+    reach = _REACH * (stride / 8) ** _WIDENS
+    bells = []
+    for count, places in zip(cells, shares.shape[2:], strict=True):
+        middles = torch.arange(count, device=shares.device) * stride + _MIDDLE
+        points = (torch.arange(places, device=shares.device) + 0.5) * pixels
+        bells.append(torch.exp(-0.5 * ((middles[:, None] - points) / reach) ** 2))
+    mass = 2 * math.pi * (reach / pixels) ** 2
+    covered = torch.einsum("gi,bfij,hj->bfgh", bells[0], shares.float() / 255.0, bells[1]) / mass
     return (covered / _ENOUGH).clamp(max=1.0)
 
 

@@ -76,10 +76,26 @@ def test_teaching_leaves_pictures_and_the_global_stream_alone() -> None:
 
 def test_places_are_where_things_lie() -> None:
     shares = torch.zeros((1, 1, 16, 16), dtype=torch.uint8)
-    shares[0, 0, 1:4, 12:15] = 255
-    places = pretrain._places(shares, 4)[0, 0]
+    shares[0, 0, 1:4, 12:15] = 2  # faint, at pixels 4-15 down and 48-59 across, of 64
+    places = pretrain._places(shares, (4, 4), 16, 4)[0, 0]
     assert int(places.argmax()) == 3
-    assert float(places[0, 3]) == 1.0
-    assert float(places[3, 0]) < 0.01
-    assert pretrain._there(shares).tolist() == [[1.0]]
-    assert pretrain._there(torch.zeros_like(shares)).tolist() == [[0.0]]
+    assert float(places[3, 0]) < 0.01 * float(places[0, 3])
+    # Without the picture's first 8 pixels the thing lies higher, so the second row of cells sees less of it.
+    moved = pretrain._places(shares[:, :, 2:], (4, 4), 16, 4)[0, 0]
+    assert float(moved[1, 3]) < 0.5 * float(places[1, 3])
+    assert float(pretrain._places(shares * 100, (4, 4), 16, 4).max()) == 1.0
+
+
+def test_pictures_and_places_are_shifted_together() -> None:
+    shares = np.zeros((2, 1, 16, 16), np.uint8)
+    shares[:, 0, 9, 10] = 255
+    pictures = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    pictures[:, 36:40, 40:44] = 255
+    sizes = set()
+    for number in range(20):
+        batch, answers = pretrain._shift(pictures, shares, stream(number, "shift"))
+        sizes.add(batch.shape[1:3])
+        (row,), (column,) = np.nonzero(answers[0, 0])
+        assert batch[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].min() == 255
+        assert answers.shape[2] * 4 == batch.shape[1]
+    assert len(sizes) > 5
