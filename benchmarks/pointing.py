@@ -2,10 +2,11 @@
 
     python benchmarks/pointing.py
 
-Trains multi, Adam, 10 epochs on toytown (or takes the runs that are there), maps every validation picture for its own town
-with Grad-CAM at each output stride, and counts how often the highest cell's middle lies in the distinctive mask: for the
-picture itself, and for the same map dealt to the other validation pictures of the town. A method that only knows the
-town's usual layout has a ratio of 1. Intervals are a bootstrap over pictures, and over walks.
+Trains multi, Adam, 10 epochs on toytown (or takes the runs that are there), maps every validation picture for its
+own town with Grad-CAM at each output stride, and counts how often the highest cell's middle lies in the distinctive
+mask: for the picture itself, and for the same map dealt to the other validation pictures of the town. A method that
+only knows the town's usual layout has a ratio of 1. Intervals are a bootstrap over pictures, and
+over walks.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import shutil
 import sys
@@ -54,13 +55,14 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
     for job in todo:
         check(job.config)
     _announce(request, todo, [inputs[job.folder] for job in todo])
+    say = functools.cache(_say)  # what holds for eight jobs is said once
     resolved: dict[str, Resolved] = {}
     for job in todo:
         known = ledger.resolved(job.hash)
         if known is not None and _still_there(known, inputs[job.folder]):
             resolved[job.hash] = Values(**known)
         else:
-            resolved[job.hash] = resolve(job.config, inputs[job.folder], _say)
+            resolved[job.hash] = resolve(job.config, inputs[job.folder], say)
     ledger.add(
         command=shlex.join(["python", "train.py", *request.arguments]),
         jobs=[JobRow(job.folder, job.hash, job.overrides, "missing") for job in request.jobs],

@@ -195,8 +195,8 @@ def _stage_outputs(network: Backbone) -> Iterator[dict[str, Tensor]]:
 
 
 def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """A batch: pictures in an order that is new in each round, flipped or not, and cropped: without a strip where labels
-    say where things are, else an enlarged square."""
+    """A batch: pictures in an order that is new in each round, flipped or not, and cropped: without a strip where
+    labels say where things are, else an enlarged square."""
     spots = np.arange(step * _BATCH, (step + 1) * _BATCH)
     rounds = {number: stream(seed, "teach", "order", number) for number in set((spots // len(pictures)).tolist())}
     orders = {number: rng.permutation(len(pictures)) for number, rng in rounds.items()}
@@ -248,7 +248,7 @@ def _places(shares: Tensor, cells: tuple[int, int], stride: float, pixels: float
         points = (torch.arange(places, device=shares.device) + 0.5) * pixels
         bells.append(torch.exp(-0.5 * ((middles[:, None] - points) / reach) ** 2))
     mass = 2 * math.pi * (reach / pixels) ** 2
-    covered = torch.einsum("gi,bfij,hj->bfgh", bells[0], shares.float() / 255.0, bells[1]) / mass
+    covered: Tensor = torch.einsum("gi,bfij,hj->bfgh", bells[0], shares.float() / 255.0, bells[1]) / mass
     return (covered / _ENOUGH).clamp(max=1.0)
 
 

@@ -34,11 +34,15 @@ def comparison_table(rows: Sequence[RunRow]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     header, lines = _cells(rows)
     numbers = {"#", "majority", "balanced", "n"}
+    marked = any(row.marks for row in rows)
     for title in header:
         if title in numbers or title.startswith("accuracy"):
             table.add_column(title, justify="right", no_wrap=True)
         else:
-            table.add_column(title, min_width=10 if title == "marks" else 5, overflow="fold")
+            narrow = 5 if marked else min(12, len(title))
+            if title == "marks":
+                title, narrow = (title, 10) if marked else ("", 0)
+            table.add_column(title, min_width=narrow, overflow="fold")
     for row, line in zip(rows, lines, strict=True):
         style = {"completed": "yellow" if row.marks else "", "running": "cyan"}.get(row.status, "red")
         table.add_row(*map(Text, line), style=style)
