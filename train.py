@@ -14,7 +14,7 @@ def task(composed: Any) -> str:
     """One job, called by Hydra's launcher."""
     from hydra.core.hydra_config import HydraConfig
 
-    from citycam.config import to_config
+    from citycam.compose import to_config
     from citycam.jobs import run_job
 
     hydra = HydraConfig.get()

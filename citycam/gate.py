@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.config import CONF, Config, register, to_config
+from citycam.compose import register, to_config
+from citycam.config import CONF, Config
 from citycam.errors import CitycamError, near_matches
 from citycam.names import config_hash
 

@@ -58,7 +58,7 @@ def run_folder(*, _root_: Any) -> str:
     """Hydra's resolver ``${citycam.run_folder:}``: the folder's name of the job that ``_root_`` describes."""
     from omegaconf import OmegaConf
 
-    from citycam.config import to_config
+    from citycam.compose import to_config
 
     overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
     return folder_name(overrides, config_hash(to_config(_root_)))
