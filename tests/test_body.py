@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import TINY, forget
 
 from citycam import body
 from citycam.config import Config
 from citycam.gate import read_request
 from citycam.inputs import Inputs, load_inputs
+from tests.conftest import TINY, forget
 
 
 @pytest.fixture
