@@ -136,13 +136,16 @@ def warnings_about(maps: dict[str, MethodMaps]) -> list[dict[str, str]]:
             "object; a smaller explain.stride (where the backbone allows it) or a larger image_size makes them finer."
         )
         found.append({"code": "small_map", "sentence": sentence})
+    blank = {method: int(one.blank.sum()) for method, one in maps.items() if one.blank.any()}
+    if blank:
+        counts = ", ".join(f"{number} of {method}" for method, number in blank.items())
+        nan = sum(one.nan for one in maps.values())
+        sentence = (
+            f"Blank among {len(next(iter(maps.values())).raw)} maps each: {counts} ({nan} with NaN); they are marked, "
+            "and show no evidence."
+        )
+        found.append({"code": "blank_maps", "sentence": sentence})
     for method, one in maps.items():
-        if one.blank.any():
-            sentence = (
-                f"{int(one.blank.sum())} of {len(one.raw)} maps of {method} are blank ({one.nan} with NaN): they are "
-                "marked, and show no evidence."
-            )
-            found.append({"code": "blank_maps", "sentence": sentence})
         if one.gap is not None and not one.gap.max() <= COMPLETE:
             sentence = (
                 f"{method} misses its logit by up to {one.gap.max():.1e} (at most {COMPLETE:g} is rounding): "

@@ -39,6 +39,7 @@ def comparison_table(rows: Sequence[RunRow]) -> Table:
         if title in numbers or title.startswith("accuracy"):
             table.add_column(title, justify="right", no_wrap=True)
         else:
+            # With marks, 80 columns hold the numbers only if long names of settings fold.
             narrow = 5 if marked else min(12, len(title))
             if title == "marks":
                 title, narrow = (title, 10) if marked else ("", 0)
