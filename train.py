@@ -14,11 +14,12 @@ def task(composed: Any) -> str:
     """One job, called by Hydra's launcher."""
     from hydra.core.hydra_config import HydraConfig
 
-    from citycam.compose import to_config
+    from citycam.compose import hydra_record, to_config
     from citycam.jobs import run_job
 
     hydra = HydraConfig.get()
-    return run_job(to_config(composed), Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+    folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    return run_job(to_config(composed), folder, overrides, hydra_record(composed))
 
 
 @door

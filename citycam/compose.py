@@ -66,6 +66,20 @@ def to_config(composed: Any) -> Config:
         raise CitycamError(str(error).splitlines()[0]) from error
 
 
+def hydra_record(composed: Any) -> dict[str, str]:
+    """Hydra's own files of a job (what it calls its output subdirectory), by name. Hydra would write them also for a run
+    that is only found done, over those of the run as it was trained; so citycam writes them when a run begins."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    hydra = HydraConfig.get()
+    return {
+        "config.yaml": OmegaConf.to_yaml(composed),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
+    }
+
+
 def _refuse_unknown(prefix: str, given: Any, names: list[str]) -> None:
     for key in given:
         if key not in names:

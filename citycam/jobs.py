@@ -43,9 +43,11 @@ def completed(folder: Path, digest: str, data_digest: str) -> bool:
     return True
 
 
-def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
+def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
     """Do one job and return its status: completed, failed, skipped where it was done before, or refused where the
     folder is another's.
+
+    ``hydra``: Hydra's own record of the job, file name to text, for the folder's .hydra.
 
     Whatever ends a job (an exception, ``sys.exit``, no memory) is caught and stands in its run.json, so that the other
     jobs go on.
@@ -55,13 +57,13 @@ def run_job(config: Config, folder: Path, overrides: list[str]) -> str:
     """
     try:
         with _alone(folder):
-            return _attempt(config, folder, overrides)
+            return _attempt(config, folder, overrides, hydra)
     except CitycamError as error:  # nothing of this job has begun
         print(f"citycam: {error}", file=sys.stderr)
         return "refused"
 
 
-def _attempt(config: Config, folder: Path, overrides: list[str]) -> str:
+def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
     from citycam.inputs import load_inputs
     from citycam.resolve import Resolved, resolve
     from citycam.run import train
@@ -75,6 +77,8 @@ def _attempt(config: Config, folder: Path, overrides: list[str]) -> str:
     record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
     record.update(attempts=1 + int((earlier or {}).get("attempts", 0)))
     with _ending(record, folder):
+        for name, text in hydra.items():
+            write_text(folder / ".hydra" / name, text)
         known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
         train(config, folder, known, record)
     return str(record.content["status"])

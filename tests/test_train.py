@@ -35,6 +35,9 @@ def contents(folder: Path, *names: str) -> dict[str, bytes]:
 EVERY_RUN = {
     "run.json",
     "config.yaml",
+    ".hydra/config.yaml",
+    ".hydra/hydra.yaml",
+    ".hydra/overrides.yaml",
     "split.csv",
     "metrics.csv",
     "predictions.csv",
@@ -127,14 +130,15 @@ def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
 
 def test_the_same_command_trains_nothing_again(train: Train) -> None:
     first = train("seed=0,1", multirun=True)
-    before = {run.name: contents(run, "run.json", "metrics.csv", "checkpoints/last.ckpt") for run in first.runs}
+    kept = ("run.json", "metrics.csv", "checkpoints/last.ckpt", ".hydra/overrides.yaml")
+    before = {run.name: contents(run, *kept) for run in first.runs}
     again = train("seed=0,1,2", multirun=True)
     assert again.code == 0
     assert "3 runs, 2 of them done before" in again.err
     assert len(again.runs) == 3
     for run in again.runs:
         if run.name in before:
-            assert contents(run, "run.json", "metrics.csv", "checkpoints/last.ckpt") == before[run.name]
+            assert contents(run, *kept) == before[run.name]
 
 
 def test_equal_settings_give_equal_numbers(train: Train) -> None:
