@@ -67,8 +67,8 @@ def to_config(composed: Any) -> Config:
 
 
 def hydra_record(composed: Any) -> dict[str, str]:
-    """Hydra's own files of a job (what it calls its output subdirectory), by name. Hydra would write them also for a run
-    that is only found done, over those of the run as it was trained; so citycam writes them when a run begins."""
+    """Hydra's own files of a job (what it calls its output subdirectory), by name. Hydra would write them also for a
+    run that is only found done, over those of the run as it was trained; so citycam writes them when a run begins."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

@@ -106,6 +106,8 @@ METHODS = (
     "xgradcam",
     "elementwise",
     "eigengradcam",
+    "finercam",
+    "shapleycam",
 )
 STRIDES = (32, 16, 8)
 FINETUNE_WORDS = ("none", "all")

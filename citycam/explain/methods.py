@@ -96,13 +96,16 @@ def check_method(method: str, pool_kind: str) -> None:
     )
 
 
+_SAME_BEHIND_A_MEAN = ("cam", "gradcam", "hirescam", "xgradcam", "shapleycam")
+
+
 def identities(methods: Sequence[str], pool_kind: str) -> str | None:
     """One sentence where several of the methods asked for draw the same map, else None.
 
-    Behind a mean pool the gradient is the same at every cell, so the weights of Grad-CAM, HiResCAM and XGrad-CAM are
-    those of CAM up to one positive factor, the number of cells.
+    Behind a mean pool the gradient is the same at every cell, so the weights of Grad-CAM, HiResCAM, XGrad-CAM and
+    (behind a piecewise-linear head) ShapleyCAM are those of CAM up to one positive factor, the number of cells.
     """
-    same = [method for method in methods if method in ("cam", "gradcam", "hirescam", "xgradcam")]
+    same = [method for method in methods if method in _SAME_BEHIND_A_MEAN]
     if pool_kind != "mean" or len(same) < 2:
         return None
     return (
@@ -321,6 +324,47 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
         return _numpy(gradients).reshape(len(self.noisy), len(clean), *gradients.shape[1:])
 
 
+class FinerCam(_WeightedCAM):
+    """Finer-CAM (Zhang et al., CVPR 2025): Grad-CAM of y_c - 0.6 mean(y_d) over the three classes whose logits are
+    closest; Grad-CAM itself where there is one logit.
+
+    pytorch-grad-cam's own contrasts only where no targets are given, and lets its weights learn.
+    """
+
+    name, title = "finercam", "Finer-CAM"
+    strength, classes = 0.6, 3
+
+    def get_cam_weights(
+        self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
+    ) -> Array:
+        logits = self.model(input_tensor)
+        explained = _explained(logits, targets)
+        # The closest is the class itself.
+        near = (logits - explained[:, None]).abs().argsort(dim=1, stable=True)[:, 1 : 1 + self.classes]
+        if near.shape[1]:
+            explained = explained - self.strength * logits.gather(1, near).mean(dim=1)
+        (gradients,) = torch.autograd.grad(explained.sum(), input_tensor)
+        return _numpy(gradients.mean(dim=(2, 3)))
+
+
+class ShapleyCam(_WeightedCAM):
+    """ShapleyCAM (arXiv 2501.06261): weight = mean over cells of g - 0.5 H A, gradient and Hessian at activations A.
+    Behind piecewise-linear layers H is zero, and this is Grad-CAM."""
+
+    name, title = "shapleycam", "ShapleyCAM"
+
+    def get_cam_weights(
+        self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
+    ) -> Array:
+        explained = _explained(self.model(input_tensor), targets)
+        (first,) = torch.autograd.grad(explained.sum(), input_tensor, create_graph=True)
+        second = None
+        if first.requires_grad:
+            (second,) = torch.autograd.grad(first, input_tensor, input_tensor.detach(), allow_unused=True)
+        weights = first if second is None else first - 0.5 * second
+        return _numpy(weights.mean(dim=(2, 3)))
+
+
 class EigenGradCam(SafeCAM):
     """EigenGradCAM: first principal component over cells of gradient * activation.
 
@@ -364,6 +408,8 @@ METHODS: dict[str, type[SafeCAM]] = {
         XGradCam,
         ElementWise,
         EigenGradCam,
+        FinerCam,
+        ShapleyCam,
     )
 }
 

@@ -153,6 +153,14 @@ def reference(method: str, tail: Tail, activations: Tensor, noisy: Tensor, index
             component = cells @ vectors[:, np.argmax(values)]
             maps.append((component * np.sign((component * cells.sum(axis=1)).sum())).reshape(H, W))
         return np.stack(maps)
+    if method == "finercam":
+        others = [k for k in range(3) if k != index]
+        g = g - 0.6 * np.mean([gradient(exact, activations, other) for other in others], axis=0)
+        return paint(g.mean(axis=(2, 3)), A)
+    if method == "shapleycam":
+        step = 1e-5
+        ahead, behind = (gradient(exact, activations.double() * (1 + sign * step), index) for sign in (1, -1))
+        return paint((g - 0.5 * (ahead - behind) / (2 * step)).mean(axis=(2, 3)), A)
     cellwise = {
         "hirescam": lambda a, d: d * a,
         "layercam": lambda a, d: max(d, 0) * a,

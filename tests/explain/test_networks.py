@@ -49,16 +49,35 @@ def resnet() -> Network:
     return make_network("resnet18")
 
 
-def whole(network: Network, pictures: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Activations of the last layer, gradients there and logits, from hooks on timm's own network, as users know it."""
+def run_whole(network: Network, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations of the last layer and logits, from a hook on timm's own network, as users know it."""
     backbone, head, _ = network
     kept: list[Tensor] = []
     layer = backbone.net.get_submodule(LAST[backbone.name])
     hook = layer.register_forward_hook(lambda *found: kept.append(found[2]))
     logits = head(backbone.net(pictures.requires_grad_(True)))
     hook.remove()
-    (gradients,) = torch.autograd.grad(logits[:, CLASS].sum(), kept[0])
-    return kept[0].detach().numpy(), gradients.numpy(), logits.detach().numpy()
+    return kept[0], logits
+
+
+def whole(
+    network: Network, pictures: Tensor, index: int = CLASS
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Activations of the last layer, gradients there and logits of the whole network."""
+    activations, logits = run_whole(network, pictures)
+    (gradients,) = torch.autograd.grad(logits[:, index].sum(), activations)
+    return activations.detach().numpy(), gradients.numpy(), logits.detach().numpy()
+
+
+def curved(network: Network, pictures: Tensor) -> NDArray[np.float32]:
+    """g - H A / 2 of the whole network."""
+    activations, logits = run_whole(network, pictures)
+    (first,) = torch.autograd.grad(logits[:, CLASS].sum(), activations, create_graph=True)
+    second = None
+    if first.requires_grad:
+        (second,) = torch.autograd.grad(first, activations, activations.detach(), allow_unused=True)
+    weights = first if second is None else first - second / 2
+    return weights.detach().numpy()
 
 
 def noisy_pictures(pictures: Tensor) -> Tensor:
@@ -89,6 +108,12 @@ def test_tail_is_the_whole_network(method: str, network: Network) -> None:
         below = 2 * second + A.sum(axis=(2, 3), keepdims=True) * third
         alpha = np.divide(second, below, out=np.zeros_like(second), where=second > 0)
         expected = ((alpha * np.maximum(first, 0)).sum(axis=(2, 3), keepdims=True) * A).sum(axis=1)
+    elif method == "finercam":
+        others = [whole(network, pictures, other)[1] for other in range(logits.shape[1]) if other != CLASS]
+        contrast = g - 0.6 * np.mean(others, axis=0)
+        expected = (contrast.mean(axis=(2, 3), keepdims=True) * A).sum(axis=1)
+    elif method == "shapleycam":
+        expected = (curved(network, pictures).mean(axis=(2, 3), keepdims=True) * A).sum(axis=1)
     else:
         formula = METHODS[method](tail)
         expected = formula.get_cam_image(
