@@ -64,9 +64,11 @@ def test_what_was_saved_is_what_is_loaded(frozen: bool, tmp_path: Path) -> None:
 
 
 def test_the_folder_can_be_moved_as_a_whole(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", network())
+    saved, fresh = network(), network(1)
+    path = write(tmp_path / "a", saved)
     (tmp_path / "a").rename(tmp_path / "b")
-    load_checkpoint(tmp_path / "b" / path.relative_to(tmp_path / "a"), network(1), CLASSES)
+    load_checkpoint(tmp_path / "b" / path.relative_to(tmp_path / "a"), fresh, CLASSES)
+    assert all(torch.equal(fresh.state_dict()[key], value) for key, value in saved.state_dict().items())
 
 
 def test_another_body_is_refused(tmp_path: Path) -> None:
