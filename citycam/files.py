@@ -19,6 +19,10 @@ import platformdirs
 
 from citycam.errors import CitycamError
 
+# The mode of a new file. Asked once: the umask can only be read by setting it, which threads would do to each other.
+_MODE = 0o666 & ~(_umask := os.umask(0o077))
+os.umask(_umask)
+
 
 def cache_root() -> Path:
     """``$CITYCAM_CACHE``, else the platform's cache folder for citycam."""
@@ -44,7 +48,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; results are as readable as any other new file.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(_MODE)
         temporary.replace(path)
         _sync_folder(path.parent)
         temporary = None
@@ -127,12 +131,6 @@ def explain_os_error(error: OSError, path: Path) -> CitycamError:
     return CitycamError(
         f"{path} could not be written: {error.strerror or error}; mend that and run again.", exit_code=1
     )
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _sync_folder(folder: Path) -> None:

@@ -58,6 +58,9 @@ def read_request(arguments: Sequence[str]) -> Request | None:
         raise CitycamError(f"{unknown[0]} is no option of train.py; see python train.py --help.")
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
         return None
+    for flag in ("config_path", "config_name", "config_dir", "experimental_rerun"):
+        if getattr(parsed, flag) is not None:
+            raise CitycamError(f"--{flag.replace('_', '-')} is no option of train.py; its settings are those of conf/.")
     register()
     overrides = list(parsed.overrides)
     if not any(item.lstrip("+").startswith("sweep.name=") for item in overrides):

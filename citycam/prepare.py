@@ -124,7 +124,7 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
         + (f", {counts['test']} test" if counts["test"] else "")
         + f"; maps of {first.target}"
     )
-    for sentence in first.warnings.values():
+    for sentence in dict.fromkeys(sentence for found in inputs for sentence in found.warnings.values()):
         _say(f"note: {sentence}")
     epochs = sum(job.config.epochs for job in todo)
     steps = sum(

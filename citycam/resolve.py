@@ -105,11 +105,7 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
         threads=threads,
         precision=precision.name,
         rate=rate,
-        batch=int(config.bank.batch)
-        if config.bank.batch != AUTO
-        else _CPU_BATCH
-        if device.type == "cpu"
-        else _GPU_BATCH,
+        batch=_batch(config, device),
         split=inputs.split.kind,
         leaky=inputs.split.leaky,
         target=inputs.target,

@@ -148,6 +148,9 @@ def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, 
 def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: Resolved) -> CityDataModule:
     """Batches of kept features where the body is frozen, else of pictures."""
     assert_range(scale(first_views(inputs)))
+    body = FrozenBody(config, inputs, resolved) if resolved.frozen else None
+    if body is not None and config.bank.enabled:
+        body.fill_features(config.epochs)
     readers: list[Reader] = []
     for training, spec in ((True, inputs.train_spec), (False, inputs.val_spec)):
         pictures = PictureReader(
@@ -159,12 +162,9 @@ def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: 
             std=network.backbone.std,
             threads=resolved.threads,
         )
-        if not resolved.frozen:
+        if body is None:
             readers.append(pictures)
-            continue
-        body = FrozenBody(config, inputs, resolved)
-        if config.bank.enabled:
-            body.fill_features(config.epochs)
+        elif config.bank.enabled:
             readers.append(body.reader(training=training, epochs=config.epochs))
         else:
             readers.append(body.passing(pictures))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -189,3 +190,14 @@ def test_a_lock_waits_for_its_holder_and_dies_with_it(tmp_path: Path) -> None:
             assert waited == [None]
     with files.lock(path, waiting=lambda: pytest.fail("nobody holds it")):
         pass
+
+
+def test_many_threads_leave_the_umask_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    os.umask(before)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: files.write_text(tmp_path / str(number), "x"), range(200)))
+    after = os.umask(before)
+    os.umask(before)
+    assert after == before
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~before}

@@ -47,6 +47,8 @@ WRONG = {
     "sweep.name=a/b": "must be a plain folder name",
     "epochs=5,10": "add -m to train a run with each",
     "--epochs 5": "--epochs is no option of train.py",
+    "--config-dir /tmp": "--config-dir is no option of train.py",
+    "-cn other": "--config-name is no option of train.py",
     "backbone=timm": "backbone=timm needs backbone.name=NAME",
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",

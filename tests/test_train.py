@@ -293,6 +293,11 @@ def test_augment_paper_says_that_validation_was_changed_too(train: Train) -> Non
     assert "validation_augmented" in {warning["code"] for warning in record(run)["warnings"]}
 
 
+def test_what_holds_for_some_jobs_is_said_before_any(train: Train) -> None:
+    outcome = train("augment=none,paper", "explain=none", multirun=True)
+    assert "note: augment=paper changes validation pictures" in outcome.err
+
+
 def test_quick_looks_at_few_pictures(train: Train) -> None:
     run = train("experiment=quick", "data.limit=10").runs[0]
     assert len(table(run / "split.csv")) == 30
