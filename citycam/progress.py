@@ -100,6 +100,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def size(count: int) -> str:
+    """``512 B``, ``8.2 MB``, ``1.5 TB``: bytes as a person says them, in steps of 1024."""
+    amount, unit = float(count), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
+
+
 @contextlib.contextmanager
 def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
     lines = Lines(what, total, unit, lambda text: print(text, file=sys.stderr, flush=True), time.monotonic)

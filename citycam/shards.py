@@ -1,0 +1,323 @@
+"""Rows of equal arrays on disk, addressed by (picture digest, number), in shards that appear whole or not at all.
+
+A store is a folder named by a hash of everything that changes its numbers (``key.json`` says what). A shard is a
+safetensors file of at most 64 MB; beside it, written after it, lies its index (``.rows``, safetensors too) with the
+rows and the shard's checksum: a shard without an index does not exist. Checksums are verified when a process first
+uses a shard. Readers map shards; nothing loads a store whole, and what is kept of its index takes 28 bytes a row.
+
+``users/`` holds a lock file for each process that uses the store, ``used`` is touched when one begins to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import secrets
+import struct
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from safetensors.numpy import save
+
+from citycam.errors import CitycamError
+from citycam.files import lock, sha256, write_bytes, write_json
+
+Row = tuple[str, int]
+# Rows as a list of (digest, number), or as keys: see `row_keys`.
+Rows = Sequence[Row] | np.ndarray
+
+SHARD_BYTES = 64 * 2**20
+_FORMAT = 2
+_DTYPES = {"F32": np.float32, "U8": np.uint8}
+_DIGEST, _KEY = 16, np.dtype("S20")
+
+
+def row_keys(rows: Rows) -> np.ndarray:
+    """Rows as keys (n,), 20 bytes each: the digest's 16 and the number's 4, big-endian, so that sorting groups by
+    picture."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    return _keys([digest for digest, _ in rows], np.array([number for _, number in rows], dtype=np.int64))
+
+
+def view_keys(digests: Sequence[str], numbers: Sequence[int]) -> np.ndarray:
+    """Keys of every number of every digest, digest by digest."""
+    keys = _keys(digests, np.zeros(len(digests), dtype=np.int64))
+    repeated = np.repeat(keys, len(numbers)).view(np.uint8).reshape(-1, _KEY.itemsize)
+    repeated[:, _DIGEST:] = np.tile(_number_bytes(np.asarray(numbers, dtype=np.int64)), (len(digests), 1))
+    return repeated.reshape(-1).view(_KEY)
+
+
+def key_rows(keys: np.ndarray) -> Iterable[Row]:
+    """The rows of keys, one by one."""
+    for start in range(0, len(keys), 4096):  # lists of a whole store's rows would take hundreds of MB
+        parts = np.ascontiguousarray(keys[start : start + 4096]).view(np.uint8).reshape(-1, _KEY.itemsize)
+        numbers = np.ascontiguousarray(parts[:, _DIGEST:]).view(">u4").reshape(-1).tolist()
+        for part, number in zip(parts[:, :_DIGEST], numbers, strict=True):
+            yield part.tobytes().hex(), number
+
+
+@dataclass
+class _Shard:
+    path: Path
+    sha256: str
+    verified: bool
+
+
+class ShardStore:
+    """Rows of one shape and dtype under one key.
+
+    Args:
+        key: everything that changes the numbers; JSON.
+        root: the folder of all stores of this kind.
+        dtype: float32 or uint8.
+
+    Attributes:
+        asked: the key as it was given.  key: with the dtype and the format on disk.  name: its hash.
+        folder: of the store, which need not exist yet.
+        damaged: names of shards that were found damaged and removed.
+    """
+
+    def __init__(self, key: dict[str, Any], root: Path, dtype: type[np.float32] | type[np.uint8] = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        self.asked = key
+        self.key = key | {"dtype": self.dtype.name, "format": _FORMAT}
+        self.name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:32]
+        self.folder = root / self.name
+        self.damaged: list[str] = []
+        self._shards: list[_Shard] = []
+        self._read: set[str] = set()
+        # Sorted keys with their places, the longest run first, each less than half of the one before.
+        self._runs: list[tuple[np.ndarray, np.ndarray]] = []
+        self._user: filelock.BaseFileLock | None = None
+        self._map = functools.lru_cache(maxsize=_most_maps())(functools.partial(_mapped, self._shards, self.dtype))
+
+    def refresh(self) -> None:
+        """Take in shards that are new on disk."""
+        if not self.folder.is_dir():
+            return
+        self.use()
+        for index in sorted(self.folder.glob("*.rows")):
+            if index.name not in self._read:
+                self._take_in(index, verified=False)
+
+    def missing(self, rows: Rows) -> np.ndarray:
+        """Keys of those ``rows`` that the store lacks, sorted, each once; see `key_rows`."""
+        keys = np.unique(row_keys(rows))
+        return keys[self._find(keys)[:, 0] < 0]
+
+    def add(self, rows: Rows, values: np.ndarray) -> None:
+        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need.
+
+        Raises:
+            CitycamError: the disk is full, or the cache cannot be written.
+        """
+        keys = row_keys(rows)
+        if len(keys) != len(values) or values.dtype != self.dtype:
+            raise ValueError(f"{len(keys)} rows of {self.dtype} for {len(values)} values of {values.dtype}")
+        self.use()
+        if not (self.folder / "key.json").exists():
+            write_json(self.folder / "key.json", self.key)
+        step = max(1, SHARD_BYTES // max(1, values[:1].nbytes))
+        for start in range(0, len(keys), step):
+            self._write(keys[start : start + step], values[start : start + step])
+
+    def places(self, rows: Rows) -> np.ndarray:
+        """Where rows lie: int32 (len(rows), 2) of shard and row in it, for `read`.
+
+        Raises:
+            CitycamError: a row is missing.
+        """
+        places = self._find(row_keys(rows))
+        if (places < 0).any():
+            raise CitycamError(
+                f"The store {self.folder} lacks a view that this run needs; the same command again makes it.",
+                exit_code=1,
+            )
+        return places
+
+    def read(self, places: np.ndarray) -> np.ndarray:
+        """Values at ``places`` (B, 2), B > 0: (B, ...), copied out of the maps."""
+        order = np.lexsort((places[:, 1], places[:, 0]))
+        shards, starts = np.unique(places[order, 0], return_index=True)
+        values = np.empty((len(places), *self._map(int(shards[0])).shape[1:]), dtype=self.dtype)
+        for shard, start, end in zip(shards.tolist(), starts, [*starts[1:], len(order)], strict=True):
+            chosen = order[start:end]
+            values[chosen] = self._map(shard)[places[chosen, 1]]
+        return values
+
+    def use(self) -> None:
+        """Say that this process uses the store, once, so that nobody removes it."""
+        if self._user is None:
+            # A cache that cannot be written, and so not pruned either, can be read all the same.
+            with contextlib.suppress(OSError), lock(self.folder.parent / ".lock"):
+                name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
+                user = filelock.FileLock(self.folder / "users" / name, thread_local=False)
+                (self.folder / "users").mkdir(parents=True, exist_ok=True)
+                user.acquire()
+                self._user = user
+                (self.folder / "used").touch()
+
+    def _find(self, keys: np.ndarray) -> np.ndarray:
+        """Places of keys, in shards that were verified; -1 where there is none."""
+        while True:
+            places = self._locate(keys)
+            if self._verify(np.unique(places[:, 0][places[:, 0] >= 0]).tolist()):
+                return places
+
+    def _locate(self, keys: np.ndarray) -> np.ndarray:
+        order = np.argsort(keys, kind="stable")  # looking up in order is ten times faster
+        keys = keys[order]
+        found = np.full((len(keys), 2), -1, dtype=np.int32)
+        for run, places in self._runs:
+            at = np.minimum(np.searchsorted(run, keys), len(run) - 1)
+            hit = (run[at] == keys) & (found[:, 0] < 0)
+            found[hit] = places[at[hit]]
+        result = np.empty_like(found)
+        result[order] = found
+        return result
+
+    def _verify(self, numbers: Sequence[int]) -> bool:
+        """Hold shards to their checksums, those that were not yet; False where one was damaged."""
+        new = [number for number in numbers if not self._shards[number].verified]
+        if not new:
+            return True
+        with ThreadPoolExecutor(min(len(new), os.cpu_count() or 1), thread_name_prefix="verify") as pool:
+            whole = list(pool.map(lambda number: is_whole(self._shards[number].path, self._shards[number].sha256), new))
+        for number, good in zip(new, whole, strict=True):
+            self._shards[number].verified = good
+            if not good:
+                self._drop(number)
+        return all(whole)
+
+    def _drop(self, number: int) -> None:
+        index = self._shards[number].path.with_suffix(".rows")
+        remove_shard(index)
+        self.damaged.append(index.stem)
+        self._read.discard(index.name)
+        kept = [(keys, places, places[:, 0] != number) for keys, places in self._runs]
+        self._runs = [(keys[mask], places[mask]) for keys, places, mask in kept if mask.any()]
+
+    def _write(self, keys: np.ndarray, values: np.ndarray) -> None:
+        listed = np.ascontiguousarray(keys).view(np.uint8).reshape(-1, _KEY.itemsize)
+        rows_digest = hashlib.sha256(listed.tobytes()).hexdigest()
+        # The rows' digest makes shards of equal values and other rows differ, and so their names.
+        content = save({"rows": np.ascontiguousarray(values)}, metadata={"rows": rows_digest})
+        digest = hashlib.sha256(content).hexdigest()
+        write_bytes(self.folder / f"{digest[:32]}.safetensors", content)
+        index = self.folder / f"{digest[:32]}.rows"
+        write_bytes(index, save({"rows": listed}, metadata={"rows": rows_digest, "sha256": digest}))
+        self._take_in(index, verified=True)
+
+    def _take_in(self, index: Path, *, verified: bool) -> None:
+        found = read_index(index)
+        if found is None:
+            remove_shard(index)
+            self.damaged.append(index.stem)
+            return
+        keys, digest = found
+        places = np.empty((len(keys), 2), dtype=np.int32)
+        places[:, 0], places[:, 1] = len(self._shards), np.arange(len(keys))
+        self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, verified))
+        self._read.add(index.name)
+        order = np.argsort(keys, kind="stable")
+        keys, places = keys[order], places[order]
+        while self._runs and len(self._runs[-1][0]) < 2 * len(keys):
+            longer, its = self._runs.pop()
+            keys, places = np.concatenate([longer, keys]), np.concatenate([its, places])
+            order = np.argsort(keys, kind="stable")
+            keys, places = keys[order], places[order]
+        self._runs.append((keys, places))
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a living process uses the store in ``folder``. Ask while holding the lock ``.lock`` beside the store;
+    what dead users left is removed."""
+    for path in sorted((folder / "users").glob("*.lock")):
+        user = filelock.FileLock(path, thread_local=False)
+        try:
+            user.acquire(blocking=False)
+        except filelock.Timeout:
+            return True
+        path.unlink()
+        user.release()
+    return False
+
+
+def read_index(index: Path) -> tuple[np.ndarray, str] | None:
+    """Keys (n,) of a shard's rows and the shard's checksum; None where the index is damaged."""
+    try:
+        metadata, shape, offset = _header(index)
+        listed = np.fromfile(index, dtype=np.uint8, offset=offset).reshape(shape)
+        if hashlib.sha256(listed.tobytes()).hexdigest() != metadata["rows"]:
+            return None
+        return listed.reshape(-1).view(_KEY), str(metadata["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+
+
+def index_length(index: Path) -> int:
+    """Rows of a shard by the header of its index; 0 where that is damaged."""
+    try:
+        return int(_header(index)[1][0])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return 0
+
+
+def is_whole(shard: Path, digest: str) -> bool:
+    """Whether a shard has its checksum."""
+    try:
+        return sha256(shard) == digest
+    except OSError:
+        return False
+
+
+def remove_shard(index: Path) -> None:
+    """Remove a shard and its index, the index first: a shard without one does not exist."""
+    index.unlink(missing_ok=True)
+    index.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], tuple[int, ...], int]:
+    """Metadata of a safetensors file, and shape and offset of its one tensor ``rows``."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, 2**20)))
+    tensor = header["rows"]
+    if tensor["dtype"] not in _DTYPES:
+        raise ValueError(tensor["dtype"])
+    return header.get("__metadata__", {}), tuple(tensor["shape"]), 8 + length + tensor["data_offsets"][0]
+
+
+def _mapped(shards: Sequence[_Shard], dtype: np.dtype[Any], number: int) -> np.ndarray:
+    _, shape, offset = _header(shards[number].path)
+    return np.memmap(shards[number].path, dtype=dtype, mode="r", offset=offset, shape=shape)
+
+
+def _keys(digests: Sequence[str], numbers: np.ndarray) -> np.ndarray:
+    keys = np.empty((len(digests), _KEY.itemsize), dtype=np.uint8)
+    keys[:, :_DIGEST] = np.frombuffer(bytes.fromhex("".join(digests)), dtype=np.uint8).reshape(-1, _DIGEST)
+    keys[:, _DIGEST:] = _number_bytes(numbers)
+    return keys.reshape(-1).view(_KEY)
+
+
+def _number_bytes(numbers: np.ndarray) -> np.ndarray:
+    return numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+
+
+def _most_maps() -> int:
+    """How many shards are kept open: each takes a file descriptor, of which others need some too."""
+    try:
+        import resource
+    except ImportError:  # Windows, whose limit is far away
+        return 2048
+    return max(64, min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3))
