@@ -77,13 +77,14 @@ def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
     """The frozen body that all runs of a process share, on its device, channels last and in eval mode."""
     backbone = config.backbone
     path = str(source.path) if source.path is not None else None
-    return _shared_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
+    return frozen_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
 
 
 @functools.lru_cache(maxsize=2)
-def _shared_body(
+def frozen_body(
     name: str, strides: tuple[int, ...], image_size: int, path: str | None, weights_digest: str | None, device: str
 ) -> Backbone:
+    """As `shared_body`, from plain values; ``path``: of the weights, None for random ones."""
     source = WeightsSource("file", Path(path) if path is not None else None, weights_digest, "")
     backbone = load_body(BackboneConfig(name=name, strides=list(strides)), image_size, source, 0)
     backbone.freeze("none")

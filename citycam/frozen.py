@@ -14,22 +14,26 @@ import PIL
 import torch
 
 from citycam import progress
+from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.build import Inputs as RowInputs
-from citycam.bank.build import compute, fill, view_inputs
+from citycam.bank.build import check_room, compute, fill, view_inputs
 from citycam.bank.dataset import FeatureReader, view_numbers
 from citycam.bank.extract import Extractor
-from citycam.bank.store import FeatureStore, Row
 from citycam.body import shared_body
-from citycam.config import Config, ExplainConfig, Precision
+from citycam.builder import Part, Plan, all_devices, build
+from citycam.config import Config, ExplainConfig
 from citycam.data.datamodule import Reader
-from citycam.data.pictures import decode
-from citycam.data.views import ViewSpec, normalise, render
+from citycam.data.views import ViewSpec, normalise, open_working, views
 from citycam.explain.sample import noisy_copies
 from citycam.files import cache_root
 from citycam.inputs import Inputs
-from citycam.model.backbone import Backbone
+from citycam.model.backbone import Backbone, grid
 from citycam.model.weights import save_weights
 from citycam.resolve import Resolved
+from citycam.shards import Row, ShardStore, view_keys
+
+# Maps are computed exactly, whatever is fastest.
+_EXACT = Arithmetic()
 
 
 class FrozenBody:
@@ -41,23 +45,26 @@ class FrozenBody:
         self.name = self._key({"stride": None}, inputs.train_spec)
         self._paths = {picture.digest: inputs.catalog.path(picture) for picture in inputs.catalog.pictures}
 
-    def fill_features(self, epochs: int) -> int:
-        """Pass every view that ``epochs`` epochs need through the body, if it is not kept yet; returns how many did."""
-        made = 0
-        for training in (True, False):
-            rows = self._rows(training, epochs)
-            with progress.bar(f"bank {'train' if training else 'val'}", len(rows), unit="views") as advance:
-                made += self._fill(self._feature_store(training), rows, self._view_inputs(training), None, advance)
-        return made
+    def fill_features(self, epochs: int, devices: Sequence[str] | None = None) -> int:
+        """Pass every view that ``epochs`` epochs need through the body, if it is not kept yet; returns how many were
+        missing.
+
+        Args:
+            devices: who builds, the body's own first; None for all that fit it.
+
+        Raises:
+            CitycamError: no room for them, or a builder failed.
+        """
+        parts = [self._part(training, epochs) for training in (True, False)]
+        missing = sum(part.missing() for part in parts)
+        if missing:
+            check_room(parts[0].store, missing, self._row_bytes(None), "bank")
+            build(self._plan(parts), self.backbone, devices or all_devices(self._resolved.device))
+        return missing
 
     def missing_features(self, epochs: int) -> int:
         """How many views `fill_features` would pass."""
-        count = 0
-        for training in (True, False):
-            store = self._feature_store(training)
-            store.refresh()
-            count += len(store.missing(self._rows(training, epochs)))
-        return count
+        return sum(self._part(training, epochs).missing() for training in (True, False))
 
     def reader(self, *, training: bool, epochs: int) -> FeatureReader:
         """Inputs of training from the kept features."""
@@ -70,7 +77,7 @@ class FrozenBody:
 
     def passing(self, pictures: Reader) -> Reader:
         """A reader that passes pictures through the body whenever they are asked for, keeping nothing."""
-        extractor = Extractor(self.backbone, precision=Precision[self._resolved.precision], batch=self._resolved.batch)
+        extractor = Extractor(self.backbone, self._resolved.arithmetic, batch=self._resolved.batch)
 
         def read(indices: np.ndarray, epoch: int) -> torch.Tensor:
             return torch.from_numpy(extractor.pictures(pictures(indices, epoch)))
@@ -79,62 +86,89 @@ class FrozenBody:
 
     def activations(self, indices: np.ndarray) -> np.ndarray:
         """Activations (n, C, h, w) of plain views of catalog rows, on the grid of the maps; in fp32."""
-        rows = [(self._inputs.catalog.pictures[index].digest, 0) for index in indices.tolist()]
-        spec = ViewSpec(image_size=self._config.image_size)
-        store = _store(self._key({"stride": self._resolved.stride}, spec, Precision.fp32))
-        with progress.bar("activations", len(rows)) as advance:
-            self._fill(store, rows, view_inputs(spec), self._resolved.stride, advance)
+        rows = view_keys([self._inputs.catalog.pictures[index].digest for index in indices.tolist()], [0])
+        spec = self._inputs.plain_spec
+        store = _store(self._key({"stride": self._resolved.stride}, spec, _EXACT))
+        self._fill("activations", store, rows, view_inputs(spec), self._resolved.stride)
         return store.read(store.places(rows))
 
     def noisy(self, indices: np.ndarray, explain: ExplainConfig) -> np.ndarray:
         """Activations (samples, n, C, h', w') of noisy copies; behind a mean pool averaged over cells, h' = w' = 1."""
         digests = [self._inputs.catalog.pictures[index].digest for index in indices.tolist()]
-        rows = [(digest, copy) for digest in digests for copy in range(explain.samples)]
-        spec = ViewSpec(image_size=self._config.image_size)
+        rows = view_keys(digests, range(explain.samples))
+        spec = self._inputs.plain_spec
         noise = {"noise": explain.noise, "seed": explain.seed}
         stride = None if self.backbone.pool_kind == "mean" else self.backbone.strides[0]
-        store = _store(self._key({"stride": stride, **noise}, spec, Precision.fp32))
-        with progress.bar("noisy copies", len(rows)) as advance:
-            self._fill(store, rows, noisy_inputs(self.backbone, spec, explain), stride, advance)
+        store = _store(self._key({"stride": stride, **noise}, spec, _EXACT))
+        self._fill("noisy copies", store, rows, noisy_inputs(self.backbone, spec, explain), stride)
         return stack_noisy(store.read(store.places(rows)), len(digests), explain.samples)
 
-    def _rows(self, training: bool, epochs: int) -> list[Row]:
+    def _part(self, training: bool, epochs: int) -> Part:
+        """The features that training or validation reads in ``epochs`` epochs."""
         indices = self._inputs.train if training else self._inputs.val
-        numbers = view_numbers(self._config.augment, epochs, training=training)
         digests = [self._inputs.catalog.pictures[index].digest for index in indices.tolist()]
-        return [(digest, number) for digest in dict.fromkeys(digests) for number in numbers]
+        return Part(
+            f"bank {'train' if training else 'val'}",
+            self._feature_store(training),
+            self._inputs.train_spec if training else self._inputs.val_spec,
+            list(dict.fromkeys(digests)),
+            list(view_numbers(self._config.augment, epochs, training=training)),
+        )
 
-    def _view_inputs(self, training: bool) -> RowInputs:
-        return view_inputs(self._inputs.train_spec if training else self._inputs.val_spec)
+    def _plan(self, parts: list[Part]) -> Plan:
+        backbone = self._config.backbone
+        return Plan(
+            body={
+                "name": str(backbone.name),
+                "strides": tuple(backbone.strides),
+                "image_size": self._config.image_size,
+                "path": self._resolved.weights_path,
+                "weights_digest": self._resolved.weights_digest,
+            },
+            arithmetic=self._resolved.arithmetic,
+            batch=self._resolved.batch,
+            threads=self._resolved.threads,
+            parts=parts,
+            paths=self._paths,
+        )
 
-    def _feature_store(self, training: bool) -> FeatureStore:
+    def _feature_store(self, training: bool) -> ShardStore:
         spec = self._inputs.train_spec if training else self._inputs.val_spec
         return _store(self._key({"stride": None}, spec))
 
-    def _fill(
-        self, store: FeatureStore, rows: Sequence[Row], inputs: RowInputs, stride: int | None, advance: Any
-    ) -> int:
-        exact = stride is not None or "noise" in store.key["cut"]
-        precision = Precision.fp32 if exact else Precision[self._resolved.precision]
-        extractor = Extractor(self.backbone, precision=precision, batch=self._resolved.batch, stride=stride)
-        return fill(
-            store,
-            rows,
-            self._paths,
-            inputs=inputs,
-            extract=_extract(extractor),
-            batch=self._resolved.batch,
-            threads=self._resolved.threads,
-            advance=advance,
-        )
+    def _fill(self, what: str, store: ShardStore, rows: np.ndarray, inputs: RowInputs, stride: int | None) -> None:
+        """Make what the maps need, exactly; features where ``stride`` is None."""
+        store.refresh()
+        check_room(store, len(store.missing(rows)), self._row_bytes(stride), what)
+        extractor = Extractor(self.backbone, _EXACT, batch=self._resolved.batch, stride=stride)
+        with progress.bar(what, len(np.unique(rows))) as advance:
+            fill(
+                store,
+                rows,
+                self._paths,
+                inputs=inputs,
+                extract=_extract(extractor),
+                row_bytes=self._row_bytes(stride),
+                batch=self._resolved.batch,
+                threads=self._resolved.threads,
+                advance=advance,
+            )
 
-    def _key(self, cut: dict[str, Any], spec: ViewSpec, precision: Precision | None = None) -> str:
+    def _row_bytes(self, stride: int | None) -> int:
+        """Of features, or of activations at a stride."""
+        if stride is None:
+            return 4 * self.backbone.num_features
+        height, width = grid(self._config.backbone, self._config.image_size, stride)
+        return 4 * self.backbone.layout.channels * height * width
+
+    def _key(self, cut: dict[str, Any], spec: ViewSpec, arithmetic: Arithmetic | None = None) -> str:
+        chosen = arithmetic or self._resolved.arithmetic
         return _key_text(
             backbone=self._config.backbone.name,
             weights=self._resolved.weights_digest,
             cut=cut,
-            precision=(precision or Precision[self._resolved.precision]).name,
-            memory_format="channels_last",
+            precision=chosen.precision.name,
+            memory_format=chosen.memory_format,
             device=torch.device(self._resolved.device).type,
             batch=self._resolved.batch,
             view=spec.key(),
@@ -154,8 +188,10 @@ def body_file(sweep_folder: Path, backbone: Backbone, weights_digest: str | None
 def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
     """A few training views, uint8 (n, S, S, 3), for the check of their range."""
     chosen = [inputs.catalog.pictures[index] for index in inputs.train[:count].tolist()]
-    views = [render(decode(inputs.catalog.path(p)), inputs.train_spec, 0, p.digest) for p in chosen]
-    return torch.from_numpy(np.stack(views))
+    spec = inputs.train_spec
+    return torch.from_numpy(
+        np.concatenate([views(open_working(inputs.catalog.path(p), spec), spec, [0], p.digest) for p in chosen])
+    )
 
 
 def explained_activations(
@@ -166,7 +202,7 @@ def explained_activations(
     paths = {
         digest: inputs.catalog.path(inputs.catalog.pictures[i]) for digest, i in zip(digests, indices, strict=True)
     }
-    spec = ViewSpec(image_size=config.image_size)
+    spec = inputs.plain_spec
     training = backbone.training
     backbone.eval()
     try:
@@ -184,8 +220,8 @@ def explained_activations(
 def noisy_inputs(backbone: Backbone, spec: ViewSpec, explain: ExplainConfig) -> RowInputs:
     """Noisy copies of normalised plain views, float32 (n, 3, S, S); see `citycam.explain.sample.noisy_copies`."""
 
-    def make(picture: np.ndarray, digest: str, numbers: Sequence[int]) -> np.ndarray:
-        view = torch.from_numpy(render(picture, spec, 0, digest)[None])
+    def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
+        view = torch.from_numpy(open_working(path, spec)[None])
         plain = normalise(view, backbone.mean, backbone.std)
         copies = list(noisy_copies(plain, [digest], noise=explain.noise, samples=explain.samples, seed=explain.seed))
         return torch.cat([copies[number] for number in numbers]).numpy()
@@ -208,7 +244,7 @@ def _direct(
     inputs: RowInputs,
     stride: int | None,
 ) -> np.ndarray:
-    extractor = Extractor(backbone, precision=Precision.fp32, batch=resolved.batch, stride=stride)
+    extractor = Extractor(backbone, _EXACT, batch=resolved.batch, stride=stride)
     found: dict[Row, np.ndarray] = {}
     for chunk, values in compute(
         list(dict.fromkeys(rows)),
@@ -234,10 +270,10 @@ def _key_text(**content: Any) -> str:
     return json.dumps({**content, "versions": versions}, sort_keys=True)
 
 
-def _store(key: str) -> FeatureStore:
+def _store(key: str) -> ShardStore:
     return _opened_store(key, cache_root() / "bank")
 
 
 @functools.lru_cache(maxsize=16)
-def _opened_store(key: str, root: Path) -> FeatureStore:
-    return FeatureStore(json.loads(key), root)
+def _opened_store(key: str, root: Path) -> ShardStore:
+    return ShardStore(json.loads(key), root)

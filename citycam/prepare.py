@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from citycam import progress
 from citycam.config import Config
 from citycam.errors import CitycamError
-from citycam.files import cache_root, write_json
+from citycam.files import write_json
 from citycam.gate import Job, Request
 from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed
@@ -77,9 +77,6 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         body = FrozenBody(job.config, inputs[job.folder], found)
         body_file(request.sweep_folder, body.backbone, found.weights_digest)
         if job.config.bank.enabled:
-            _check_room(
-                cache_root(), body.missing_features(job.config.epochs) * 4 * body.backbone.num_features, "the bank"
-            )
             body.fill_features(job.config.epochs)
 
 

@@ -2,66 +2,148 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from citycam.bank.store import SHARD_BYTES, FeatureStore, Row
-from citycam.data.pictures import decode
-from citycam.data.views import ViewSpec, render
-from citycam.files import lock
+from citycam import progress
+from citycam.bank.work import Advance, Claim, WorkList
+from citycam.data.views import ViewSpec, open_working, views
+from citycam.errors import CitycamError
+from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
 
 # One picture's inputs for the backbone: (n, ...) for its n missing rows.
-Inputs = Callable[[np.ndarray, str, Sequence[int]], np.ndarray]
-Advance = Callable[[int], None]
+Inputs = Callable[[Path, str, Sequence[int]], np.ndarray]
+# Seconds of work that a killed build loses at most.
+_LONGEST = 60.0
 
 
 def fill(
-    store: FeatureStore,
-    rows: Sequence[Row],
+    store: ShardStore,
+    rows: Rows,
     paths: Mapping[str, Path],
     *,
     inputs: Inputs,
     extract: Callable[[np.ndarray], np.ndarray],
+    row_bytes: int,
     batch: int,
     threads: int,
     advance: Advance,
 ) -> int:
-    """Make the rows that the store lacks, and say how many those were.
+    """Make the rows that the store lacks together with whoever else needs them, and say how many were made here.
+
+    Damaged shards are removed, said on stderr, and made again.
 
     Args:
         rows: all rows that are needed.
         paths: a file for each picture digest among them.
         inputs: a decoded picture, its digest and view numbers to the backbone's inputs.
         extract: inputs (B, ...) to values (B, ...).
+        row_bytes: size of one row's values.
         batch: rows a pass.
         threads: decoding threads.
         advance: told how many rows are done since the last call, present ones included.
+
+    Raises:
+        CitycamError: a picture cannot be read, or the cache cannot be written.
     """
-    store.refresh()
-    with lock(store.lock_path):
-        store.refresh()
-        missing = store.missing(rows)
-        advance(len(rows) - len(missing))
-        values: list[np.ndarray] = []
-        made: list[Row] = []
-        for chunk_rows, chunk in compute(missing, paths, inputs=inputs, extract=extract, batch=batch, threads=threads):
-            values.append(chunk)
-            made.extend(chunk_rows)
-            advance(len(chunk_rows))
-            if sum(part.nbytes for part in values) + values[-1].nbytes > SHARD_BYTES:
-                store.add(made, np.concatenate(values))
-                values, made = [], []
-        if made:
-            store.add(made, np.concatenate(values))
-    return len(missing)
+
+    def make(claims: Iterator[Claim]) -> int:
+        taken: deque[Claim] = deque()
+        made, pending = 0, _Pending(store)
+        for chunk in compute(
+            _rows_of(claims, taken), paths, inputs=inputs, extract=extract, batch=batch, threads=threads
+        ):
+            advance(len(chunk[1]))
+            made += len(chunk[1])
+            pending.take(chunk[1], taken)
+        return made
+
+    with WorkList(store, rows, row_bytes=row_bytes, advance=advance) as work:
+        _say_damaged(store)
+        return make(work.free()) + sum(make(iter([claim])) for claim in work.held())
+
+
+class _Pending:
+    """Values on their way into shards: written when a claim is complete, a shard is full, or a minute has passed, which
+    is then the most that a killed build loses."""
+
+    def __init__(self, store: ShardStore) -> None:
+        self._store = store
+        self._values: list[np.ndarray] = []
+        self._done, self._bytes, self._since = 0, 0, time.monotonic()
+
+    def take(self, values: np.ndarray, claims: deque[Claim]) -> None:
+        """Take values of the next rows of the claims, oldest first; completed claims are released and removed."""
+        while len(values):
+            count = min(len(values), len(claims[0].keys) - self._done)
+            self._values.append(values[:count])
+            self._done += count
+            self._bytes += values[:count].nbytes
+            values = values[count:]
+            complete = self._done == len(claims[0].keys)
+            if complete or self._bytes >= SHARD_BYTES or time.monotonic() - self._since > _LONGEST:
+                self._write(claims[0])
+            if complete:
+                claims.popleft().release()
+                self._done = 0
+
+    def _write(self, claim: Claim) -> None:
+        made = np.concatenate(self._values)
+        self._store.add(claim.keys[self._done - len(made) : self._done], made)
+        self._values, self._bytes, self._since = [], 0, time.monotonic()
+
+
+def _rows_of(claims: Iterator[Claim], taken: deque[Claim]) -> Iterator[Row]:
+    """The rows of claims, which are claimed only when their turn comes and then noted in ``taken``."""
+    for claim in claims:
+        taken.append(claim)
+        yield from key_rows(claim.keys)
+
+
+def _say_damaged(store: ShardStore) -> None:
+    if store.damaged:
+        print(
+            f"note: {len(store.damaged)} damaged shards of {store.folder} were removed; their rows are made again.",
+            file=sys.stderr,
+            flush=True,
+        )
+        store.damaged.clear()
+
+
+def check_room(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
+    """Say on stderr how many bytes ``rows`` more rows need and what is free; nothing where there are none.
+
+    Raises:
+        CitycamError: the disk has not that much room.
+    """
+    if not rows:
+        return
+    root = store.folder.parent
+    existing = next(parent for parent in (root, *root.parents) if parent.exists())
+    free, needed = shutil.disk_usage(existing).free, rows * row_bytes
+    if needed > free:
+        raise CitycamError(
+            f"No room for {what}: {rows:,} rows need {progress.size(needed)} below {root}, where "
+            f"{progress.size(free)} are free; remove old stores with citycam bank prune, free some space, or choose "
+            "another place with CITYCAM_CACHE."
+        )
+    print(
+        f"{what}: {rows:,} rows to make, {progress.size(needed)}; {progress.size(free)} free below {root}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def compute(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     paths: Mapping[str, Path],
     *,
     inputs: Inputs,
@@ -69,7 +151,8 @@ def compute(
     batch: int,
     threads: int,
 ) -> Iterator[tuple[list[Row], np.ndarray]]:
-    """Values of rows without keeping them, batch by batch; rows come grouped by picture. Arguments as of `fill`."""
+    """Values of rows without keeping them, batch by batch, in their order; the rows of a picture must stand together,
+    and are asked for only when their turn comes. Arguments as of `fill`."""
     for chunk_rows, chunk in _batches(_inputs(rows, paths, inputs, threads), batch):
         yield chunk_rows, extract(chunk)
 
@@ -77,28 +160,24 @@ def compute(
 def view_inputs(spec: ViewSpec) -> Inputs:
     """Rendered views, uint8 (n, S, S, 3)."""
 
-    def make(picture: np.ndarray, digest: str, numbers: Sequence[int]) -> np.ndarray:
-        return np.stack([render(picture, spec, number, digest) for number in numbers])
+    def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
+        return views(open_working(path, spec), spec, numbers, digest)
 
     return make
 
 
 def _inputs(
-    rows: Sequence[Row], paths: Mapping[str, Path], inputs: Inputs, threads: int
+    rows: Iterable[Row], paths: Mapping[str, Path], inputs: Inputs, threads: int
 ) -> Iterator[tuple[list[Row], np.ndarray]]:
     """Inputs picture by picture, a bounded number of pictures ahead of the backbone."""
-    numbers: dict[str, list[int]] = {}
-    for digest, number in rows:
-        numbers.setdefault(digest, []).append(number)
 
-    def make(digest: str) -> tuple[list[Row], np.ndarray]:
-        wanted = numbers[digest]
-        return [(digest, number) for number in wanted], inputs(decode(paths[digest]), digest, wanted)
+    def make(digest: str, wanted: list[Row]) -> tuple[list[Row], np.ndarray]:
+        return wanted, inputs(paths[digest], digest, [number for _, number in wanted])
 
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         ahead: deque[Future[tuple[list[Row], np.ndarray]]] = deque()
-        for digest in numbers:
-            ahead.append(pool.submit(make, digest))
+        for digest, group in itertools.groupby(rows, key=lambda row: row[0]):
+            ahead.append(pool.submit(make, digest, list(group)))
             if len(ahead) > 16 * threads:
                 yield ahead.popleft().result()
         while ahead:

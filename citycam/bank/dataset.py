@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from citycam.bank.store import FeatureStore
 from citycam.config import AugmentConfig
 from citycam.data.catalog import Catalog
 from citycam.data.views import view_number
+from citycam.shards import ShardStore, view_keys
 
 
 class FeatureReader:
@@ -24,7 +24,7 @@ class FeatureReader:
 
     def __init__(
         self,
-        store: FeatureStore,
+        store: ShardStore,
         catalog: Catalog,
         indices: np.ndarray,
         augment: AugmentConfig,
@@ -35,8 +35,9 @@ class FeatureReader:
         self._store, self._augment, self._training = store, augment, training
         self._row_of = np.full(len(catalog.pictures), -1, dtype=np.int64)
         self._row_of[indices] = np.arange(len(indices))
+        digests = [catalog.pictures[index].digest for index in indices.tolist()]
         self._places = {
-            number: store.places([(catalog.pictures[index].digest, number) for index in indices.tolist()])
+            number: store.places(view_keys(digests, [number]))
             for number in view_numbers(augment, epochs, training=training)
         }
 

@@ -1,0 +1,150 @@
+"""What lies in the bank: listing, verifying and pruning its stores. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from citycam.files import cache_root, explain_os_error, lock
+from citycam.shards import in_use, index_length, is_whole, read_index, remove_shard
+
+_PRUNED = ".pruned-"
+
+
+@dataclass(frozen=True)
+class Store:
+    """One store. ``key``: what it was made from; ``size``: bytes; ``made``, ``used``: seconds since the epoch;
+    ``busy``: whether a living process uses it, None where that cannot be told."""
+
+    folder: Path
+    key: dict[str, Any]
+    rows: int
+    size: int
+    made: float
+    used: float
+    busy: bool | None
+
+
+def bank_root() -> Path:
+    """The folder of all stores."""
+    return cache_root() / "bank"
+
+
+def list_stores(root: Path) -> list[Store]:
+    """All stores, the one that was used longest ago first."""
+    if not root.is_dir():
+        return []
+    try:
+        with lock(root / ".lock"):
+            return _stores(root, in_use)
+    except PermissionError:  # another's cache, which can be read all the same
+        return _stores(root, lambda _folder: None)
+
+
+def verify(root: Path, advance: Callable[[int], None]) -> list[str]:
+    """Hold every shard to its checksum and remove those that are damaged; returns their names (store/shard).
+
+    Args:
+        advance: told how many shards were looked at.
+    """
+    damaged = []
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verify") as pool:
+        indices = list_indices(root)
+        for index, whole in zip(indices, pool.map(_whole, indices), strict=True):
+            advance(1)
+            if not whole and index.exists():  # else its store was pruned meanwhile
+                remove_shard(index)
+                damaged.append(f"{index.parent.name}/{index.stem}")
+    return damaged
+
+
+def list_indices(root: Path) -> list[Path]:
+    """The index of every shard of every store."""
+    return sorted(root.glob("*/*.rows"))
+
+
+def prune(root: Path, *, used_before: float | None, most: int | None) -> list[Store]:
+    """Remove stores that nobody uses, the one that was used longest ago first, and what dead writers left.
+
+    Args:
+        used_before: remove what was last used before this moment, in seconds since the epoch; None for no such rule.
+        most: remove until all stores together take at most this many bytes; None for no such rule.
+
+    Returns:
+        What was removed; what dead writers left in a store that stays is one of them, without rows.
+
+    Raises:
+        CitycamError: the cache cannot be written.
+    """
+    if not root.is_dir():
+        return []
+    try:
+        with lock(root / ".lock"):
+            doomed = _doomed(_stores(root, in_use), used_before, most)
+            for store in doomed:
+                store.folder.rename(root / f"{_PRUNED}{store.folder.name}-{secrets.token_hex(4)}")
+            left = [found for store in _stores(root, in_use) for found in _tidy(store)]
+            for folder in root.iterdir():  # a store whose first writer died before it said what it is
+                if folder.is_dir() and not (folder / "key.json").exists() and not in_use(folder):
+                    folder.rename(root / f"{_PRUNED}{secrets.token_hex(4)}")
+        for folder in root.glob(f"{_PRUNED}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise explain_os_error(error, root / "stores") from error
+    return doomed + left
+
+
+def _stores(root: Path, busy: Callable[[Path], bool | None]) -> list[Store]:
+    found = []
+    for folder in root.iterdir():
+        try:
+            made = (folder / "key.json").stat().st_mtime
+            key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        used = max([made, *(path.stat().st_mtime for path in [folder / "used"] if path.exists())])
+        rows = sum(map(index_length, folder.glob("*.rows")))
+        found.append(Store(folder, dict(key), rows, sum(map(_size, folder.rglob("*"))), made, used, busy(folder)))
+    return sorted((store for store in found if not store.folder.name.startswith(".")), key=lambda store: store.used)
+
+
+def _doomed(stores: list[Store], used_before: float | None, most: int | None) -> list[Store]:
+    total, doomed = sum(store.size for store in stores), []
+    for store in stores:
+        old = used_before is not None and store.used < used_before
+        large = most is not None and total > most
+        if (old or large) and not store.busy:
+            doomed.append(store)
+            total -= store.size
+    return doomed
+
+
+def _tidy(store: Store) -> Iterator[Store]:
+    """Remove temporary files and shards without an index from a store that nobody writes."""
+    if store.busy:
+        return
+    left = [*store.folder.rglob(".*.part")]
+    left += [shard for shard in store.folder.glob("*.safetensors") if not shard.with_suffix(".rows").exists()]
+    if left:
+        yield Store(store.folder, store.key, 0, sum(map(_size, left)), store.made, store.used, False)
+    for path in left:
+        path.unlink()
+
+
+def _whole(index: Path) -> bool:
+    found = read_index(index)
+    return found is not None and is_whole(index.with_suffix(".safetensors"), found[1])
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):  # a writer's temporary file may be gone by now
+        return path.lstat().st_size
+    return 0
