@@ -6,7 +6,7 @@ JOBS ?= 2
 MADE := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-slow sweep style pictures clean
+.PHONY: help venv test test-slow sweep style pictures bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ pictures: $(MADE)  ## make the pictures and the settings page of the docs anew
 	$(BIN)/python train.py sweep.name=pictures
 	$(BIN)/python docs/pictures.py multirun/pictures/run-*
 	$(BIN)/python docs/settings.py
+
+# Without FOLDER they run on painted pictures.
+BENCH = $(FOLDER) $(if $(TARGET),--target $(TARGET))
+bench: $(MADE)  ## run the benchmarks on FOLDER=… TARGET=… and write benchmarks/RESULTS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	for script in step bank maps finetune grid; do $(BIN)/python benchmarks/$$script.py $(BENCH) || exit 1; done
 
 clean:  ## remove the environment, builds and caches of tools; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
