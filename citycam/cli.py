@@ -84,7 +84,7 @@ def _list(_given: argparse.Namespace) -> int:
     header = ["store", "holds", "backbone", "weights", "pixels", "views", "precision", "rows", "size"]
     _print_table([*header, "made", "last used", "in use"], rows)
     total = progress.size(sum(store.size for store in stores))
-    print(f"{total} in {len(stores)} stores below {bank_root()}")
+    print(f"{total} in {_counted(len(stores), 'store')} below {bank_root()}")
     return 0
 
 
@@ -97,9 +97,9 @@ def _verify(_given: argparse.Namespace) -> int:
     for name in damaged:
         print(f"removed, damaged: {name}")
     if damaged:
-        print(f"{len(damaged)} of {count} shards were damaged; the next run that needs them makes them again.")
+        print(f"{len(damaged)} of {_counted(count, 'shard')} damaged; the next run that needs them makes them again.")
         return 1
-    print(f"All {count} shards are whole ({bank_root()}).")
+    print(f"No damage in {_counted(count, 'shard')} ({bank_root()}).")
     return 0
 
 
@@ -116,7 +116,7 @@ def _prune(given: argparse.Namespace) -> int:
     left = list_stores(bank_root())
     size, busy = sum(store.size for store in left), sum(bool(store.busy) for store in left)
     freed = progress.size(sum(store.size for store in removed))
-    kept = f"{progress.size(size)} left in {len(left)} stores below {bank_root()}"
+    kept = f"{progress.size(size)} left in {_counted(len(left), 'store')} below {bank_root()}"
     print(f"{freed} freed; {kept}" + (f", {busy} of them in use" if busy else ""))
     return 0
 
@@ -148,6 +148,10 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _ago(seconds: float) -> str:

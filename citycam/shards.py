@@ -163,6 +163,7 @@ class ShardStore:
                 name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
                 user = filelock.FileLock(self.folder / "users" / name, thread_local=False)
                 (self.folder / "users").mkdir(parents=True, exist_ok=True)
+                in_use(self.folder)  # or every process would leave a file
                 user.acquire()
                 self._user = user
                 (self.folder / "used").touch()
@@ -242,15 +243,17 @@ class ShardStore:
 def in_use(folder: Path) -> bool:
     """Whether a living process uses the store in ``folder``. Ask while holding the lock ``.lock`` beside the store;
     what dead users left is removed."""
+    busy = False
     for path in sorted((folder / "users").glob("*.lock")):
         user = filelock.FileLock(path, thread_local=False)
         try:
             user.acquire(blocking=False)
         except filelock.Timeout:
-            return True
+            busy = True
+            continue
         path.unlink()
         user.release()
-    return False
+    return busy
 
 
 def read_index(index: Path) -> tuple[np.ndarray, str] | None:

@@ -86,7 +86,7 @@ def test_verify_removes_what_is_damaged_and_names_it(bank: Path, citycam: Call) 
     code, out, _ = citycam("bank", "verify")
     assert code == 1
     assert all(f"{folder.name}/{shard.stem}" in out for shard in shards[:2])
-    assert "2 of 4 shards were damaged" in out
+    assert "2 of 4 shards damaged" in out
     assert sorted(folder.glob("*.safetensors")) == shards[2:]
     assert citycam("bank", "verify")[0] == 0
 
@@ -97,7 +97,7 @@ def test_prune_by_age(bank: Path, citycam: Call) -> None:
     assert code == 0
     assert (old.exists(), young.exists()) == (False, True)
     assert old.name[:8] in out
-    assert "left in 1 stores" in out
+    assert "left in 1 store below" in out
     assert list(bank.glob(".pruned*")) == []
 
 

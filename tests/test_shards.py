@@ -195,6 +195,13 @@ def test_a_store_is_in_use_for_as_long_as_its_users_live(tmp_path: Path) -> None
     assert list((folder / "users").iterdir()) == []
 
 
+def test_users_that_are_gone_leave_nothing_for_long(tmp_path: Path) -> None:
+    for start in range(3):
+        store = ShardStore(KEY, tmp_path)
+        store.add(rows(1, start), np.ones((1, 2), np.float32))
+    assert len(list((store.folder / "users").iterdir())) <= 2  # one of a store that was open a moment ago
+
+
 def test_a_cache_that_cannot_be_written_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ShardStore(KEY, tmp_path).add(rows(2), np.ones((2, 2), np.float32))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from citycam import progress
 from citycam.bank.work import Advance, Claim, WorkList
+from citycam.data.catalog import counted
 from citycam.data.views import ViewSpec, open_working, views
 from citycam.errors import CitycamError
 from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
@@ -111,7 +112,8 @@ def _rows_of(claims: Iterator[Claim], taken: deque[Claim]) -> Iterator[Row]:
 def _say_damaged(store: ShardStore) -> None:
     if store.damaged:
         print(
-            f"note: {len(store.damaged)} damaged shards of {store.folder} were removed; their rows are made again.",
+            f"note: damaged and removed: {counted(len(store.damaged), 'shard')} of {store.folder}; what they held is "
+            "made again.",
             file=sys.stderr,
             flush=True,
         )

@@ -226,7 +226,7 @@ def test_damage_is_said_and_made_again(
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     store = ShardStore(KEY, tmp_path / "bank")
     assert 0 < fill(store, every(1), paths) <= len(DIGESTS)
-    assert "1 damaged shards" in capsys.readouterr().err
+    assert "damaged and removed: 1 shard of" in capsys.readouterr().err
     assert_filled(store, every(1))
 
 
