@@ -96,6 +96,7 @@ class ShardStore:
         self.damaged: list[str] = []
         self._shards: list[_Shard] = []
         self._read: set[str] = set()
+        self._written: set[str] = set()  # by this process, so there is no need to verify them
         # Sorted keys with their places, the longest run first, each less than half of the one before.
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []
         self._user: filelock.BaseFileLock | None = None
@@ -108,7 +109,7 @@ class ShardStore:
         self.use()
         for index in sorted(self.folder.glob("*.rows")):
             if index.name not in self._read:
-                self._take_in(index, verified=False)
+                self._take_in(index)
 
     def missing(self, rows: Rows) -> np.ndarray:
         """Keys of those ``rows`` that the store lacks, sorted, each once; see `key_rows`."""
@@ -116,7 +117,13 @@ class ShardStore:
         return keys[self._find(keys)[:, 0] < 0]
 
     def add(self, rows: Rows, values: np.ndarray) -> None:
-        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need.
+        """`write`, and take in what was written."""
+        self.write(rows, values)
+        self.refresh()
+
+    def write(self, rows: Rows, values: np.ndarray) -> None:
+        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need; the next `refresh`
+        takes them in. May be called by a thread beside the one that uses the store.
 
         Raises:
             CitycamError: the disk is full, or the cache cannot be written.
@@ -205,6 +212,7 @@ class ShardStore:
         remove_shard(index)
         self.damaged.append(index.stem)
         self._read.discard(index.name)
+        self._written.discard(index.name)
         kept = [(keys, places, places[:, 0] != number) for keys, places in self._runs]
         self._runs = [(keys[mask], places[mask]) for keys, places, mask in kept if mask.any()]
 
@@ -216,10 +224,10 @@ class ShardStore:
         digest = hashlib.sha256(content).hexdigest()
         write_bytes(self.folder / f"{digest[:32]}.safetensors", content)
         index = self.folder / f"{digest[:32]}.rows"
+        self._written.add(index.name)
         write_bytes(index, save({"rows": listed}, metadata={"rows": rows_digest, "sha256": digest}))
-        self._take_in(index, verified=True)
 
-    def _take_in(self, index: Path, *, verified: bool) -> None:
+    def _take_in(self, index: Path) -> None:
         found = read_index(index)
         if found is None:
             remove_shard(index)
@@ -228,7 +236,7 @@ class ShardStore:
         keys, digest = found
         places = np.empty((len(keys), 2), dtype=np.int32)
         places[:, 0], places[:, 1] = len(self._shards), np.arange(len(keys))
-        self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, verified))
+        self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, index.name in self._written))
         self._read.add(index.name)
         order = np.argsort(keys, kind="stable")
         keys, places = keys[order], places[order]

@@ -58,31 +58,41 @@ def fill(
 
     def make(claims: Iterator[Claim]) -> int:
         taken: deque[Claim] = deque()
-        made, pending = 0, _Pending(store)
+        made, pending = 0, _Pending(store, writer)
         for chunk in compute(
             _rows_of(claims, taken), paths, inputs=inputs, extract=extract, batch=batch, threads=threads
         ):
             advance(len(chunk[1]))
             made += len(chunk[1])
             pending.take(chunk[1], taken)
+        pending.settle()
         return made
 
-    with WorkList(store, rows, row_bytes=row_bytes, advance=advance) as work:
+    with (
+        WorkList(store, rows, row_bytes=row_bytes, advance=advance) as work,
+        ThreadPoolExecutor(1, thread_name_prefix="shards") as writer,
+    ):
         _say_damaged(store)
-        return make(work.free()) + sum(make(iter([claim])) for claim in work.held())
+        made = make(work.free()) + sum(make(iter([claim])) for claim in work.held())
+    store.refresh()
+    return made
 
 
 class _Pending:
-    """Values on their way into shards: written when a claim is complete, a shard is full, or a minute has passed, which
-    is then the most that a killed build loses."""
+    """Values on their way into shards: written when a claim is complete, a shard is full, or a minute has passed, so
+    that a killed build loses little more than that. One shard is written while the backbone works on the next."""
 
-    def __init__(self, store: ShardStore) -> None:
-        self._store = store
+    def __init__(self, store: ShardStore, writer: ThreadPoolExecutor) -> None:
+        self._store, self._writer = store, writer
         self._values: list[np.ndarray] = []
         self._done, self._bytes, self._since = 0, 0, time.monotonic()
+        self._writing: Future[None] | None = None
+        self._complete: list[Claim] = []
 
     def take(self, values: np.ndarray, claims: deque[Claim]) -> None:
-        """Take values of the next rows of the claims, oldest first; completed claims are released and removed."""
+        """Take values of the next rows of the claims, oldest first; those that are complete are removed from there."""
+        if self._writing is not None and self._writing.done():
+            self.settle()
         while len(values):
             count = min(len(values), len(claims[0].keys) - self._done)
             self._values.append(values[:count])
@@ -93,12 +103,22 @@ class _Pending:
             if complete or self._bytes >= SHARD_BYTES or time.monotonic() - self._since > _LONGEST:
                 self._write(claims[0])
             if complete:
-                claims.popleft().release()
+                self._complete.append(claims.popleft())
                 self._done = 0
 
+    def settle(self) -> None:
+        """Wait for what is being written, and release the claims that are complete with it."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+        for claim in self._complete:
+            claim.release()
+        self._complete.clear()
+
     def _write(self, claim: Claim) -> None:
+        self.settle()
         made = np.concatenate(self._values)
-        self._store.add(claim.keys[self._done - len(made) : self._done], made)
+        self._writing = self._writer.submit(self._store.write, claim.keys[self._done - len(made) : self._done], made)
         self._values, self._bytes, self._since = [], 0, time.monotonic()
 
 
