@@ -43,7 +43,10 @@ class FrozenBody:
         self._config, self._inputs, self._resolved = config, inputs, resolved
         self.backbone = shared_body(config, resolved.source, resolved.device)
         self.name = self._key({"stride": None}, inputs.train_spec)
-        self._paths = {picture.digest: inputs.catalog.path(picture) for picture in inputs.catalog.pictures}
+
+    @functools.cached_property
+    def _paths(self) -> dict[str, Path]:
+        return {picture.digest: self._inputs.catalog.path(picture) for picture in self._inputs.catalog.pictures}
 
     def fill_features(self, epochs: int, devices: Sequence[str] | None = None) -> int:
         """Pass every view that ``epochs`` epochs need through the body, if it is not kept yet; returns how many were

@@ -21,6 +21,8 @@ from citycam.config import CONF, Config
 from citycam.errors import CitycamError, near_matches
 from citycam.names import config_hash
 
+_FEW_JOBS = 32
+
 
 @dataclass(frozen=True)
 class Job:
@@ -104,11 +106,12 @@ def _compose_all(overrides: list[str], multirun: bool) -> tuple[tuple[Job, ...],
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-        if len(swept) > 1:  # a mistake in one of many values is found before thousands of jobs are composed
-            for value in item.sweep_string_iterator():
-                compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
     jobs = []
     batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [plain]
+    if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
+        for item in swept:
+            for value in item.sweep_string_iterator():
+                compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
     folder = Path()
     for job_overrides in batches:
         job, folder = _job(list(job_overrides), multirun)

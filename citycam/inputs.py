@@ -13,7 +13,7 @@ from citycam.config import Config, DataConfig, Partition, SplitConfig, to_dict
 from citycam.data.catalog import Catalog, load_catalog
 from citycam.data.labels import Labels, class_weights, make_labels
 from citycam.data.splits import Split, make_split
-from citycam.data.views import ViewSpec, training_spec, validation_spec
+from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError
 
 
@@ -34,6 +34,7 @@ class Inputs:
     weights: np.ndarray | None
     train_spec: ViewSpec
     val_spec: ViewSpec
+    plain_spec: ViewSpec
     warnings: dict[str, str]
 
     @property
@@ -80,8 +81,9 @@ def load_inputs(config: Config) -> Inputs:
         target=target,
         **parts,
         weights=class_weights(labels.values[parts["train"]], len(labels.classes), config.balance),
-        train_spec=training_spec(config.augment, config.image_size),
-        val_spec=validation_spec(config.augment, config.image_size),
+        train_spec=training_spec(config.augment, config.image_size, config.data.decoder),
+        val_spec=validation_spec(config.augment, config.image_size, config.data.decoder),
+        plain_spec=plain_spec(config.image_size, config.data.decoder),
         warnings=warnings,
     )
 

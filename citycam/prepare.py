@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from citycam import progress
 from citycam.config import Config
 from citycam.errors import CitycamError
-from citycam.files import write_json
+from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
 from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed
@@ -73,6 +73,7 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
     for job in sorted(todo, key=lambda job: -job.config.epochs):
         found = resolved[job.hash]
         if not found.frozen:
+            _check_room_for_pictures(job.config, inputs[job.folder])
             continue
         body = FrozenBody(job.config, inputs[job.folder], found)
         body_file(request.sweep_folder, body.backbone, found.weights_digest)
@@ -161,6 +162,24 @@ def _check_room(place: Path, needed: int, what: str) -> None:
             f"{what.capitalize()} below {place} needs {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free; free "
             "some space, or choose another place (hydra.sweep.dir=…, or CITYCAM_CACHE for the cache)."
         )
+
+
+def _check_room_for_pictures(config: Config, inputs: Inputs) -> None:
+    """Training that decodes pictures keeps them in the cache from its first epoch on.
+
+    Raises:
+        CitycamError: there is no room for them.
+    """
+    from citycam.data.cache import PictureCache
+
+    if not config.bank.enabled or config.epochs < 2:
+        return
+    needed = 0
+    for spec, rows in ((inputs.train_spec, inputs.train), (inputs.val_spec, inputs.val)):
+        needed += PictureCache(spec, [inputs.catalog.pictures[row].digest for row in rows.tolist()]).missing_bytes
+    if needed:
+        _say(f"decoded pictures to keep below {cache_root()}: {progress.size(needed)}")
+        _check_room(cache_root(), needed, "the cache of decoded pictures")
 
 
 def _short(folder: Path) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from citycam.bank.precision import choose_precision
+from citycam.bank.arithmetic import Arithmetic
+from citycam.bank.measure import choose
 from citycam.body import Say, find_body, shared_body
 from citycam.config import AUTO, Accelerator, Config, Precision
 from citycam.errors import CitycamError
@@ -20,8 +21,6 @@ from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone, check_backbone, grid, strides
 from citycam.model.weights import WeightsSource
 
-# Pictures per pass of a frozen backbone: on CPUs 64 beats 256 (caches); a GPU wants more.
-_CPU_BATCH, _GPU_BATCH = 64, 256
 # Fewer cells than this say little more than left, right, top and bottom.
 _CELLS = 7
 
@@ -30,8 +29,8 @@ _CELLS = 7
 class Resolved:
     """What a job runs with.
 
-    ``finetune`` is ``all`` where weights are random; ``stride`` is the maps'; ``rate``: pictures per second of the
-    body's forward, as measured when it was resolved.
+    ``precision``, ``memory_format``: of the body.  ``finetune`` is ``all`` where weights are random.  ``stride`` is the
+    maps'.  ``rate``: pictures per second of the body's forward, as measured when it was resolved.
     """
 
     device: str
@@ -50,6 +49,12 @@ class Resolved:
     weights_note: str
     data_digest: str
     warnings: dict[str, str]
+    memory_format: str = "channels_last"
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How the body computes features."""
+        return Arithmetic(Precision[self.precision], self.memory_format)
 
     @property
     def frozen(self) -> bool:
@@ -95,7 +100,7 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     torch.set_num_threads(threads)
     source, warnings = find_body(config, inputs, say)
     backbone = shared_body(config, source, str(device))
-    precision, rate = _precision(config, backbone, threads)
+    choice = choose(backbone, config.image_size, config.precision, threads=threads)
     stride = _stride(config)
     if config.explain.methods and stride != backbone.strides[0]:
         _check_grid(backbone, stride)
@@ -103,9 +108,10 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     return Resolved(
         device=str(device),
         threads=threads,
-        precision=precision.name,
-        rate=rate,
-        batch=_batch(config, device),
+        precision=choice.arithmetic.precision.name,
+        memory_format=choice.arithmetic.memory_format,
+        rate=choice.rate,
+        batch=choice.batch if config.bank.batch == AUTO else int(config.bank.batch),
         split=inputs.split.kind,
         leaky=inputs.split.leaky,
         target=inputs.target,
@@ -145,19 +151,6 @@ def choose_device(accelerator: Accelerator) -> torch.device:
 def _check_grid(backbone: Backbone, stride: int) -> None:
     """Refuse a grid that is not exact, before any training."""
     backbone.dense_body(stride)
-
-
-def _batch(config: Config, device: torch.device) -> int:
-    if config.bank.batch != AUTO:
-        return int(config.bank.batch)
-    return _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
-
-
-def _precision(config: Config, backbone: Backbone, threads: int) -> tuple[Precision, float]:
-    """The precision and its pictures per second."""
-    fastest, rates = choose_precision(backbone, config.image_size, threads=threads)
-    chosen = fastest if config.precision is Precision.auto else config.precision
-    return chosen, rates[chosen.name]
 
 
 def _stride(config: Config) -> int:

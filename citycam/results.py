@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from citycam.data.catalog import Catalog
 from citycam.data.pictures import decode
 from citycam.files import write_bytes, write_csv
 from citycam.inputs import Inputs
@@ -19,7 +22,7 @@ from citycam.report import figures, tables
 from citycam.statistics import judge
 from citycam.sweep.record import RunRecord
 
-_THUMB, _FEW = 96, 6
+_THUMB, _FEW, _WRITERS = 96, 6, 8
 
 
 def write_inputs(folder: Path, inputs: Inputs) -> None:
@@ -83,21 +86,28 @@ def write_thumbs(folder: Path, inputs: Inputs, indices: np.ndarray, labels: np.n
     for place in surest:
         pair = f"{inputs.labels.classes[labels[place]]} as {inputs.labels.classes[shares[place].argmax()]}"
         rows.append(_thumb_row(inputs, indices, own, "confused", pair, place))
-    for digest, name in dict.fromkeys((row[0], row[1]) for row in rows):
-        thumb(folder, digest, decode(inputs.catalog.root / name))
+    write_thumb_files(folder, inputs.catalog, [row[1] for row in rows])
     write_csv(folder / "thumbs" / "index.csv", ["digest", "picture", "kind", "class", "own_probability"], rows)
 
 
-def thumb(folder: Path, digest: str, picture: np.ndarray) -> None:
-    """thumbs/DIGEST.jpg, at most 96 pixels a side, once."""
-    path = folder / "thumbs" / f"{digest}.jpg"
-    if path.exists():
-        return
-    image = Image.fromarray(picture)
-    image.thumbnail((_THUMB, _THUMB))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=80)
-    write_bytes(path, content.getvalue())
+def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str]) -> None:
+    """thumbs/DIGEST.jpg of the catalog's pictures ``names``, at most 96 pixels a side, each once."""
+    digests = {picture.name: picture.digest for picture in catalog.pictures}
+
+    def write(name: str) -> None:
+        path = folder / "thumbs" / f"{digests[name]}.jpg"
+        if path.exists():
+            return
+        image = Image.fromarray(decode(catalog.root / name))
+        image.thumbnail((_THUMB, _THUMB))
+        content = io.BytesIO()
+        image.save(content, "JPEG", quality=80)
+        write_bytes(path, content.getvalue())
+
+    # A disk takes as long to be sure of a small file as we to make the next ones.
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for _ in writers.map(write, {digests[name]: name for name in names}.values()):
+            pass
 
 
 def _thumb_row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,8 +15,6 @@ from citycam.config import Config, to_dict
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
 from citycam.data.pictures import decode
 from citycam.data.views import assert_range, scale
-from citycam.explain.callback import MapCallback, Sample
-from citycam.explain.sample import choose
 from citycam.files import write_text
 from citycam.frozen import FrozenBody, body_file, explained_activations, first_views
 from citycam.inputs import Inputs, load_inputs
@@ -25,10 +23,16 @@ from citycam.model.head import make_head
 from citycam.model.module import CityModule
 from citycam.model.network import Network
 from citycam.resolve import Resolved
-from citycam.results import thumb, write_inputs, write_results
+from citycam.results import write_inputs, write_results, write_thumb_files
 from citycam.statistics import marks
 from citycam.sweep.record import RunRecord
 from citycam.trainer import log_settings, make_trainer
+
+if TYPE_CHECKING:
+    from citycam.explain.callback import MapCallback
+
+# Batches of features that are read and handed to Lightning at once: more of them wait longer for the first.
+_BATCHES = 16
 
 
 def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -> None:
@@ -56,9 +60,7 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
     with record.phase("files"):
         write_results(folder, inputs, module, record)
         if maps is not None:
-            for row in maps.sample.rows.tolist():
-                picture = inputs.catalog.pictures[row]
-                thumb(folder, picture.digest, decode(inputs.catalog.path(picture)))
+            write_thumb_files(folder, inputs.catalog, maps.sample.names)
     finish(record, module, maps)
 
 
@@ -102,6 +104,7 @@ def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inpu
         device=resolved.device,
         threads=resolved.threads,
         precision=resolved.precision,
+        memory_format=resolved.memory_format,
         seed=config.seed,
     )
     for code, sentence in (inputs.warnings | resolved.warnings).items():
@@ -121,7 +124,7 @@ def make_network(config: Config, inputs: Inputs, resolved: Resolved) -> Network:
     else:
         backbone = load_body(config.backbone, config.image_size, resolved.source, config.seed)
         backbone.freeze(resolved.finetune)
-        backbone.to(memory_format=torch.channels_last)
+        backbone.to(memory_format=resolved.arithmetic.torch_format)
     return Network(backbone, make_head(config.head, backbone.num_features, inputs.labels.n_logits, config.seed))
 
 
@@ -132,6 +135,7 @@ def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, 
         partition=config.partition.name,
         optimizer=config.optimizer,
         class_weights=None if inputs.weights is None else torch.from_numpy(inputs.weights),
+        batch_size=config.batch_size,
         seed=config.seed,
         about=about(
             network,
@@ -151,30 +155,33 @@ def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: 
     body = FrozenBody(config, inputs, resolved) if resolved.frozen else None
     if body is not None and config.bank.enabled:
         body.fill_features(config.epochs)
+    batches = 1
+    if body is not None:
+        batches = _BATCHES if config.bank.enabled else max(1, resolved.batch // config.batch_size)
     readers: list[Reader] = []
-    for training, spec in ((True, inputs.train_spec), (False, inputs.val_spec)):
+    for training in (True, False):
+        if body is not None and config.bank.enabled:
+            readers.append(body.reader(training=training, epochs=config.epochs))
+            continue
         pictures = PictureReader(
             inputs.catalog,
-            spec,
+            inputs.train_spec if training else inputs.val_spec,
             config.augment,
+            inputs.train if training else inputs.val,
             training=training,
             mean=network.backbone.mean,
             std=network.backbone.std,
             threads=resolved.threads,
+            keep=config.bank.enabled and config.epochs > 1,
         )
-        if body is None:
-            readers.append(pictures)
-        elif config.bank.enabled:
-            readers.append(body.reader(training=training, epochs=config.epochs))
-        else:
-            readers.append(body.passing(pictures))
+        readers.append(pictures if body is None else body.passing(pictures))
     return CityDataModule(
         train_reader=readers[0],
         val_reader=readers[1],
         train=inputs.train,
         val=inputs.val,
         labels=inputs.labels.values,
-        batch_size=config.batch_size,
+        chunk=config.batch_size * batches,
         seed=config.seed,
     )
 
@@ -183,6 +190,10 @@ def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Re
     """The callback that draws maps, or None where no method is asked for."""
     if not config.explain.methods:
         return None
+    # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
+    from citycam.explain.callback import MapCallback, Sample
+    from citycam.explain.sample import choose
+
     pictures = inputs.catalog.pictures
     rows = choose(
         [picture.name for picture in pictures],

@@ -102,8 +102,9 @@ def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from citycam import resolve
+    from citycam.bank.arithmetic import Arithmetic
     from citycam.bank.extract import Extractor
-    from citycam.config import Precision
+    from citycam.bank.measure import Choice
 
     passed: list[int] = []
     real = Extractor.pictures
@@ -114,7 +115,7 @@ def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
 
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Extractor, "pictures", counting)
-    monkeypatch.setattr(resolve, "choose_precision", lambda *_, **__: (Precision.fp32, {"fp32": 100.0}))
+    monkeypatch.setattr(resolve, "choose", lambda *_, **__: Choice(Arithmetic(), 8, 100.0, {}))
     arguments = ("optimizer=sgd,adam", "epochs=2,3", "partition=binary,multi")
     outcome = train(*arguments, multirun=True)
     assert outcome.code == 0, outcome.err

@@ -3,15 +3,21 @@ depend on how many others came along."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from citycam.bank.arithmetic import Arithmetic
 from citycam.config import Precision
 from citycam.data.views import normalise
 from citycam.model.backbone import Backbone
+from citycam.model.fold import folded
+
+# The latest prepared copy of each frozen backbone, for as long as the backbone itself lives.
+_prepared: weakref.WeakKeyDictionary[Backbone, tuple[Arithmetic, Backbone]] = weakref.WeakKeyDictionary()
 
 
 class Extractor:
@@ -19,38 +25,57 @@ class Extractor:
 
     Args:
         backbone: frozen, on its device.
-        precision: fp32, or bf16 autocast.
+        arithmetic: precision and memory format.
         batch: pictures a pass; short batches are filled up, because other batch sizes may round differently.
         stride: output stride of the activations' grid; None for features.
     """
 
-    def __init__(self, backbone: Backbone, *, precision: Precision, batch: int, stride: int | None = None) -> None:
-        self._backbone, self._precision, self._batch = backbone, precision, batch
+    def __init__(self, backbone: Backbone, arithmetic: Arithmetic, *, batch: int, stride: int | None = None) -> None:
+        self._backbone, self._arithmetic, self.batch = backbone, arithmetic, batch
         self._device = next(backbone.parameters()).device
         self.passes = 0
-        self._cut: Callable[[Tensor], Tensor] = backbone
-        if stride is not None:
-            self._cut = backbone.body if stride == backbone.strides[0] else backbone.dense_body(stride)
-        self.batch = batch
+        self._cut: Callable[[Tensor], Tensor]
+        ready = prepared(backbone, arithmetic) if backbone.frozen else backbone
+        if stride is None:
+            self._cut = ready
+        else:
+            self._cut = ready.body if stride == backbone.strides[0] else backbone.dense_body(stride)
 
     def views(self, views: np.ndarray) -> np.ndarray:
         """Values of uint8 views (B, S, S, 3)."""
-        return self.pictures(normalise(torch.from_numpy(views), self._backbone.mean, self._backbone.std))
+        batch = torch.from_numpy(views).to(self._device)
+        return self.pictures(normalise(batch, self._backbone.mean, self._backbone.std))
 
     def pictures(self, pictures: Tensor) -> np.ndarray:
         """Values of normalised pictures (B, 3, S, S)."""
-        parts = [self._pass(pictures[start : start + self._batch]) for start in range(0, len(pictures), self._batch)]
-        return np.concatenate(parts)
+        parts = [self._pass(pictures[start : start + self.batch]) for start in range(0, len(pictures), self.batch)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @torch.inference_mode()
     def _pass(self, pictures: Tensor) -> np.ndarray:
         count = len(pictures)
         self.passes += count
-        if count < self._batch:
-            filling = pictures[-1:].expand(self._batch - count, -1, -1, -1)
+        if count < self.batch:
+            filling = pictures[-1:].expand(self.batch - count, -1, -1, -1)
             pictures = torch.cat([pictures, filling])
-        pictures = pictures.to(self._device).contiguous(memory_format=torch.channels_last)
-        bf16 = self._precision is Precision.bf16
+        pictures = pictures.to(self._device).contiguous(memory_format=self._arithmetic.torch_format)
+        bf16 = self._arithmetic.precision is Precision.bf16
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             values = self._cut(pictures)[:count]
         return values.float().contiguous().cpu().numpy()
+
+
+def prepared(backbone: Backbone, arithmetic: Arithmetic) -> Backbone:
+    """A frozen backbone made ready for an arithmetic, once: batch norms folded, laid out in its memory format, and for
+    bf16 with the weights that autocast would otherwise cast anew in every pass."""
+    kept = _prepared.get(backbone)
+    if kept is not None and kept[0] == arithmetic:
+        return kept[1]
+    made = folded(backbone)
+    if arithmetic.precision is Precision.bf16:
+        for module in made.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(torch.bfloat16)
+    made = made.to(memory_format=arithmetic.torch_format)
+    _prepared[backbone] = (arithmetic, made)
+    return made

@@ -1,4 +1,4 @@
-"""Batches: an epoch's order, and pictures read as views by threads while the network works."""
+"""What training reads: an epoch's order, and pictures read as views by threads while the network works."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from citycam.config import AugmentConfig
+from citycam.data.cache import PictureCache
 from citycam.data.catalog import Catalog
-from citycam.data.pictures import decode
-from citycam.data.views import ViewSpec, normalise, render, view_number
+from citycam.data.views import ViewSpec, normalise, open_working, view_number, views
 from citycam.seeds import stream
 
 
@@ -27,39 +27,59 @@ class Reader(Protocol):
 
 
 class PictureReader:
-    """Views of pictures, decoded and rendered by ``threads`` threads, normalised float32 (B, 3, S, S)."""
+    """Views of pictures, decoded and rendered by ``threads`` threads, normalised float32 (B, 3, S, S).
+
+    Args:
+        rows: the catalog rows that will be asked for, in every epoch.
+        keep: keep decoded pictures on disk, so that only the first epoch decodes.
+    """
 
     def __init__(
         self,
         catalog: Catalog,
         spec: ViewSpec,
         augment: AugmentConfig,
+        rows: np.ndarray,
         *,
         training: bool,
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         threads: int,
+        keep: bool,
     ) -> None:
         self._catalog, self._spec, self._augment, self._training = catalog, spec, augment, training
         self._mean, self._std = mean, std
+        self._cache = PictureCache(spec, [catalog.pictures[row].digest for row in rows.tolist()]) if keep else None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="views")
 
     def __call__(self, indices: np.ndarray, epoch: int) -> Tensor:
         number = view_number(self._augment, epoch, self._training)
+        pictures = [self._catalog.pictures[index] for index in indices.tolist()]
+        kept = self._cache.read([picture.digest for picture in pictures]) if self._cache is not None else {}
+        batch = np.empty((len(pictures), self._spec.image_size, self._spec.image_size, 3), dtype=np.uint8)
 
-        def view(index: int) -> np.ndarray:
-            picture = self._catalog.pictures[index]
-            return render(decode(self._catalog.path(picture)), self._spec, number, picture.digest)
+        def view(place: int) -> np.ndarray:
+            picture = pictures[place]
+            working = kept.get(picture.digest)
+            if working is None:
+                working = open_working(self._catalog.path(picture), self._spec)
+            batch[place] = views(working, self._spec, [number], picture.digest)[0]
+            return working
 
-        batch = np.stack(list(self._pool.map(view, indices.tolist())))
+        for picture, working in zip(pictures, self._pool.map(view, range(len(pictures))), strict=True):
+            if self._cache is not None:
+                self._cache.keep(picture.digest, working)
         return normalise(torch.from_numpy(batch), self._mean, self._std)
 
 
 class EpochLoader:
-    """The batches of one epoch as (inputs, labels, indices); what Lightning takes for a dataloader.
+    """The pictures of one epoch as chunks (inputs, labels, indices); what Lightning takes for a dataloader.
 
     The order of an epoch is a function of (seed, epoch) alone; ``epoch`` is asked when the epoch begins. No workers and
-    no collating: one call of the reader a batch, the next batch read while the network works on this one.
+    no collating: one call of the reader a chunk, the next chunk read while the network works on this one.
+
+    Args:
+        chunk: pictures that are read and handed over at once, a multiple of the batch.
     """
 
     def __init__(
@@ -68,40 +88,41 @@ class EpochLoader:
         indices: np.ndarray,
         labels: np.ndarray,
         *,
-        batch_size: int,
+        chunk: int,
         epoch: Callable[[], int],
         order_seed: int | None,
     ) -> None:
         self._reader, self._indices, self._labels = reader, indices, torch.from_numpy(labels)
-        self._batch_size, self._epoch, self._order_seed = batch_size, epoch, order_seed
+        self._chunk, self._epoch, self._order_seed = chunk, epoch, order_seed
+        self.pictures = len(indices)
 
     def __len__(self) -> int:
-        return -(-len(self._indices) // self._batch_size)
+        return -(-len(self._indices) // self._chunk)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         epoch = self._epoch()
         order = self._indices
         if self._order_seed is not None:
             order = order[stream(self._order_seed, "order", epoch).permutation(len(order))]
-        batches = [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as ahead:
-            coming = ahead.submit(self._reader, batches[0], epoch)
-            for number, rows in enumerate(batches):
+        chunks = [order[start : start + self._chunk] for start in range(0, len(order), self._chunk)]
+        with ThreadPoolExecutor(1, thread_name_prefix="chunks") as ahead:
+            coming = ahead.submit(self._reader, chunks[0], epoch)
+            for number, rows in enumerate(chunks):
                 inputs = coming.result()
-                if number + 1 < len(batches):
-                    coming = ahead.submit(self._reader, batches[number + 1], epoch)
+                if number + 1 < len(chunks):
+                    coming = ahead.submit(self._reader, chunks[number + 1], epoch)
                 indices = torch.from_numpy(rows)
                 yield inputs, self._labels[indices], indices
 
 
 class CityDataModule(pl.LightningDataModule):
-    """Train and val batches for `pytorch_lightning.Trainer`.
+    """Train and val pictures for `pytorch_lightning.Trainer`.
 
     Args:
         train_reader, val_reader: where inputs come from.
         train, val: int64 catalog rows of the two parts.
         labels: int64 (N,), in catalog order.
-        batch_size: pictures a step.
+        chunk: pictures that are read at once, a multiple of the batch.
         seed: names the stream of the epochs' orders.
     """
 
@@ -113,20 +134,20 @@ class CityDataModule(pl.LightningDataModule):
         train: np.ndarray,
         val: np.ndarray,
         labels: np.ndarray,
-        batch_size: int,
+        chunk: int,
         seed: int,
     ) -> None:
         super().__init__()
         self._train_reader, self._val_reader = train_reader, val_reader
         self._train, self._val, self._labels = train, val, labels
-        self._batch_size, self._seed = batch_size, seed
+        self._chunk, self._seed = chunk, seed
 
     def train_dataloader(self) -> EpochLoader:
-        """Shuffled batches of the training part."""
+        """Shuffled chunks of the training part."""
         return self._loader(self._train_reader, self._train, self._seed)
 
     def val_dataloader(self) -> EpochLoader:
-        """Batches of the validation part, in catalog order."""
+        """Chunks of the validation part, in catalog order."""
         return self._loader(self._val_reader, self._val, None)
 
     def _loader(self, reader: Reader, rows: np.ndarray, order_seed: int | None) -> EpochLoader:
@@ -134,7 +155,7 @@ class CityDataModule(pl.LightningDataModule):
             reader,
             rows,
             self._labels,
-            batch_size=self._batch_size,
+            chunk=self._chunk,
             epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
             order_seed=order_seed,
         )

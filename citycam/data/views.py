@@ -12,16 +12,22 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from citycam import seeds
-from citycam.config import AugmentConfig, Fill
+from citycam.config import AugmentConfig, Decoder, Fill
+from citycam.data.pictures import decode
 
 if TYPE_CHECKING:
     import torch
+
+# A new number for a new way of making views from the same settings: features of the old ones are not taken for theirs.
+_RECIPE = 2
+_LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,14 @@ class ViewSpec:
 
     def key(self) -> dict[str, Any]:
         """Everything that changes pixels, as plain values for cache keys."""
-        return dataclasses.asdict(self) | {"rotations": list(self.rotations)}
+        return dataclasses.asdict(self) | {"rotations": list(self.rotations), "recipe": _RECIPE}
 
 
-def training_spec(config: AugmentConfig, image_size: int) -> ViewSpec:
+def training_spec(config: AugmentConfig, image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
     """Views for training."""
     spec = ViewSpec(
         image_size=image_size,
+        decoder=decoder.name,
         flip=config.flip,
         rotations=tuple(degrees for degrees in config.rotations if degrees > 0),
         fill=config.fill.name if any(config.rotations) else Fill.reflect.name,
@@ -64,9 +71,14 @@ def training_spec(config: AugmentConfig, image_size: int) -> ViewSpec:
     return spec if spec.deterministic else dataclasses.replace(spec, seed=config.seed)
 
 
-def validation_spec(config: AugmentConfig, image_size: int) -> ViewSpec:
+def validation_spec(config: AugmentConfig, image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
     """Views for validation: the plain resized picture, unless ``config.validation`` asks for training's."""
-    return training_spec(config, image_size) if config.validation else ViewSpec(image_size=image_size)
+    return training_spec(config, image_size, decoder) if config.validation else plain_spec(image_size, decoder)
+
+
+def plain_spec(image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
+    """The plain resized picture: what is explained."""
+    return ViewSpec(image_size=image_size, decoder=decoder.name)
 
 
 def view_number(config: AugmentConfig, epoch: int, training: bool) -> int:
@@ -78,41 +90,74 @@ def view_number(config: AugmentConfig, epoch: int, training: bool) -> int:
     return epoch if config.views is None else epoch % config.views
 
 
+def open_working(path: Path, spec: ViewSpec) -> np.ndarray:
+    """The `working_picture` of a file.
+
+    Raises:
+        UnreadablePicture: see `citycam.data.pictures.decode`.
+    """
+    return working_picture(decode(path, at_least=working_size(spec) if spec.decoder == "draft" else None), spec)
+
+
 def render(picture: np.ndarray, spec: ViewSpec, number: int, digest: str) -> np.ndarray:
-    """One view: crop and resize (antialiased bilinear, to a square whatever the sides were), flip, rotate, brightness
-    and contrast.
+    """One view of a decoded picture, uint8 (S, S, 3); see `views`, which makes several at the cost of one resize."""
+    view: np.ndarray = views(working_picture(picture, spec), spec, [number], digest)[0]
+    return view
+
+
+def working_size(spec: ViewSpec) -> int:
+    """Side of the square from which views are cut: between the sizes at which the smallest crop would lose nothing and
+    the largest none too many pixels."""
+    return math.ceil(spec.image_size / math.sqrt(spec.crop))
+
+
+def working_picture(picture: np.ndarray, spec: ViewSpec) -> np.ndarray:
+    """The square from which all views of a picture are cut: antialiased bilinear, whatever the sides were.
 
     Args:
         picture: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (W, W, 3), C-contiguous, W = `working_size`.
+    """
+    side = working_size(spec)
+    return np.array(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def views(working: np.ndarray, spec: ViewSpec, numbers: Sequence[int], digest: str) -> np.ndarray:
+    """Views of one picture: crop, flip and rotation in one bilinear step, then brightness and contrast.
+
+    Args:
+        working: uint8 (W, W, 3), see `working_picture`.
         spec: how.
-        number: which of the picture's views, from 0.
+        numbers: which of the picture's views, from 0.
         digest: of the picture's bytes; names its random draws.
 
     Returns:
-        uint8 (S, S, 3), C-contiguous, S = ``spec.image_size``.
+        uint8 (n, S, S, 3), C-contiguous, S = ``spec.image_size``.
     """
-    image = Image.fromarray(picture)
-    size = (spec.image_size, spec.image_size)
     if spec.deterministic:
-        return np.array(image.resize(size, Image.Resampling.BILINEAR))
-    draw = seeds.stream(_stream_name(spec), number, digest)
-    image = image.resize(size, Image.Resampling.BILINEAR, box=_crop_box(image.size, spec.crop, draw))
-    if draw.random() < spec.flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for degrees in spec.rotations:
-        image = _rotate(image, draw.uniform(-degrees, degrees), spec.fill)
-    return _relight(image, spec, draw)
+        return np.repeat(working[None], len(numbers), axis=0)
+    # Pictures that are turned need something beyond their edges; reflected, because black corners are a giveaway.
+    margin = 0 if spec.fill == Fill.black.name else _margin(spec)
+    padded = np.pad(working, ((margin, margin), (margin, margin), (0, 0)), mode="reflect") if margin else working
+    source = Image.fromarray(padded)
+    made = np.empty((len(numbers), spec.image_size, spec.image_size, 3), dtype=np.uint8)
+    for place, number in enumerate(numbers):
+        draw = seeds.stream(_stream_name(spec), number, digest)
+        made[place] = _relight(_one(source, margin, spec, draw), spec, draw)
+    return made
 
 
 def scale(batch: torch.Tensor) -> torch.Tensor:
-    """uint8 (B, S, S, 3) or (B, 3, S, S), 0-255, as float32 (B, 3, S, S) in 0-1."""
+    """uint8 (B, S, S, 3) or (B, 3, S, S), 0-255, as float32 (B, 3, S, S) in 0-1; the order in memory stays."""
     import torch
 
     if batch.dtype != torch.uint8 or batch.ndim != 4:
         raise ValueError(f"a batch of views is uint8 with 4 dimensions, not {batch.dtype} with {batch.ndim}")
     if batch.shape[1] != 3:
         batch = batch.permute(0, 3, 1, 2)
-    return batch.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+    return batch.to(torch.float32).div_(255.0)
 
 
 def normalise(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -124,7 +169,7 @@ def normalise(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) 
         std: of the three channels, in 0-1.
 
     Returns:
-        float32 (B, 3, S, S), contiguous.
+        float32 (B, 3, S, S), in memory as ``batch`` was: of (B, S, S, 3) it is channels last.
     """
     scaled = scale(batch)
     shift = scaled.new_tensor(mean).view(1, 3, 1, 1)
@@ -151,42 +196,57 @@ def _stream_name(spec: ViewSpec) -> str:
     return json.dumps(spec.key(), sort_keys=True)
 
 
-def _crop_box(size: tuple[int, int], least: float, draw: np.random.Generator) -> tuple[float, float, float, float]:
-    width, height = size
-    share = draw.uniform(least, 1.0)
+def _one(source: Image.Image, margin: int, spec: ViewSpec, draw: np.random.Generator) -> Image.Image:
+    side = source.width - 2 * margin
+    share = draw.uniform(spec.crop, 1.0)
     left, top = draw.random(2) * (1.0 - share)
-    # Rounding must not push the box a hair over the edge, which Pillow refuses.
-    return left * width, top * height, min((left + share) * width, width), min((top + share) * height, height)
+    flipped = draw.random() < spec.flip
+    angles = [draw.uniform(-degrees, degrees) for degrees in spec.rotations]
+    size = (spec.image_size, spec.image_size)
+    if spec.fill == Fill.black.name:
+        # Rounding must not push the box a hair over the edge, which Pillow refuses.
+        box = (left * side, top * side, min((left + share) * side, side), min((top + share) * side, side))
+        return _blackened(source.resize(size, Image.Resampling.BILINEAR, box=box), flipped, angles)
+    middle = (margin + (left + share / 2) * side, margin + (top + share / 2) * side)
+    matrix = _affine(spec.image_size, middle, share * side / spec.image_size, flipped, sum(angles))
+    return source.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _rotate(image: Image.Image, degrees: float, fill: str) -> Image.Image:
-    """Counter-clockwise about the centre. ``black``: nearest neighbour and black corners, torchvision's default
-    (the papers' transform); ``reflect``: bilinear and mirrored corners, since black ones are a giveaway."""
-    if fill == Fill.black.name:
-        return image.rotate(degrees, Image.Resampling.NEAREST)
-    angle = math.radians(degrees)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    half = image.width / 2
-    margin = math.ceil(half * (abs(cosine) + abs(sine) - 1.0)) + 1
-    padded = Image.fromarray(np.pad(np.asarray(image), ((margin, margin), (margin, margin), (0, 0)), mode="reflect"))
-    centre = half + margin
-    across, down = centre - half * (cosine - sine), centre - half * (sine + cosine)
-    return padded.transform(
-        image.size,
-        Image.Transform.AFFINE,
-        (cosine, -sine, across, sine, cosine, down),
-        Image.Resampling.BILINEAR,
-    )
+def _blackened(view: Image.Image, flipped: bool, angles: Sequence[float]) -> Image.Image:
+    """Flip, then rotations counter-clockwise one after the other by the nearest pixel, corners black: the published
+    transform, by torchvision's defaults."""
+    if flipped:
+        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for degrees in angles:
+        view = view.rotate(degrees, Image.Resampling.NEAREST)
+    return view
 
 
-def _relight(image: Image.Image, spec: ViewSpec, draw: np.random.Generator) -> np.ndarray:
+def _margin(spec: ViewSpec) -> int:
+    """Pixels beyond the edge that the largest turn reaches; several rotations add up."""
+    angle = math.radians(min(sum(spec.rotations), 45.0))
+    return math.ceil(working_size(spec) / 2 * (math.cos(angle) + math.sin(angle) - 1.0)) + 1
+
+
+def _affine(
+    size: int, middle: tuple[float, float], scale: float, flipped: bool, degrees: float
+) -> tuple[float, float, float, float, float, float]:
+    """Pillow's matrix from the view's pixels to the source's: turned counter-clockwise by ``degrees``, mirrored,
+    scaled by ``scale``, with the view's middle at ``middle``."""
+    cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
+    mirror = -1.0 if flipped else 1.0
+    a, b, d, e = mirror * cosine, mirror * -sine, sine, cosine
+    half = size / 2
+    return a, b, middle[0] - half * (a + b), d, e, middle[1] - half * (d + e)
+
+
+def _relight(view: Image.Image, spec: ViewSpec, draw: np.random.Generator) -> np.ndarray:
     """Brightness times a factor, then contrast times a factor about the mean grey; rounded once."""
     if spec.brightness == 0.0 and spec.contrast == 0.0:
-        return np.array(image)
+        return np.asarray(view)
     brightness = draw.uniform(1.0 - spec.brightness, 1.0 + spec.brightness)
     contrast = draw.uniform(1.0 - spec.contrast, 1.0 + spec.contrast)
-    levels = np.arange(256)
-    counts = np.array(image.convert("L").histogram())
-    grey = brightness * float(counts @ levels) / float(counts.sum())
-    table = grey + (brightness * levels - grey) * contrast
-    return np.take(np.rint(table).clip(0, 255).astype(np.uint8), np.asarray(image))
+    counts = np.array(view.convert("L").histogram())
+    grey = brightness * float(counts @ _LEVELS) / float(counts.sum())
+    table = grey + (brightness * _LEVELS - grey) * contrast
+    return np.take(np.rint(table).clip(0, 255).astype(np.uint8), np.asarray(view))

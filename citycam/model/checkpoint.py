@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from pathlib import Path
@@ -52,7 +53,7 @@ def about(
         "classes": list(classes),
         "partition": partition,
         "head": head,
-        "body": None if body is None else {"digest": digest(body), "path": os.path.relpath(body, checkpoint_folder)},
+        "body": None if body is None else {"digest": _digest(body), "path": os.path.relpath(body, checkpoint_folder)},
     }
 
 
@@ -88,6 +89,17 @@ def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> d
         _load_body(path, said["body"], network)
     network.load_state_dict(given, strict=said["body"] is None)
     return dict(said)
+
+
+def _digest(body: Path) -> str:
+    """The digest of a file that all runs of a sweep name, read once as long as the file is the same."""
+    state = body.stat()
+    return _remembered_digest(body, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _remembered_digest(body: Path, _size: int, _changed: int) -> str:
+    return digest(body)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from citycam.config import OptimizerConfig
@@ -18,9 +19,9 @@ from citycam.model.network import Network
 from citycam.model.optimizers import make_optimizer, make_schedule
 from citycam.seeds import derive
 
-# A batch is (inputs, labels int64 (B,), indices int64 (B,) of the pictures in the catalog). Inputs are features (B, D)
-# of a frozen backbone, or pictures (B, 3, S, S).
-Batch = tuple[Tensor, Tensor, Tensor]
+# What the loader gives at once, one or more batches: (inputs, labels int64 (N,), indices int64 (N,) of the pictures in
+# the catalog). Inputs are features (N, D) of a frozen backbone, or pictures (N, 3, S, S).
+Chunk = tuple[Tensor, Tensor, Tensor]
 
 # The best epoch is the first with the highest of these; accuracy alone rewards answering the most frequent class.
 BEST_BY = "val_balanced_accuracy"
@@ -29,11 +30,15 @@ BEST_BY = "val_balanced_accuracy"
 class CityModule(pl.LightningModule):
     """Trains a `Network`; metrics are computed once per epoch from its collected logits.
 
+    Lightning's own work around a step takes as long as the step of a head, so the loader hands over several batches at
+    once and the steps are taken here, one after the other; ``trainer.global_step`` counts what was handed over.
+
     Args:
         network: backbone and head.
         partition: ``binary`` or ``multi``.
         optimizer: what `make_optimizer` takes.
         class_weights: (K,) weights of the classes in the loss, or None.
+        batch_size: pictures a step.
         seed: names the stream of dropout.
         about: what checkpoints say of the network (`citycam.model.checkpoint.about`).
     """
@@ -45,11 +50,14 @@ class CityModule(pl.LightningModule):
         partition: str,
         optimizer: OptimizerConfig,
         class_weights: Tensor | None,
+        batch_size: int,
         seed: int,
         about: dict[str, Any],
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.network = network
+        self.batch_size = batch_size
         self.partition = partition
         self.optimizer_config = optimizer
         self.seed = seed
@@ -71,24 +79,35 @@ class CityModule(pl.LightningModule):
         logits: Tensor = self.network(inputs)
         return logits
 
-    def on_train_batch_start(self, _batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, _chunk: Chunk, chunk_idx: int) -> None:
         # Here and not at the epoch's start: Lightning draws from the global generator in between, in another order
         # in a first or resumed epoch than in later ones.
-        if batch_idx == 0:
+        if chunk_idx == 0:
             torch.manual_seed(derive(self.seed, "dropout", self.current_epoch) % 2**63)
 
-    def training_step(self, batch: Batch, _batch_idx: int) -> Tensor:
-        """The loss of one batch."""
-        inputs, labels, indices = batch
-        logits = self(inputs)
-        loss = metrics.loss(logits, labels, self.partition, self.class_weights)
-        self._seen["train"].append((logits.detach(), labels, indices))
-        return loss
+    def training_step(self, chunk: Chunk, _chunk_idx: int) -> None:
+        """One step of the optimizer for each batch of ``batch_size`` pictures."""
+        inputs, labels, indices = chunk
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        seen = []
+        batches = list(zip(torch.split(inputs, self.batch_size), torch.split(labels, self.batch_size), strict=True))
+        for number, (some, answers) in enumerate(batches, 1):
+            logits = self(some)
+            loss = metrics.loss(logits, answers, self.partition, self.class_weights)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            # Lightning counts the last step, and leaves the others alone.
+            (optimizer if number == len(batches) else optimizer.optimizer).step()
+            seen.append(logits.detach())
+        self._seen["train"].append((torch.cat(seen), labels, indices))
 
-    def validation_step(self, batch: Batch, _batch_idx: int) -> None:
-        """Collect the logits of one batch."""
-        inputs, labels, indices = batch
-        self._seen["val"].append((self(inputs), labels, indices))
+    def validation_step(self, chunk: Chunk, _chunk_idx: int) -> None:
+        """Collect the logits of some pictures."""
+        inputs, labels, indices = chunk
+        # By the same batches as training, so that no rounding tells who read the pictures.
+        logits = torch.cat([self(some) for some in torch.split(inputs, self.batch_size)])
+        self._seen["val"].append((logits, labels, indices))
 
     def on_train_epoch_start(self) -> None:
         """Forget the last epoch's logits."""
@@ -114,11 +133,17 @@ class CityModule(pl.LightningModule):
             row |= {f"{part}_{name}": value for name, value in found.items()}
             if part == "val":
                 self.validation = {"logits": logits.cpu(), "labels": labels.cpu(), "indices": indices.cpu()}
-        self.log_dict(row)
+        self.log_dict({**row, "step": float(self.current_epoch + 1)})
         self.history.append({"epoch": self.current_epoch + 1, **row})
         self.epoch_seconds.append(time.perf_counter() - self._epoch_begun)
         if row[BEST_BY] > self.best_row.get(BEST_BY, -1.0):
             self.best_row, self.best_validation = self.history[-1], self.validation
+
+    def on_train_epoch_end(self) -> None:
+        """Step decay, where asked for."""
+        schedule = self.lr_schedulers()
+        if schedule is not None:
+            schedule.step()  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what trains, with step decay where asked for."""

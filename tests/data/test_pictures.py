@@ -322,3 +322,20 @@ def cmyk_profile() -> bytes:
     header += bytes(4) + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     header += bytes(128 - len(header))
     return header + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(None, (240, 320)), (200, (240, 320)), (100, (120, 160)), (20, (30, 40))]
+)
+def test_jpegs_are_read_smaller_where_that_is_enough(
+    at_least: int | None, size: tuple[int, int], tmp_path: Path
+) -> None:
+    down, across = np.mgrid[0:240, 0:320]
+    picture = np.stack([down * 255 / 240, across * 255 / 320, np.full((240, 320), 90)], axis=2).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    read = decode(tmp_path / "a.jpg", at_least=at_least)
+    assert read.shape == (*size, 3)
+    smaller = np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BOX)).astype(int)
+    assert np.abs(read.astype(int) - smaller).max() <= 6
+    assert decode(tmp_path / "a.png", at_least=at_least).shape == (240, 320, 3)

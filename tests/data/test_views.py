@@ -28,6 +28,8 @@ from citycam.data.views import (
     training_spec,
     validation_spec,
     view_number,
+    views,
+    working_picture,
 )
 
 CONF = Path(__file__).parents[2] / "conf" / "augment"
@@ -95,7 +97,7 @@ def test_everything_in_the_key_changes_the_draws() -> None:
     assert (view != render(scene(), spec, 1, "d")).any()
     assert (view != render(scene(), spec, 0, "e")).any()
     assert (view != render(scene(), dataclasses.replace(spec, seed=1), 0, "d")).any()
-    assert set(spec.key()) == {field.name for field in dataclasses.fields(ViewSpec)}
+    assert set(spec.key()) == {field.name for field in dataclasses.fields(ViewSpec)} | {"recipe"}
     assert json.loads(json.dumps(spec.key())) == spec.key()
 
 
@@ -137,6 +139,40 @@ def turned(picture: np.ndarray, degrees: float, *, nearest: bool) -> np.ndarray:
                 for c, part in ((left, 1 - (across - 0.5 - left)), (left + 1, across - 0.5 - left)):
                     result[row, column] += share * part * picture[mirrored(r, size), mirrored(c, size)]
     return result
+
+
+def test_crop_flip_and_turn_in_one_step_against_a_slow_reference() -> None:
+    spec = ViewSpec(40, flip=1.0, rotations=(30.0, 15.0), crop=0.7)
+    draw = draws(spec, 3, "d")
+    share = draw.uniform(0.7, 1.0)
+    left, top = draw.random(2) * (1.0 - share)
+    draw.random()
+    angle = math.radians(draw.uniform(-30, 30) + draw.uniform(-15, 15))
+    working = working_picture(scene(), spec)
+    side = len(working)
+    assert side == math.ceil(40 / math.sqrt(0.7))
+    padded = np.pad(working.astype(float), ((side - 1, side - 1), (side - 1, side - 1), (0, 0)), mode="reflect")
+    expected = np.zeros((40, 40, 3))
+    for row in range(40):
+        for column in range(40):
+            x, y = column + 0.5 - 20, row + 0.5 - 20
+            # Back through the turn, the mirror and the crop, to the pixels of the working picture.
+            across = -(math.cos(angle) * x - math.sin(angle) * y) * share / 40 + left + share / 2
+            down = (math.sin(angle) * x + math.cos(angle) * y) * share / 40 + top + share / 2
+            c, r = across * side - 0.5 + side - 1, down * side - 0.5 + side - 1
+            ci, ri = math.floor(c), math.floor(r)
+            block = padded[ri : ri + 2, ci : ci + 2]
+            down_shares, across_shares = np.array([1 - (r - ri), r - ri]), np.array([1 - (c - ci), c - ci])
+            expected[row, column] = np.einsum("i,j,ijk", down_shares, across_shares, block)
+    assert (np.abs(render(scene(), spec, 3, "d") - expected).max(axis=2) <= 1.01).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", ["default", "paper", "none"])
+def test_views_made_together_are_those_made_alone(name: str) -> None:
+    spec = training_spec(option(name), 64)
+    together = views(working_picture(scene(), spec), spec, range(4), "d")
+    assert (together == np.stack([render(scene(), spec, number, "d") for number in range(4)])).all()
+    assert together.shape == (4, 64, 64, 3)
 
 
 def mirrored(position: int, size: int) -> int:
@@ -223,7 +259,7 @@ def test_normalise_against_float64() -> None:
     tensor = torch.from_numpy(batch)
     result = normalise(tensor, MEAN, STD)
     assert result.dtype == torch.float32
-    assert result.is_contiguous()
+    assert result.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=1e-6)
     assert torch.equal(result, normalise(tensor.permute(0, 3, 1, 2), MEAN, STD))
     assert torch.equal(result[1:2], normalise(tensor[1:2], MEAN, STD))

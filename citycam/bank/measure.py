@@ -1,0 +1,134 @@
+"""Which arithmetic and batch are fastest for a backbone on this machine: measured once, in about a second, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from citycam.bank.arithmetic import FORMATS, Arithmetic
+from citycam.bank.extract import Extractor
+from citycam.config import Precision
+from citycam.files import cache_root, write_json
+from citycam.model.backbone import Backbone
+
+# How much faster than the first choice another must be. bf16 changes features in the third digit; on a busy machine a
+# measurement alone would choose the rest by chance.
+_WORTH = {Precision.fp32: 1.0, Precision.bf16: 1.3} | {"channels_last": 1.0, "nchw": 1.15}
+_WORTH_BATCH = 1.1
+# Batches that are tried, smallest first; on CPUs caches make the middle ones fastest, a GPU wants more.
+_BATCHES = {"cpu": (16, 64), "cuda": (64, 256, 1024), "mps": (32, 128)}
+# Pictures of 64 x 64 that one trial of an arithmetic takes, and the seconds that one trial of a batch may take.
+_TRIAL, _LONGEST = 16, 0.5
+_SPAN = 0.15
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest arithmetic and batch. ``rates``: pictures per second by precision and memory format; ``rate``: that
+    of the choice with its batch."""
+
+    arithmetic: Arithmetic
+    batch: int
+    rate: float
+    rates: dict[str, float]
+
+
+def choose(backbone: Backbone, image_size: int, wanted: Precision, *, threads: int) -> Choice:
+    """The fastest of fp32 and bf16 (or the one that is ``wanted``), of the memory formats, and of a few batches; kept
+    per device, body, size and threads.
+
+    A processor may accept bf16 without having a unit for it, and then is ten times slower: only a measurement tells.
+    """
+    key = {
+        "device": _device_name(next(backbone.parameters()).device),
+        "backbone": backbone.name,
+        "image_size": image_size,
+        "threads": threads,
+        "wanted": wanted.name,
+        "torch": torch.__version__,
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    path = cache_root() / "arithmetic" / f"{name}.json"
+    kept = _kept(path)
+    if kept is None:
+        kept = _measure(backbone, image_size, wanted)
+        write_json(path, {**key, **_plain(kept)})
+    return kept
+
+
+def _measure(backbone: Backbone, image_size: int, wanted: Precision) -> Choice:
+    precisions = (Precision.fp32, Precision.bf16) if wanted is Precision.auto else (wanted,)
+    trial = max(2, round(_TRIAL * (64 / image_size) ** 2))
+    rates: dict[Arithmetic, float] = {}
+    for precision in precisions:
+        for memory_format in FORMATS:
+            arithmetic = Arithmetic(precision, memory_format)
+            slowest = trial / max(rates.values()) * 3 if rates else float("inf")
+            rates[arithmetic] = _rate(backbone, arithmetic, image_size, trial, slowest)
+    best = max(rates, key=lambda one: rates[one] / _WORTH[one.precision] / _WORTH[one.memory_format])
+    batch, fastest = 0, 0.0
+    for tried in _BATCHES[next(backbone.parameters()).device.type]:
+        if batch and tried / max(rates[best], fastest) > _LONGEST:
+            break
+        rate = _rate(backbone, best, image_size, tried, float("inf"))
+        if rate * _WORTH_BATCH > fastest:  # the larger one, unless it is clearly slower
+            batch, fastest = tried, rate
+    named = {f"{one.precision.name} {one.memory_format}": rate for one, rate in rates.items()}
+    return Choice(best, batch, fastest, named)
+
+
+def _rate(backbone: Backbone, arithmetic: Arithmetic, image_size: int, batch: int, hopeless: float) -> float:
+    """Pictures per second: the best of up to three passes after a first one, within `_SPAN`; the first one
+    alone where it takes more than ``hopeless`` seconds."""
+    extractor = Extractor(backbone, arithmetic, batch=batch)
+    pictures = torch.zeros(batch, 3, image_size, image_size)
+    seconds: list[float] = []
+    begun = time.perf_counter()
+    while len(seconds) < 4:
+        start = time.perf_counter()
+        extractor.pictures(pictures)
+        seconds.append(time.perf_counter() - start)
+        if seconds[0] > hopeless or (len(seconds) > 1 and time.perf_counter() - begun > _SPAN):
+            break
+    return round(batch / min(seconds), 1)
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    return {
+        "precision": choice.arithmetic.precision.name,
+        "memory_format": choice.arithmetic.memory_format,
+        "batch": choice.batch,
+        "rate": choice.rate,
+        "rates": choice.rates,
+    }
+
+
+def _kept(path: Path) -> Choice | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        arithmetic = Arithmetic(Precision[content["precision"]], content["memory_format"])
+        if content["memory_format"] not in FORMATS or arithmetic.precision is Precision.auto:
+            return None
+        return Choice(arithmetic, int(content["batch"]), float(content["rate"]), dict(content["rates"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    # The processor's own name where Linux tells it: one image of a system runs on many processors.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    flags = next((line for line in lines if line.startswith("flags")), platform.processor())
+    return f"{device.type} {model or platform.machine()} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

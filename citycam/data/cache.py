@@ -1,0 +1,58 @@
+"""Decoded pictures kept on disk, for training that sees them in every epoch: the first decodes, later ones read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import PIL
+
+from citycam.data.views import ViewSpec, working_size
+from citycam.files import cache_root
+from citycam.shards import SHARD_BYTES, ShardStore, key_rows
+
+
+class PictureCache:
+    """Working pictures (W, W, 3) by digest, in the same kind of store as features.
+
+    Args:
+        spec: of the views that are cut from them.
+        digests: of all pictures that will be asked for.
+    """
+
+    def __init__(self, spec: ViewSpec, digests: Sequence[str]) -> None:
+        self._side = working_size(spec)
+        key = {
+            "cut": "picture",
+            "image_size": self._side,
+            "decoder": spec.decoder,
+            "versions": {"pillow": PIL.__version__},
+        }
+        self._store = ShardStore(key, cache_root() / "bank", np.uint8)
+        self._store.refresh()
+        rows = [(digest, 0) for digest in dict.fromkeys(digests)]
+        self._missing = {digest for digest, _ in key_rows(self._store.missing(rows))}
+        self._new: dict[str, np.ndarray] = {}
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that the pictures which are not kept yet will take."""
+        return len(self._missing) * self._side**2 * 3
+
+    def read(self, digests: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Those of ``digests`` that are kept, uint8 (W, W, 3) each."""
+        kept = [(digest, 0) for digest in dict.fromkeys(digests) if digest not in self._missing]
+        if not kept:
+            return {}
+        values = self._store.read(self._store.places(kept))
+        return {digest: value for (digest, _), value in zip(kept, values, strict=True)}
+
+    def keep(self, digest: str, working: np.ndarray) -> None:
+        """Keep a picture that was missing; written to disk by many at once."""
+        if digest not in self._missing:
+            return
+        self._new[digest] = working
+        if len(self._new) == len(self._missing) or len(self._new) * working.nbytes >= SHARD_BYTES:
+            self._store.add([(kept, 0) for kept in self._new], np.stack(list(self._new.values())))
+            self._missing -= self._new.keys()
+            self._new.clear()

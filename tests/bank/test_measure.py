@@ -1,0 +1,95 @@
+"""The fastest arithmetic is taken, once, and only where it is worth its rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from citycam.bank import measure
+from citycam.bank.arithmetic import FORMATS, Arithmetic
+from citycam.bank.extract import Extractor, prepared
+from citycam.config import BackboneConfig, Precision
+from citycam.model.backbone import Backbone, make_backbone
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    made = make_backbone(BackboneConfig(name=TINY), 64, 0)
+    made.freeze("none")
+    return made.eval()
+
+
+def rates(**of: float) -> object:
+    """In place of the clock: pictures per second by precision and memory format."""
+
+    def rate(_backbone: Backbone, arithmetic: Arithmetic, _size: int, batch: int, _hopeless: float) -> float:
+        return of[f"{arithmetic.precision.name}_{arithmetic.memory_format}"] + batch / 1000
+
+    return rate
+
+
+@pytest.mark.parametrize(
+    ("nchw", "bf16", "wanted", "expected"),
+    [
+        (1000.0, 100.0, Precision.auto, Arithmetic(Precision.fp32, "nchw")),  # accepted, but without a unit for it
+        (1000.0, 1100.0, Precision.auto, Arithmetic(Precision.fp32, "nchw")),  # faster, but not worth its rounding
+        (1000.0, 2000.0, Precision.auto, Arithmetic(Precision.bf16, "channels_last")),
+        (1000.0, 300.0, Precision.bf16, Arithmetic(Precision.bf16, "channels_last")),
+        (1000.0, 2000.0, Precision.fp32, Arithmetic(Precision.fp32, "nchw")),
+        (540.0, 2000.0, Precision.fp32, Arithmetic(Precision.fp32, "channels_last")),  # no more than chance
+    ],
+)
+def test_the_fastest_is_taken_and_kept(
+    nchw: float,
+    bf16: float,
+    wanted: Precision,
+    expected: Arithmetic,
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
+    clock = rates(fp32_channels_last=500.0, fp32_nchw=nchw, bf16_channels_last=bf16, bf16_nchw=bf16 - 1)
+    monkeypatch.setattr(measure, "_rate", clock)
+    choice = measure.choose(backbone, 64, wanted, threads=1)
+    assert choice.arithmetic == expected
+    assert choice.batch == 64
+    assert set(choice.rates) == {
+        f"{precision} {memory_format}"
+        for precision in (["fp32", "bf16"] if wanted is Precision.auto else [wanted.name])
+        for memory_format in FORMATS
+    }
+    monkeypatch.setattr(measure, "_measure", None)  # asked again, nothing is measured
+    assert measure.choose(backbone, 64, wanted, threads=1) == choice
+
+
+def test_a_damaged_note_is_measured_again(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
+    first = measure.choose(backbone, 64, Precision.fp32, threads=1)
+    (note,) = (tmp_path / "arithmetic").glob("*.json")
+    note.write_text('{"precision": "fp64"}')
+    assert measure.choose(backbone, 64, Precision.fp32, threads=1).arithmetic.precision == first.arithmetic.precision
+
+
+def test_bf16_is_what_autocast_makes_of_the_folded_network(backbone: Backbone) -> None:
+    arithmetic = Arithmetic(Precision.bf16)
+    pictures = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = Extractor(backbone, arithmetic, batch=4).pictures(pictures)
+    exact = Extractor(backbone, Arithmetic(), batch=4).pictures(pictures)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        wanted = prepared(backbone, Arithmetic())(pictures.contiguous(memory_format=torch.channels_last)).float()
+    np.testing.assert_array_equal(found, wanted.numpy())
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_a_picture_does_not_depend_on_its_neighbours(memory_format: str, backbone: Backbone) -> None:
+    extractor = Extractor(backbone, Arithmetic(memory_format=memory_format), batch=4)
+    pictures = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    together = extractor.pictures(pictures)
+    np.testing.assert_array_equal(together[5:], extractor.pictures(pictures[5:]))
+    np.testing.assert_array_equal(together[[2, 0]], extractor.pictures(pictures[[2, 0]]))
