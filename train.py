@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from citycam.doors import door
+from citycam.doors import door, leave
 from citycam.gate import read_request, run_hydra
 
 
@@ -37,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
