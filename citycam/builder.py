@@ -112,15 +112,17 @@ def _first(check: Callable[[], None], advance: Advance) -> Advance:
 
 
 def _fill(part: Part, plan: Plan, backbone: Backbone, threads: int, advance: Advance) -> None:
+    extractor = Extractor(backbone, plan.arithmetic, batch=plan.batch)
     fill(
         part.store,
         part.keys,
         plan.paths,
         inputs=view_inputs(part.spec),
-        extract=Extractor(backbone, plan.arithmetic, batch=plan.batch).views,
+        extract=extractor.views,
         row_bytes=4 * backbone.num_features,
         batch=plan.batch,
         threads=threads,
+        turns=extractor.on_cpu,
         advance=advance,
     )
 

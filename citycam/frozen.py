@@ -154,6 +154,7 @@ class FrozenBody:
                 row_bytes=self._row_bytes(stride),
                 batch=self._resolved.batch,
                 threads=self._resolved.threads,
+                turns=extractor.on_cpu,
                 advance=advance,
             )
 
@@ -256,6 +257,7 @@ def _direct(
         extract=_extract(extractor),
         batch=resolved.batch,
         threads=resolved.threads,
+        turns=extractor.on_cpu,
     ):
         found.update(zip(chunk, values, strict=True))
     return np.stack([found[row] for row in rows])

@@ -1,7 +1,9 @@
-"""Filling a store: pictures are decoded once for all their views, by threads, while the backbone works."""
+"""Filling a store: pictures are decoded once for all their views, by threads, while the backbone works; on a CPU, where
+both need the same cores, in turns."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import sys
@@ -22,6 +24,10 @@ from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
 
 # One picture's inputs for the backbone: (n, ...) for its n missing rows.
 Inputs = Callable[[Path, str, Sequence[int]], np.ndarray]
+Group = tuple[str, list[Row]]
+Make = Callable[[Group], tuple[list[Row], np.ndarray]]
+# Pictures whose inputs are made at once where decoding and the backbone take turns.
+_TURN = 32
 # Seconds of work that a killed build loses at most.
 _LONGEST = 60.0
 
@@ -36,6 +42,7 @@ def fill(
     row_bytes: int,
     batch: int,
     threads: int,
+    turns: bool,
     advance: Advance,
 ) -> int:
     """Make the rows that the store lacks together with whoever else needs them, and say how many were made here.
@@ -45,11 +52,13 @@ def fill(
     Args:
         rows: all rows that are needed.
         paths: a file for each picture digest among them.
-        inputs: a decoded picture, its digest and view numbers to the backbone's inputs.
+        inputs: a picture's file, its digest and view numbers to the backbone's inputs.
         extract: inputs (B, ...) to values (B, ...).
         row_bytes: size of one row's values.
         batch: rows a pass.
         threads: decoding threads.
+        turns: decode and pass in turns, because the backbone needs the same cores: side by side both would wait for
+            each other at every operation.
         advance: told how many rows are done since the last call, present ones included.
 
     Raises:
@@ -60,7 +69,7 @@ def fill(
         taken: deque[Claim] = deque()
         made, pending = 0, _Pending(store, writer)
         for chunk in compute(
-            _rows_of(claims, taken), paths, inputs=inputs, extract=extract, batch=batch, threads=threads
+            _rows_of(claims, taken), paths, inputs=inputs, extract=extract, batch=batch, threads=threads, turns=turns
         ):
             advance(len(chunk[1]))
             made += len(chunk[1])
@@ -172,10 +181,18 @@ def compute(
     extract: Callable[[np.ndarray], np.ndarray],
     batch: int,
     threads: int,
+    turns: bool,
 ) -> Iterator[tuple[list[Row], np.ndarray]]:
     """Values of rows without keeping them, batch by batch, in their order; the rows of a picture must stand together,
     and are asked for only when their turn comes. Arguments as of `fill`."""
-    for chunk_rows, chunk in _batches(_inputs(rows, paths, inputs, threads), batch):
+
+    def make(group: Group) -> tuple[list[Row], np.ndarray]:
+        digest, wanted = group
+        return wanted, inputs(paths[digest], digest, [number for _, number in wanted])
+
+    groups = ((digest, list(group)) for digest, group in itertools.groupby(rows, key=lambda row: row[0]))
+    made = _in_turns(groups, make, paths, threads) if turns else _ahead(groups, make, threads)
+    for chunk_rows, chunk in _batches(made, batch):
         yield chunk_rows, extract(chunk)
 
 
@@ -188,22 +205,40 @@ def view_inputs(spec: ViewSpec) -> Inputs:
     return make
 
 
-def _inputs(
-    rows: Iterable[Row], paths: Mapping[str, Path], inputs: Inputs, threads: int
-) -> Iterator[tuple[list[Row], np.ndarray]]:
+def _ahead(groups: Iterator[Group], make: Make, threads: int) -> Iterator[tuple[list[Row], np.ndarray]]:
     """Inputs picture by picture, a bounded number of pictures ahead of the backbone."""
-
-    def make(digest: str, wanted: list[Row]) -> tuple[list[Row], np.ndarray]:
-        return wanted, inputs(paths[digest], digest, [number for _, number in wanted])
-
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         ahead: deque[Future[tuple[list[Row], np.ndarray]]] = deque()
-        for digest, group in itertools.groupby(rows, key=lambda row: row[0]):
-            ahead.append(pool.submit(make, digest, list(group)))
+        for group in groups:
+            ahead.append(pool.submit(make, group))
             if len(ahead) > 16 * threads:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _in_turns(
+    groups: Iterator[Group], make: Make, paths: Mapping[str, Path], threads: int
+) -> Iterator[tuple[list[Row], np.ndarray]]:
+    """Inputs of some pictures at once, while the backbone rests; the files of the next ones are read meanwhile, since
+    waiting for a disk takes no core."""
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool,
+        ThreadPoolExecutor(1, thread_name_prefix="disk") as disk,
+    ):
+        coming = list(itertools.islice(groups, _TURN))
+        while coming:
+            some, coming = coming, list(itertools.islice(groups, _TURN))
+            made = list(pool.map(make, some))
+            for digest, _ in coming:
+                disk.submit(_touch, paths[digest])
+            yield from made
+
+
+def _touch(path: Path) -> None:
+    """Let the system read a file into its memory; whether that can be is seen when the picture is decoded."""
+    with contextlib.suppress(OSError):
+        path.read_bytes()
 
 
 def _batches(pictures: Iterator[tuple[list[Row], np.ndarray]], batch: int) -> Iterator[tuple[list[Row], np.ndarray]]:

@@ -41,6 +41,11 @@ class Extractor:
         else:
             self._cut = ready.body if stride == backbone.strides[0] else backbone.dense_body(stride)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the backbone computes on the cores that also decode."""
+        return self._device.type == "cpu"
+
     def views(self, views: np.ndarray) -> np.ndarray:
         """Values of uint8 views (B, S, S, 3)."""
         batch = torch.from_numpy(views).to(self._device)

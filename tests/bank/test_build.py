@@ -45,9 +45,19 @@ def fill(
     extract: Callable[[np.ndarray], np.ndarray] = lambda values: values,
     advance: Callable[[int], None] = lambda _count: None,
     batch: int = 4,
+    turns: bool = False,
 ) -> int:
     return build.fill(
-        store, rows, paths, inputs=inputs, extract=extract, row_bytes=8, batch=batch, threads=1, advance=advance
+        store,
+        rows,
+        paths,
+        inputs=inputs,
+        extract=extract,
+        row_bytes=8,
+        batch=batch,
+        threads=2,
+        turns=turns,
+        advance=advance,
     )
 
 
@@ -249,3 +259,10 @@ def test_a_picture_is_decoded_once_for_all_its_rows(
     monkeypatch.setattr("tests.bank.test_build.decode", lambda path: decoded.append(path) or real(path))
     fill(ShardStore(KEY, tmp_path / "bank"), every(), paths)
     assert sorted(decoded) == sorted(paths.values())
+
+
+def test_turns_make_the_same_rows(paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_TURN", 3)
+    store = ShardStore(KEY, tmp_path / "bank")
+    assert fill(store, every(), paths, turns=True) == len(every())
+    assert_filled(store, every())
