@@ -127,8 +127,8 @@ def completeness_gap(maps: MapBatch, tail: Tail) -> NDArray[np.float64]:
 class SafeCAM(BaseCAM):  # type: ignore[misc]
     """pytorch-grad-cam's base class without its side effects; everything goes through `batch`.
 
-    Subclasses give `get_cam_weights` or `get_cam_image` with the signatures of pytorch-grad-cam; activations and
-    gradients come as numpy arrays (B, C, h, w). ``name`` is what a user types, ``title`` what a caption says.
+    Subclasses give `get_cam_weights` or `get_cam_image` with the signatures of pytorch-grad-cam; activations come as
+    numpy arrays (B, C, h, w), gradients too, or as (B, C, 1, 1) where they are the same at every cell. ``name`` is what a user types, ``title`` what a caption says.
     """
 
     name: str
@@ -157,9 +157,7 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
             raise ValueError(f"{len(targets)} targets for {len(activations)} pictures")
         with as_found(self.model):
             entered = self._enter(activations).requires_grad_(True)
-            logits = self.model(entered)
-            explained = _explained(logits, targets)
-            (gradients,) = torch.autograd.grad(explained.sum(), entered)
+            logits, explained, gradients = self._look(entered, targets)
             raw = self.get_cam_image(
                 entered, self.model.entrance, targets, _numpy(entered), _numpy(gradients), eigen_smooth=False
             )
@@ -172,10 +170,26 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
             bias=bias,
         )
 
+    def _look(self, entered: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, K), what is explained (B,), and its gradient at the activations: (B, C, h, w), or (B, C, 1, 1)
+        behind a mean pool, where it is the same at every cell."""
+        if self.model.pool_kind == "mean":
+            features = self.model.features(entered).detach().requires_grad_(True)
+            logits = self.model.head(features)
+            explained = _explained(logits, targets)
+            (weights,) = torch.autograd.grad(explained.sum(), features)
+            return logits, explained, weights[:, :, None, None] / entered[0, 0].numel()
+        logits = self.model(entered)
+        explained = _explained(logits, targets)
+        (gradients,) = torch.autograd.grad(explained.sum(), entered)
+        return logits, explained, gradients
+
     def _enter(self, activations: Tensor) -> Tensor:
-        # A copy: inference-mode tensors refuse gradients, and the caller's tensor must not learn to require them.
+        # Inference-mode tensors refuse gradients; of others a view will do, so that the caller's tensor does not learn
+        # to require them.
         parameter = next(self.model.parameters(), activations)
-        return activations.detach().to(device=parameter.device, dtype=parameter.dtype, copy=True)
+        entered = activations.detach().to(device=parameter.device, dtype=parameter.dtype)
+        return entered.clone() if entered.is_inference() else entered
 
     def _bias(self, entered: Tensor, targets: Sequence[Target]) -> NDArray[np.float32] | None:
         return None
@@ -276,7 +290,7 @@ class GradCamPlusPlus(_WeightedCAM):
     ) -> Array:
         alpha = _alpha(activations.sum(axis=(2, 3), keepdims=True) * grads)
         weights: Array = (alpha * np.maximum(grads, 0)).sum(axis=(2, 3))
-        return weights
+        return weights * (activations[0, 0].size // grads[0, 0].size)
 
 
 class SmoothGradCamPlusPlus(_WeightedCAM):

@@ -81,15 +81,16 @@ class Tail(nn.Module):
 @contextmanager
 def as_found(module: nn.Module) -> Iterator[None]:
     """Evaluate ``module`` in eval mode, outside no_grad, inference mode and autocast; each part gets its mode back."""
-    modes = [(part, part.training) for part in module.modules()]
+    training = [part for part in module.modules() if part.training]
     device = next((parameter.device.type for parameter in module.parameters()), "cpu")
     try:
-        module.eval()
+        for part in training:
+            part.training = False
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
             yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for part in training:
+            part.training = True
 
 
 def head_bias(head: nn.Module, features: Tensor) -> Tensor:
