@@ -128,7 +128,8 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
     """pytorch-grad-cam's base class without its side effects; everything goes through `batch`.
 
     Subclasses give `get_cam_weights` or `get_cam_image` with the signatures of pytorch-grad-cam; activations come as
-    numpy arrays (B, C, h, w), gradients too, or as (B, C, 1, 1) where they are the same at every cell. ``name`` is what a user types, ``title`` what a caption says.
+    numpy arrays (B, C, h, w), gradients too, or as (B, C, 1, 1) where they are the same at every cell. ``name`` is what
+    a user types, ``title`` what a caption says.
     """
 
     name: str
@@ -289,8 +290,9 @@ class GradCamPlusPlus(_WeightedCAM):
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
         alpha = _alpha(activations.sum(axis=(2, 3), keepdims=True) * grads)
-        weights: Array = (alpha * np.maximum(grads, 0)).sum(axis=(2, 3))
-        return weights * (activations[0, 0].size // grads[0, 0].size)
+        each_alike = activations[0, 0].size // grads[0, 0].size
+        weights: Array = each_alike * (alpha * np.maximum(grads, 0)).sum(axis=(2, 3))
+        return weights
 
 
 class SmoothGradCamPlusPlus(_WeightedCAM):

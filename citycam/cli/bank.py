@@ -1,35 +1,22 @@
-"""The ``citycam`` command. Each subcommand imports what it needs when it runs."""
+"""``citycam bank``: list, verify and prune what is kept of frozen backbones."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from citycam import progress
-from citycam.doors import door
 from citycam.errors import CitycamError
 
 _UNITS = {"": 0, "B": 0, "KB": 1, "MB": 2, "GB": 3, "TB": 4}
 _DAY = 24 * 3600
 
 
-@door
-def main() -> int:
-    """Run the subcommand of the command line; returns the exit code."""
-    given = _parser().parse_args()
-    code: int = given.run(given)
-    return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="citycam", description="Look after what citycam keeps. Training is started by python train.py (--help)."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def add(commands: Any) -> None:
+    """Add ``citycam bank`` with its actions to the command line."""
     bank = commands.add_parser(
         "bank",
         help="the kept features of frozen backbones",
@@ -52,7 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument(
         "--max-size", type=_bytes, metavar="SIZE", help="remove until no more than this is left, for example 20GB"
     )
-    return parser
 
 
 def _action(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -175,7 +161,3 @@ def _bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text} is no size, like 20GB or 500MB")
     unit = match[2] if match[2] in _UNITS else f"{match[2]}B"
     return int(float(match[1]) * 1024 ** _UNITS[unit])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
