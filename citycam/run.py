@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
+from citycam.board import log_figures, log_settings
 from citycam.body import load_body
 from citycam.config import Config, to_dict
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
@@ -26,7 +27,7 @@ from citycam.resolve import Resolved
 from citycam.results import write_inputs, write_results, write_thumb_files
 from citycam.statistics import marks
 from citycam.sweep.record import RunRecord
-from citycam.trainer import log_settings, make_trainer
+from citycam.trainer import make_trainer
 
 if TYPE_CHECKING:
     from citycam.explain.callback import MapCallback
@@ -54,11 +55,12 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
         datamodule = make_datamodule(config, network, inputs, resolved)
     maps = make_map_callback(config, folder, inputs, resolved)
     trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [])
-    log_settings(trainer, record)
+    log_settings(trainer, config, inputs.target)
     with record.phase("train"):
         fit(trainer, module, datamodule)
     with record.phase("files"):
         write_results(folder, inputs, module, record)
+        log_figures(folder, config.epochs)
         if maps is not None:
             write_thumb_files(folder, inputs.catalog, maps.sample.names)
     finish(record, module, maps)

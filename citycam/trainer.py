@@ -20,10 +20,6 @@ from citycam.model.checkpoint import WholeCheckpointIO
 from citycam.model.module import BEST_BY
 from citycam.resolve import Resolved
 from citycam.seeds import derive
-from citycam.sweep.record import RunRecord
-
-# What the HPARAMS tab can sort by; real values replace the zeros with the first epoch.
-_SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
 
 
 class TrainingBar(pl.Callback):
@@ -127,12 +123,3 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # A frozen backbone is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
-
-
-def log_settings(trainer: pl.Trainer, record: RunRecord) -> None:
-    """Put what the run was asked for into TensorBoard's HPARAMS tab."""
-    settings = dict(item.lstrip("+").partition("=")[::2] for item in record.content["overrides"])
-    settings.pop("sweep.name", None)
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(settings or {"run": "defaults"}, dict.fromkeys(_SORTED_BY, 0.0))

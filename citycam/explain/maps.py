@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from citycam.explain import overlay
-from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain
+from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain, look_at
 from citycam.explain.overlay import Caption, Pixels
 from citycam.explain.tail import Tail
 from citycam.explain.targets import Target
@@ -85,20 +85,22 @@ def make_maps(
         noisy: (n, N, C, h', w'), see `citycam.explain.methods.explain`.
         progress: called with (maps done, maps in all).
     """
-    made: dict[str, MethodMaps] = {}
-    for place, method in enumerate(methods):
-        batches, gaps = [], []
-        for start in range(0, len(activations), _BATCH):
-            some = slice(start, start + _BATCH)
-            copies = None if noisy is None else noisy[:, some]
-            batch = explain(method, tail, activations[some], targets[some], noisy=copies)
-            batches.append(batch)
+    batches: dict[str, list[MapBatch]] = {method: [] for method in methods}
+    gaps: dict[str, list[NDArray[np.float64]]] = {method: [] for method in methods}
+    done, total = 0, len(methods) * len(activations)
+    for start in range(0, len(activations), _BATCH):
+        some = slice(start, start + _BATCH)
+        copies = None if noisy is None else noisy[:, some]
+        look = look_at(tail, activations[some], targets[some])
+        for method in methods:
+            batch = explain(method, tail, activations[some], targets[some], noisy=copies, look=look)
+            batches[method].append(batch)
             if batch.bias is not None:
-                gaps.append(completeness_gap(batch, tail))
+                gaps[method].append(completeness_gap(batch, tail))
+            done += len(batch.raw)
             if progress is not None:
-                progress(place * len(activations) + start + len(batch.raw), len(methods) * len(activations))
-        made[method] = _join(batches, gaps)
-    return made
+                progress(done, total)
+    return {method: _join(batches[method], gaps[method]) for method in methods}
 
 
 def _join(batches: Sequence[MapBatch], gaps: Sequence[NDArray[np.float64]]) -> MethodMaps:

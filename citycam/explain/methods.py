@@ -45,6 +45,41 @@ class MapBatch:
     bias: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What every method asks of the tail first, for some activations and targets: see `look_at`.
+
+    Attributes:
+        entered: (B, C, h, w), the activations on the tail's device, requiring gradients.
+        logits: (B, K).
+        explained: (B,), the number whose evidence is mapped.
+        gradients: of ``explained`` at the activations, (B, C, h, w), or (B, C, 1, 1) behind a mean pool, where they are
+            the same at every cell.
+    """
+
+    entered: Tensor
+    logits: Tensor
+    explained: Tensor
+    gradients: Tensor
+
+
+def look_at(tail: Tail, activations: Tensor, targets: Sequence[Target]) -> Look:
+    """Logits and gradients of a batch, once for all methods."""
+    with as_found(tail):
+        entered = _enter(tail, activations).requires_grad_(True)
+        if tail.pool_kind == "mean":
+            features = tail.features(entered).detach().requires_grad_(True)
+            logits = tail.head(features)
+            explained = _explained(logits, targets)
+            (weights,) = torch.autograd.grad(explained.sum(), features)
+            gradients = weights[:, :, None, None] / entered[0, 0].numel()
+        else:
+            logits = tail(entered)
+            explained = _explained(logits, targets)
+            (gradients,) = torch.autograd.grad(explained.sum(), entered)
+    return Look(entered, logits, explained, gradients)
+
+
 def explain(
     method: str,
     tail: Tail,
@@ -52,6 +87,7 @@ def explain(
     target: int | Sequence[int | Target],
     *,
     noisy: Tensor | None = None,
+    look: Look | None = None,
 ) -> MapBatch:
     """Maps of one method for a batch of pictures.
 
@@ -64,6 +100,7 @@ def explain(
         target: a class for all, or for each picture a class or a `Target`.
         noisy: for smoothgradcampp: activations (n, B, C, h', w') of n noisy copies of each picture. Behind a mean pool
             they may be of the plain grid, or already averaged over cells (h' = w' = 1): the gradient is the same.
+        look: what `look_at` gave for these activations and targets, where several methods share it.
 
     Raises:
         CitycamError: the method does not fit the network, or is unknown.
@@ -75,7 +112,7 @@ def explain(
         raise ValueError(f"activations must be (B, C, h, w), got {tuple(activations.shape)}")
     chosen = [target] * len(activations) if isinstance(target, int) else target
     targets = [LogitTarget(one) if isinstance(one, int) else one for one in chosen]
-    return METHODS[method](tail, noisy=noisy).batch(activations, targets)
+    return METHODS[method](tail, noisy=noisy).batch(activations, targets, look)
 
 
 def check_method(method: str, pool_kind: str) -> None:
@@ -152,45 +189,24 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
         """Raw maps (B, h, w); BaseCAM would scale them twice."""
         return self.batch(input_tensor, targets).raw
 
-    def batch(self, activations: Tensor, targets: Sequence[Target]) -> MapBatch:
+    def batch(self, activations: Tensor, targets: Sequence[Target], look: Look | None = None) -> MapBatch:
         """Raw maps with what they explain; arguments as for `explain`."""
         if len(targets) != len(activations):
             raise ValueError(f"{len(targets)} targets for {len(activations)} pictures")
+        seen = look_at(self.model, activations, targets) if look is None else look
+        entered = seen.entered
         with as_found(self.model):
-            entered = self._enter(activations).requires_grad_(True)
-            logits, explained, gradients = self._look(entered, targets)
             raw = self.get_cam_image(
-                entered, self.model.entrance, targets, _numpy(entered), _numpy(gradients), eigen_smooth=False
+                entered, self.model.entrance, targets, _numpy(entered), _numpy(seen.gradients), eigen_smooth=False
             )
             bias = self._bias(entered, targets)
         return MapBatch(
             method=self.name,
             raw=np.asarray(raw, dtype=np.float32),
-            logits=_numpy(logits).astype(np.float32),
-            explained=_numpy(explained).astype(np.float32),
+            logits=_numpy(seen.logits).astype(np.float32),
+            explained=_numpy(seen.explained).astype(np.float32),
             bias=bias,
         )
-
-    def _look(self, entered: Tensor, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, K), what is explained (B,), and its gradient at the activations: (B, C, h, w), or (B, C, 1, 1)
-        behind a mean pool, where it is the same at every cell."""
-        if self.model.pool_kind == "mean":
-            features = self.model.features(entered).detach().requires_grad_(True)
-            logits = self.model.head(features)
-            explained = _explained(logits, targets)
-            (weights,) = torch.autograd.grad(explained.sum(), features)
-            return logits, explained, weights[:, :, None, None] / entered[0, 0].numel()
-        logits = self.model(entered)
-        explained = _explained(logits, targets)
-        (gradients,) = torch.autograd.grad(explained.sum(), entered)
-        return logits, explained, gradients
-
-    def _enter(self, activations: Tensor) -> Tensor:
-        # Inference-mode tensors refuse gradients; of others a view will do, so that the caller's tensor does not learn
-        # to require them.
-        parameter = next(self.model.parameters(), activations)
-        entered = activations.detach().to(device=parameter.device, dtype=parameter.dtype)
-        return entered.clone() if entered.is_inference() else entered
 
     def _bias(self, entered: Tensor, targets: Sequence[Target]) -> NDArray[np.float32] | None:
         return None
@@ -326,7 +342,7 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
         if self.noisy is None or self.noisy.ndim != 5 or self.noisy.shape[1:3] != clean.shape[:2]:
             got = None if self.noisy is None else tuple(self.noisy.shape)
             raise ValueError(f"smoothgradcampp needs noisy (n, {len(clean)}, {clean.shape[1]}, h, w), got {got}")
-        copies = self._enter(self.noisy.flatten(0, 1))
+        copies = _enter(self.model, self.noisy.flatten(0, 1))
         if self.model.pool_kind == "mean":
             same_grid = copies.shape[2:] == clean.shape[2:]
             pooled = (self.model.features if same_grid else self.model.pool)(copies).detach().requires_grad_(True)
@@ -428,6 +444,14 @@ METHODS: dict[str, type[SafeCAM]] = {
         ShapleyCam,
     )
 }
+
+
+def _enter(tail: Tail, activations: Tensor) -> Tensor:
+    # Inference-mode tensors refuse gradients; of others a view will do, so that the caller's tensor does not learn to
+    # require them.
+    parameter = next(tail.parameters(), activations)
+    entered = activations.detach().to(device=parameter.device, dtype=parameter.dtype)
+    return entered.clone() if entered.is_inference() else entered
 
 
 def _alpha(term: Array) -> Array:

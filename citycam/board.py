@@ -1,0 +1,64 @@
+"""What TensorBoard shows of a run beside its scalars: settings to sort by in the HPARAMS tab, and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from citycam.config import Config, to_dict
+
+# What the HPARAMS tab can sort by: scalars that every run logs.
+SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
+_FIGURES = ("confusion", "curves")
+
+
+def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
+    """Put a run into the HPARAMS tab, with the same columns for all runs, so that sweeps can be looked at together.
+
+    Lightning's own way writes a zero for each measure before the first epoch, which then stands in the curves.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    columns = settings(config, target)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            writer = logger.experiment._get_file_writer()
+            for summary in hparams(columns, dict.fromkeys(SORTED_BY, 0.0)):
+                writer.add_summary(summary)
+
+
+def settings(config: Config, target: str) -> dict[str, Any]:
+    """The columns of the HPARAMS tab."""
+    content = to_dict(config)
+    return {
+        "optimizer": content["optimizer"]["kind"],
+        "lr": content["optimizer"]["lr"],
+        "epochs": content["epochs"],
+        "partition": content["partition"],
+        "seed": content["seed"],
+        "data": content["data"]["kind"] if content["data"].get("root") is None else Path(content["data"]["root"]).name,
+        "target": target,
+        "split": content["split"]["kind"],
+        "augment": content["augment"]["name"],
+        "backbone": content["backbone"]["name"],
+        "finetune": content["backbone"]["finetune"],
+        "head": content["head"]["kind"],
+        "image_size": content["image_size"],
+        "batch_size": content["batch_size"],
+    }
+
+
+def log_figures(folder: Path, epoch: int) -> None:
+    """Put the figures of a finished run beside its scalars; TensorBoard reads the files of a folder as one run."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder), filename_suffix=".figures") as writer:
+        for name in _FIGURES:
+            writer.add_image(
+                name, np.asarray(Image.open(folder / f"{name}.png").convert("RGB")), epoch, dataformats="HWC"
+            )

@@ -1,0 +1,58 @@
+"""TensorBoard shows runs that can be sorted, compared and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from citycam.board import SORTED_BY
+from tests.conftest import Outcome
+
+
+def events(run: Path) -> EventAccumulator:
+    """Everything TensorBoard reads of a run."""
+    found = EventAccumulator(str(run), size_guidance={event_accumulator.IMAGES: 0, event_accumulator.SCALARS: 0})
+    return found.Reload()
+
+
+def hparams(read: EventAccumulator, kind: str) -> Any:
+    content = read.summary_metadata[f"_hparams_/{kind}"].plugin_data.content
+    data = plugin_data_pb2.HParamsPluginData.FromString(content)
+    return data.session_start_info if kind == "session_start_info" else data.experiment
+
+
+@pytest.fixture
+def sweep(train: Callable[..., Outcome]) -> Outcome:
+    outcome = train("optimizer=sgd,adam", "epochs=2", "explain.methods=[gradcam]", "explain.pictures=3", multirun=True)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def test_runs_sort_by_what_they_reached(sweep: Outcome) -> None:
+    assert len(sweep.runs) == 2
+    seen = []
+    for run in sweep.runs:
+        read = events(run)
+        columns = hparams(read, "session_start_info").hparams
+        seen.append(columns["optimizer"].string_value)
+        assert columns["epochs"].number_value == 2
+        assert columns["target"].string_value == "brill"
+        sortable = {info.name.tag for info in hparams(read, "experiment").metric_infos}
+        assert sortable == set(SORTED_BY)
+        # Each measure has one point an epoch, and none that was never measured.
+        for name in sortable:
+            assert [point.step for point in read.Scalars(name)] == [1, 2], name
+        assert read.Scalars("val_accuracy")[-1].value > 0
+        assert "hp_metric" not in read.Tags()["scalars"]
+    assert sorted(seen) == ["adam", "sgd"]
+
+
+def test_figures_and_maps_are_beside_the_scalars(sweep: Outcome) -> None:
+    for run in sweep.runs:
+        assert set(events(run).Tags()["images"]) == {"confusion", "curves", "maps/gradcam"}
