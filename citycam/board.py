@@ -28,7 +28,7 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             writer = logger.experiment._get_file_writer()
-            for summary in hparams(columns, dict.fromkeys(SORTED_BY, 0.0)):
+            for summary in hparams(columns, dict.fromkeys(SORTED_BY, 0.0)):  # type: ignore[no-untyped-call]
                 writer.add_summary(summary)
 
 

@@ -98,8 +98,22 @@ def test_runs_of_equal_data_share_split_and_sample(train: Train) -> None:
     assert {row["city"] for row in sample} == {"brill"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "of_train", "of_val"),
+    [
+        (("optimizer=sgd,adam", "epochs=2,3", "partition=binary,multi"), 3, 1),
+        (("epochs=2,3", "augment=paper"), 3, 3),
+        (("epochs=2,3", "augment=none"), 1, 1),
+        (("epochs=2,3", "augment.views=2"), 2, 1),
+    ],
+)
 def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
-    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    arguments: tuple[str, ...],
+    of_train: int,
+    of_val: int,
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from citycam import resolve
     from citycam.bank.arithmetic import Arithmetic
@@ -116,12 +130,11 @@ def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Extractor, "pictures", counting)
     monkeypatch.setattr(resolve, "choose", lambda *_, **__: Choice(Arithmetic(), 8, 100.0, {}))
-    arguments = ("optimizer=sgd,adam", "epochs=2,3", "partition=binary,multi")
     outcome = train(*arguments, multirun=True)
     assert outcome.code == 0, outcome.err
     parts = [row["part"] for row in table(outcome.runs[0] / "split.csv")]
     sample = len(table(outcome.runs[0] / "explain_sample.csv"))
-    views = 3 * parts.count("train") + parts.count("val")
+    views = of_train * parts.count("train") + of_val * parts.count("val")
     assert sum(passed) == views + sample * (1 + 8)  # explained pictures, plain and with 8 noisy copies
     passed.clear()
     shutil.rmtree(outcome.results)

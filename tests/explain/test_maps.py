@@ -111,7 +111,8 @@ def test_chunks_are_the_whole_and_progress_ends() -> None:
     tail, activations = make_tail(), make_activations()
     seen: list[tuple[int, int]] = []
     maps = make_maps(tail, activations, TARGETS, ["cam", "gradcam"], progress=lambda *now: seen.append(now))
-    assert seen == [(32, 80), (40, 80), (72, 80), (80, 80)]
+    assert seen == [(32, 80), (64, 80), (72, 80), (80, 80)]
+    assert list(maps) == ["cam", "gradcam"]
     assert maps["cam"].gap is not None
     assert maps["cam"].gap.max() <= 1e-4
     np.testing.assert_allclose(maps["cam"].raw, maps["gradcam"].raw * 49, atol=1e-5)
