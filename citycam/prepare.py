@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # Bytes of a run beside its maps: checkpoints of a head, tables, figures, events.
 _RUN_BYTES = 12 * 2**20
 _OVERLAY_BYTES = 150_000
-# For the estimate of time: a step of a head through Lightning, and files and start of a job, on two cores.
-_STEP_SECONDS, _JOB_SECONDS = 0.006, 3.0
+# For the estimate of time on two cores: a step of a head, files and start of a job, and an overlay.
+_STEP_SECONDS, _JOB_SECONDS, _OVERLAY_SECONDS = 0.002, 1.0, 0.015
 
 
 def prepare(request: Request) -> list[Job]:
@@ -90,6 +90,7 @@ def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, 
     for job in todo:
         found, its = resolved[job.hash], inputs[job.folder]
         seconds += _JOB_SECONDS + _STEP_SECONDS * job.config.epochs * -(-len(its.train) // job.config.batch_size)
+        seconds += _OVERLAY_SECONDS * _overlays(job.config, its)
         if found.frozen and job.config.bank.enabled:
             body = FrozenBody(job.config, its, found)
             missing[body.name] = max(missing.get(body.name, 0.0), body.missing_features(job.config.epochs) / found.rate)
@@ -129,15 +130,15 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
         job.config.epochs * -(-len(found.train) // job.config.batch_size)
         for job, found in zip(todo, inputs, strict=True)
     )
-    size = sum(_RUN_BYTES + _maps_bytes(job.config, found) for job, found in zip(todo, inputs, strict=True))
+    size = sum(_RUN_BYTES + _OVERLAY_BYTES * _overlays(job.config, found) for job, found in zip(todo, inputs, strict=True))
     _check_room(request.sweep_folder, size, "the results")
     _say(f"{left} to train: {epochs} epochs, {steps} steps in all; results need about {size / 2**20:.0f} MB of disk")
 
 
-def _maps_bytes(config: Config, inputs: Inputs) -> int:
+def _overlays(config: Config, inputs: Inputs) -> int:
     """Overlays of every explained picture and method."""
     cities = Counter(inputs.catalog.pictures[index].city for index in inputs.val.tolist())
-    return min(config.explain.pictures, cities[inputs.target]) * len(config.explain.methods) * _OVERLAY_BYTES
+    return min(config.explain.pictures, cities[inputs.target]) * len(config.explain.methods)
 
 
 def _check_writable(folder: Path) -> None:
