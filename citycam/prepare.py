@@ -130,7 +130,9 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
         job.config.epochs * -(-len(found.train) // job.config.batch_size)
         for job, found in zip(todo, inputs, strict=True)
     )
-    size = sum(_RUN_BYTES + _OVERLAY_BYTES * _overlays(job.config, found) for job, found in zip(todo, inputs, strict=True))
+    size = sum(
+        _RUN_BYTES + _OVERLAY_BYTES * _overlays(job.config, found) for job, found in zip(todo, inputs, strict=True)
+    )
     _check_room(request.sweep_folder, size, "the results")
     _say(f"{left} to train: {epochs} epochs, {steps} steps in all; results need about {size / 2**20:.0f} MB of disk")
 
