@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,10 +14,9 @@ from citycam.board import log_figures, log_settings
 from citycam.body import load_body
 from citycam.config import Config, to_dict
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
-from citycam.data.pictures import decode
 from citycam.data.views import assert_range, scale
 from citycam.files import write_text
-from citycam.frozen import FrozenBody, body_file, explained_activations, first_views
+from citycam.frozen import FrozenBody, body_file, first_views
 from citycam.inputs import Inputs, load_inputs
 from citycam.model.checkpoint import about
 from citycam.model.head import make_head
@@ -62,7 +61,7 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
         write_results(folder, inputs, module, record)
         log_figures(folder, config.epochs)
         if maps is not None:
-            write_thumb_files(folder, inputs.catalog, maps.sample.names)
+            write_thumb_files(folder, inputs.catalog, maps.drawer.sample.names)
     finish(record, module, maps)
 
 
@@ -193,47 +192,10 @@ def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Re
     if not config.explain.methods:
         return None
     # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
-    from citycam.explain.callback import MapCallback, Sample
-    from citycam.explain.sample import choose
+    from citycam.drawn import make_drawer, validation_sample
+    from citycam.explain.callback import MapCallback
 
-    pictures = inputs.catalog.pictures
-    rows = choose(
-        [picture.name for picture in pictures],
-        [picture.digest for picture in pictures],
-        [picture.city for picture in pictures],
-        inputs.split.parts,
-        target=inputs.target,
-        count=config.explain.pictures,
-        seed=config.explain.seed,
-    )
-    chosen = [pictures[row] for row in rows]
-    indices = np.array(rows, dtype=np.int64)
-
-    def activations(backbone: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        if not resolved.frozen:
-            return explained_activations(backbone, config, inputs, resolved, indices)
-        body = FrozenBody(config, inputs, resolved)
-        noisy = body.noisy(indices, config.explain) if "smoothgradcampp" in config.explain.methods else None
-        return body.activations(indices), noisy
-
-    return MapCallback(
-        folder=folder,
-        config=config.explain,
-        sample=Sample(
-            rows=indices,
-            names=tuple(picture.name for picture in chosen),
-            digests=tuple(picture.digest for picture in chosen),
-            cities=tuple(picture.city for picture in chosen),
-            groups=tuple(picture.group for picture in chosen),
-            labels=inputs.labels.values[indices],
-        ),
-        activations=activations,
-        picture=lambda place: decode(inputs.catalog.path(chosen[place])),
-        partition=config.partition,
-        classes=inputs.labels.classes,
-        city=inputs.labels.classes.index(inputs.target),
-        stride=resolved.stride,
-    )
+    return MapCallback(folder, make_drawer(config, inputs, resolved, validation_sample(config, inputs)))
 
 
 def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:

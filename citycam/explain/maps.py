@@ -57,14 +57,14 @@ class MethodMaps:
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One explained picture: its name below the data root, digest, true city, the prediction with its probability, and
-    what its maps explain in words."""
+    what its maps explain in words. Where it is not known what it shows, ``city`` is empty and ``correct`` None."""
 
     name: str
     digest: str
     city: str
     predicted: str
     probability: float
-    correct: bool
+    correct: bool | None
     target: str
 
 
@@ -201,7 +201,7 @@ def write_maps(
             for method, its in maps.items():
                 words = _caption(one, method, note)
                 page = overlay.draw(small[place], its.raw[place], words, blank=bool(its.blank[place]))
-                path = folder / ("" if one.correct else "wrong") / method / names[place]
+                path = folder / ("wrong" if one.correct is False else "") / method / names[place]
                 written.append(writers.submit(write_bytes, path, overlay.png(page)))
             if progress is not None:
                 progress((place + 1) * len(maps), len(explained) * len(maps))
@@ -220,7 +220,7 @@ def arrays(maps: dict[str, MethodMaps], explained: Sequence[Explained]) -> dict[
 
     For each method ``<method>``, raw float32 (N, h, w), and ``<method>_max``, ``<method>_blank``,
     ``<method>_explained`` (N,); ``cam_bias`` (N,); for the pictures ``names``, ``digests``, ``cities``,
-    ``predicted``, ``probability``, ``correct``, ``targets`` (N,).
+    ``predicted``, ``probability``, ``correct`` (False also where the city is not known, and empty), ``targets`` (N,).
     """
     columns: dict[str, Any] = {
         "names": np.array([one.name for one in explained]),
@@ -228,7 +228,7 @@ def arrays(maps: dict[str, MethodMaps], explained: Sequence[Explained]) -> dict[
         "cities": np.array([one.city for one in explained]),
         "predicted": np.array([one.predicted for one in explained]),
         "probability": np.array([one.probability for one in explained]),
-        "correct": np.array([one.correct for one in explained]),
+        "correct": np.array([one.correct is True for one in explained]),
         "targets": np.array([one.target for one in explained]),
     }
     for method, one in maps.items():

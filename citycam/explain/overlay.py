@@ -30,6 +30,7 @@ _CAPTION_WIDTH = 560
 _PAPER, _INK, _FAINT = (255, 255, 255), (25, 25, 28), (110, 110, 116)
 _RIGHT, _WRONG = (0, 110, 80), (190, 60, 0)
 _BLANK = "blank map"
+_UNKNOWN = "city not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,16 @@ class Caption:
     """What is printed with a map.
 
     Attributes:
-        city: true city of the picture.  predicted, probability: of the class with the highest probability.
-        correct: whether the prediction is right.  method: name for people.  target: what is explained, in words.
+        city: true city of the picture, empty where it is not known.  predicted, probability: of the class with the
+        highest probability.  correct: whether the prediction is right, None where that is not known.
+        method: name for people.  target: what is explained, in words.
         note: anything else, for example the stride.  name: the picture's.
     """
 
     city: str
     predicted: str
     probability: float
-    correct: bool
+    correct: bool | None
     method: str
     target: str
     note: str
@@ -158,10 +160,13 @@ def _write_header(
     first, room = captions[0], page.width - 2 * _MARGIN
     words = sorted({caption.target for caption in captions})
     target = words[0] if len(words) == 1 else f"{len(words)} targets"
-    title = f"{first.method} · {first.city} · evidence for {target}"
+    cities = sorted({caption.city for caption in captions})
+    shown_city = (cities[0] or _UNKNOWN) if len(cities) == 1 else f"pictures of {len(cities)} cities"
+    title = f"{first.method} · {shown_city} · evidence for {target}"
     pen.text((_MARGIN, _MARGIN), shorten(title, _font(17, bold=True), room), font=_font(17, bold=True), fill=_INK)
-    wrong = sum(not caption.correct for caption in captions)
-    facts = f"{shape[0]} pictures, {wrong} predicted wrongly, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
+    wrong = sum(caption.correct is False for caption in captions)
+    known = "" if all(caption.correct is None for caption in captions) else f", {wrong} predicted wrongly"
+    facts = f"{shape[0]} pictures{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
     facts += f" · {first.note}" if first.note else ""
     pen.text((_MARGIN, _MARGIN + 25), shorten(facts, _font(12), room), font=_font(12), fill=_INK)
     pen.text((_MARGIN, _MARGIN + 43), "0", font=_font(11), fill=_FAINT)
@@ -171,7 +176,7 @@ def _write_header(
 
 
 def _verdict(caption: Caption) -> tuple[int, int, int]:
-    return _RIGHT if caption.correct else _WRONG
+    return {True: _RIGHT, False: _WRONG, None: _INK}[caption.correct]
 
 
 def fit(picture: Pixels, longer: int) -> Pixels:
@@ -193,7 +198,7 @@ def png(pixels: Pixels) -> bytes:
 def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, cells: tuple[int, ...], room: int) -> None:
     verdict = f"predicted {caption.predicted}, {100 * caption.probability:.1f} %"
     wide = _font(17).getlength(verdict)
-    city = shorten(caption.city, _font(17, bold=True), max(0.4 * room, room - wide - 14))
+    city = shorten(caption.city or _UNKNOWN, _font(17, bold=True), max(0.4 * room, room - wide - 14))
     pen.text((_MARGIN, _MARGIN), city, font=_font(17, bold=True), fill=_INK)
     after = _MARGIN + _font(17, bold=True).getlength(city) + 14
     verdict = shorten(verdict, _font(17), room + _MARGIN - after)
