@@ -101,7 +101,7 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     source, warnings = find_body(config, inputs, say)
     backbone = shared_body(config, source, str(device))
     choice = choose(backbone, config.image_size, config.precision, threads=threads)
-    stride = _stride(config)
+    stride = map_stride(config)
     if config.explain.methods and stride != backbone.strides[0]:
         _check_grid(backbone, stride)
     finetune = "all" if source.origin == "random" else config.backbone.finetune
@@ -153,7 +153,7 @@ def _check_grid(backbone: Backbone, stride: int) -> None:
     backbone.dense_body(stride)
 
 
-def _stride(config: Config) -> int:
+def map_stride(config: Config) -> int:
     """The coarsest stride with at least 7 x 7 cells that the backbone allows; its finest where none has as many."""
     if config.explain.stride != AUTO:
         return int(config.explain.stride)

@@ -1,0 +1,74 @@
+"""Pictures that a person gives to a trained run: which files, and what their folders' names say that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from citycam.config import Partition
+from citycam.data.catalog import plain
+from citycam.data.folder import find
+from citycam.data.pictures import SUFFIXES
+from citycam.errors import CitycamError
+
+
+@dataclass(frozen=True)
+class Given:
+    """Files below ``root``, sorted: ``names`` with slashes."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    def path(self, name: str) -> Path:
+        """A picture's file."""
+        return self.root / name
+
+
+@dataclass(frozen=True)
+class Truth:
+    """``labels``: class number of each picture (N,), -1 where it is not known.  ``note``: how they were told."""
+
+    labels: np.ndarray
+    note: str
+
+
+def find_pictures(path: Path) -> Given:
+    """The picture at ``path``, or all those below it.
+
+    Raises:
+        CitycamError: it does not exist, or no picture is there.
+    """
+    kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    if not path.exists():
+        raise CitycamError(f"{path} does not exist; give a folder of pictures, or one picture.")
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise CitycamError(f"{path} is no picture by its name; pictures end in {kinds}.")
+        return Given(path.parent, (path.name,))
+    names = find(path)
+    if not names:
+        raise CitycamError(f"{path} holds no pictures; it needs files that end in {kinds}, at any depth.")
+    return Given(path, tuple(names))
+
+
+def tell_truth(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:
+    """What the folders' names say, or None where they say nothing of these classes.
+
+    ``multi``: a picture shows the city that the first folder so named on its way names. ``binary``: the target is in the
+    folders named like it and, only where there is such a folder, every other picture in a folder shows the rest.
+    """
+    folders = [[plain(part) for part in PurePosixPath(name).parts[:-1]] for name in names]
+    if partition is Partition.binary:
+        rest, target = classes
+        labels = [(int(target in parts) if parts else -1) for parts in folders]
+        note = f"pictures in folders named {target} count as {target}, those in all other folders as {rest}"
+        told = 1 in labels
+    else:
+        order = {plain(name): number for number, name in enumerate(classes)}
+        labels = [next((order[part] for part in parts if part in order), -1) for parts in folders]
+        note = "each picture counts as the city that its folder is named after"
+        told = max(labels) >= 0
+    return Truth(np.array(labels, dtype=np.int64), note) if told else None
