@@ -1,0 +1,50 @@
+"""comparison.html: all runs on one page that opens from disk, without a network.
+
+Whatever comes from files travels as JSON and is shown as text: no name of a city or picture can become markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from citycam.files import write_text
+from citycam.report.runs import RunRow
+
+_SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "gallery.js")
+
+
+def write_page(path: Path, rows: Sequence[RunRow]) -> None:
+    """Write the comparison of ``rows`` as one HTML file; equal run folders give an equal file.
+
+    Reads run folders only: curves from metrics.csv, maps from explain/maps.npz, pictures from thumbs/. What is missing
+    or damaged there is left out, and the page says so.
+
+    Raises:
+        CitycamError: ``path`` cannot be written.
+    """
+    from citycam.report.page_data import gather
+
+    write_text(path, _fill(json.dumps(gather(rows), separators=(",", ":"), allow_nan=False)))
+
+
+def _fill(data: str) -> str:
+    parts = {"/*css*/": _asset("page.css"), "/*data*/": _inert(data), "/*js*/": "\n".join(map(_asset, _SCRIPTS))}
+    page = ""
+    rest = _asset("template.html")
+    # In the template's own order, each once: a marker within the data is never filled.
+    for marker, content in parts.items():
+        before, _, rest = rest.partition(marker)
+        page += before + content
+    return page + rest
+
+
+def _inert(data: str) -> str:
+    # "</script>" and "<!--" end or change a script element wherever they stand.
+    return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _asset(name: str) -> str:
+    return resources.files("citycam.report").joinpath("page_assets", name).read_text(encoding="utf-8")

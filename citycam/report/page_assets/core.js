@@ -1,0 +1,66 @@
+"use strict";
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const RUNS = DATA.runs;
+const MOST_CHOSEN = 6;
+
+/** An element with attributes and children; strings become text, never markup. */
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "line", "text", "circle", "g"].includes(tag);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const byId = (id) => document.getElementById(id);
+const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+const decimal = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
+const told = (run) => run.settings.filter((value) => value !== "").join(" · ");
+const label = (place) => `#${place + 1}${told(RUNS[place]) ? " " + told(RUNS[place]) : ""}`;
+const thumb = (place) => `data:image/jpeg;base64,${DATA.thumbs[place]}`;
+
+/** Chosen runs take a colour each, which they keep for as long as they are chosen. */
+const choice = {
+  colours: new Map(),
+  listeners: [],
+  has: (place) => choice.colours.has(place),
+  colour: (place) => `var(--run${choice.colours.get(place)})`,
+  toggle(place) {
+    if (!choice.colours.delete(place)) {
+      if (choice.colours.size === MOST_CHOSEN) choice.colours.delete(choice.colours.keys().next().value);
+      const taken = new Set(choice.colours.values());
+      choice.colours.set(place, [...Array(MOST_CHOSEN).keys()].find((colour) => !taken.has(colour)));
+    }
+    choice.listeners.forEach((listener) => listener());
+  },
+};
+
+/** The run under the pointer or the keyboard's focus, or null. */
+const pointed = {
+  place: null,
+  listeners: [],
+  at(place) {
+    if (place === pointed.place) return;
+    const before = pointed.place;
+    pointed.place = place;
+    pointed.listeners.forEach((listener) => listener(place, before));
+  },
+};
+
+function overview() {
+  const states = new Map();
+  RUNS.forEach((run) => states.set(run.status, (states.get(run.status) || 0) + 1));
+  const counts = [...states].map(([status, count]) => `${count.toLocaleString("en")} ${status}`);
+  byId("overview").textContent = RUNS.length ? `${plural(RUNS.length, "run")}: ${counts.join(", ")}.` : "No runs.";
+  if (DATA.same.length) {
+    byId("shared").append("The same in all: ", ...DATA.same.flatMap(([key, value], at) => [
+      at ? ", " : "", make("span", { class: "nowrap" }, `${key}=${value}`),
+    ]), ".");
+  }
+}
+overview();

@@ -1,0 +1,186 @@
+/** The bytes of a base64 text. */
+function bytes(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+// Red, green and blue of 256 colours from nothing to the maximum: matplotlib's inferno, as in the overlays.
+const COLOURS = bytes(
+  "AAAEAQAFAQEGAQEIAgEKAgIMAgIOAwIQBAMSBAMUBQQXBgQZBwUbCAUdCQYfCgciCwckDAgmDQgpDgkrEAktEQowEgoyFAs0FQs3Fgs5GAw8GQ" +
+  "w+GwxBHAxDHgxFHwxIIQxKIwxMJAxPJgxRKAtTKQtVKwtXLQtZLwpbMQpcMgpeNApfNglhOAliOQljOwlkPQllPglmQApnQgpoRApoRQppRwtq" +
+  "SQtqSgxrTAxrTQ1sTw1sUQ5sUg5tVA9tVQ9tVxBuWRBuWhFuXBJuXRJuXxNuYRNuYhRuZBVuZRVuZxZuaRZuahdubBhubRhubxlucRluchpudB" +
+  "pudRtudxxteBxteh1tfB1tfR5tfx5sgB9sgiBshCBrhSFrhyFriCJqiiJqjCNpjSNpjyRpkCVokiVokyZnlSZnlydmmCdmmihlmylknSlknypj" +
+  "oCpjoitioyxhpSxgpi1gqC5fqS5eqy9erTBdrjBcsDFbsTJaszJatDNZtjRYtzVXuTVWujZVvDdUvThTvzlSwDpRwTpQwztPxDxOxj1Nxz5MyD" +
+  "9LykBKy0FJzEJIzkNHz0RG0EVF0kZE00dD1EhC1UpB10s/2Ew+2U092k4821A73VE63lI431M34FU24VY14lc041kz5Fox5Vww5l0v514u6GAt" +
+  "6WEr6mMq62Qp62Yo7Gcm7Wkl7mok72wj724h8G8g8XEf8XMd8nQc83Yb83gZ9HkY9XsX9X0V9n4U9oAT94IS94QQ+IUP+IcO+IkM+YsL+YwK+Y" +
+  "4J+pAI+pIH+pQH+5YG+5cG+5kG+5sG+50H/J8H/KEI/KMJ/KUK/KYM/KgN/KoP/KwR/K4S/LAU/LIW/LQY+7Ya+7gd+7of+7wh+74j+sAm+sIo" +
+  "+sQq+sYt+ccv+cky+cs1+M03+M8699E999NA9tVD9tdG9dlJ9dtM9N1P9N9T9OFW8+Na8+Vd8uZh8uhl8upp8ext8e1x8e918fF58vJ98vSC8/" +
+  "WG8/aK9PiO9fmS9vqW+Pua+fyd+v2h/P+k",
+);
+
+const OPACITY = 0.55;
+const COARSE = 7;
+const MAPPED = Object.keys(DATA.maps.runs).map(Number);
+const view = { picture: 0, panels: [] };
+
+/** A picture's pixels at about 192 for the longer side, null where no thumbnail was kept; decoded once. */
+const decoded = new Map();
+function pixels(place) {
+  if (!decoded.has(place)) {
+    decoded.set(place, place === null ? Promise.resolve(null) : (async () => {
+      const image = new Image();
+      image.src = thumb(place);
+      await image.decode();
+      const scale = 192 / Math.max(image.naturalWidth, image.naturalHeight);
+      const canvas = make("canvas", { width: Math.round(image.naturalWidth * scale), height: Math.round(image.naturalHeight * scale) });
+      const pen = canvas.getContext("2d", { willReadFrequently: true });
+      pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+      return pen.getImageData(0, 0, canvas.width, canvas.height);
+    })());
+  }
+  return decoded.get(place);
+}
+
+const grids = new Map();
+function grid(run, method, at) {
+  const { size: [height, width], methods } = DATA.maps.runs[run];
+  const key = `${run} ${method}`;
+  if (!grids.has(key)) grids.set(key, bytes(methods[method].grids));
+  return grids.get(key).subarray(at * height * width, (at + 1) * height * width);
+}
+
+/** The map's own cells over a grey copy of the picture, or alone where there is no picture. */
+async function paint(canvas, picture, run, method, at) {
+  const image = await pixels(DATA.maps.pictures[picture][2]);
+  const [rows, columns] = DATA.maps.runs[run].size;
+  canvas.width = image ? image.width : 192;
+  canvas.height = image ? image.height : 192;
+  const pen = canvas.getContext("2d");
+  if (DATA.maps.runs[run].methods[method].peaks[at] === null) {
+    if (image) pen.putImageData(image, 0, 0);
+    return;
+  }
+  const cells = grid(run, method, at);
+  const out = pen.createImageData(canvas.width, canvas.height);
+  for (let y = 0, to = 0; y < canvas.height; y += 1) {
+    const row = Math.floor((y * rows) / canvas.height) * columns;
+    for (let x = 0; x < canvas.width; x += 1, to += 4) {
+      const colour = 3 * cells[row + Math.floor((x * columns) / canvas.width)];
+      const grey = image ? 0.299 * image.data[to] + 0.587 * image.data[to + 1] + 0.114 * image.data[to + 2] : 0;
+      for (let part = 0; part < 3; part += 1) {
+        out.data[to + part] = image ? (1 - OPACITY) * grey + OPACITY * COLOURS[colour + part] : COLOURS[colour + part];
+      }
+      out.data[to + 3] = 255;
+    }
+  }
+  pen.putImageData(out, 0, 0);
+}
+
+function select(title, options, value, change) {
+  return make("select", { "aria-label": title, onchange: (event) => change(event.target.value) },
+    ...options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text)));
+}
+
+function verdict(maps, at) {
+  const right = maps.correct[at] === 1;
+  return make("p", { class: right ? "verdict right" : "verdict wrong" }, right ? "✓ right: " : "✗ wrong: ",
+    `${maps.words[maps.predicted[at]]} ${maps.percent[at]} %`);
+}
+
+function panel(one, number) {
+  const maps = DATA.maps.runs[one.run];
+  const at = maps.pictures.indexOf(view.picture);
+  const canvas = make("canvas", { width: 192, height: 192, role: "img" });
+  const blank = at >= 0 && maps.methods[one.method].peaks[at] === null;
+  const small = Math.min(...maps.size) < COARSE;
+  if (at >= 0) paint(canvas, view.picture, one.run, one.method, at);
+  canvas.setAttribute("aria-label", `${one.method} of run ${label(one.run)}${blank ? ", blank" : ""}`);
+  const facts = at < 0 ? [make("p", { class: "quiet" }, "This run does not explain this picture.")] : [
+    verdict(maps, at),
+    make("p", { class: "quiet" }, `evidence for ${maps.words[maps.targets[at]]}`),
+    make("p", { class: "quiet" }, blank ? "no evidence to show" : `maximum ${maps.methods[one.method].peaks[at]} · `,
+      blank ? null : make("span", { class: small ? "coarse" : null }, `${maps.size[0]} × ${maps.size[1]}`)),
+  ];
+  return make("div", { class: "panel" },
+    make("div", { class: "picks" },
+      select("Run", MAPPED.map((run) => [run, label(run)]), one.run, (run) => {
+        one.run = Number(run);
+        if (!(one.method in DATA.maps.runs[one.run].methods)) one.method = Object.keys(DATA.maps.runs[one.run].methods)[0];
+        panels();
+      }),
+      make("div", { class: "row" },
+        select("Method", Object.keys(maps.methods).map((name) => [name, name]), one.method, (method) => { one.method = method; panels(); }),
+        make("button", { type: "button", class: "remove", "aria-label": "Remove this map", onclick: () => { view.panels.splice(number, 1); panels(); } }, "×"))),
+    make("div", { class: blank ? "canvas blank" : "canvas" }, at < 0 ? null : canvas, blank ? make("span", { class: "stamp" }, "blank map") : null),
+    ...facts);
+}
+
+function plainPicture() {
+  const [name, city, place] = DATA.maps.pictures[view.picture];
+  const shown = place === null ? make("span", { class: "stamp" }, "no thumbnail was kept") : make("img", { src: thumb(place), alt: `${city}: ${name}` });
+  return make("div", { class: "panel plain" }, make("div", { class: "picks" }, make("p", {}, make("strong", {}, city)), make("p", { class: "quiet name", title: name }, name)),
+    make("div", { class: "canvas" }, shown), make("p", { class: "quiet" }, "the picture, true city above"));
+}
+
+function panels() {
+  const missing = MAPPED.flatMap((run) => Object.keys(DATA.maps.runs[run].methods).map((method) => ({ run, method })))
+    .find((pair) => !view.panels.some((one) => one.run === pair.run && one.method === pair.method));
+  byId("panels").replaceChildren(plainPicture(), ...view.panels.map(panel),
+    make("button", { type: "button", class: "add", onclick: () => { view.panels.push({ ...(missing || view.panels[0]) }); panels(); } }, "+ Add a map"));
+}
+
+function wrongIn(picture) {
+  return MAPPED.filter((run) => {
+    const at = DATA.maps.runs[run].pictures.indexOf(picture);
+    return at >= 0 && DATA.maps.runs[run].correct[at] === 0;
+  }).length;
+}
+
+function strip() {
+  return make("div", { class: "strip", role: "group", "aria-label": "Explained pictures" }, ...DATA.maps.pictures.map(([name, city, place], picture) => {
+    const wrong = wrongIn(picture);
+    return make("button", { type: "button", "aria-pressed": String(picture === view.picture), title: `${city}: ${name}${wrong ? `, predicted wrongly by ${plural(wrong, "run")}` : ""}`,
+      onclick: (event) => {
+        view.picture = picture;
+        document.querySelectorAll(".strip button").forEach((button) => button.setAttribute("aria-pressed", String(button === event.currentTarget)));
+        panels();
+      } },
+    place === null ? make("span", { class: "stamp" }, `${picture + 1}`) : make("img", { src: thumb(place), alt: `${city} ${picture + 1}`, loading: "lazy" }),
+    wrong ? make("span", { class: "wrong-count" }, `✗ ${wrong}`) : null);
+  }));
+}
+
+function scale() {
+  const ramp = make("canvas", { width: 256, height: 1, class: "ramp", "aria-hidden": "true" });
+  const pen = ramp.getContext("2d");
+  const row = pen.createImageData(256, 1);
+  for (let at = 0; at < 256; at += 1) row.data.set([COLOURS[3 * at], COLOURS[3 * at + 1], COLOURS[3 * at + 2], 255], 4 * at);
+  pen.putImageData(row, 0, 0);
+  return make("p", { class: "scale" }, "nothing ", ramp, " each map's own maximum");
+}
+
+function mapNotes() {
+  const sizes = new Map();
+  MAPPED.forEach((run) => sizes.set(DATA.maps.runs[run].size.join(" × "), Math.min(...DATA.maps.runs[run].size)));
+  const coarse = [...sizes].filter(([, side]) => side < COARSE).map(([size]) => size);
+  const same = [...new Set(MAPPED.map((run) => DATA.maps.runs[run].same_maps).filter((sentence) => typeof sentence === "string"))];
+  const shown = DATA.maps.pictures.length;
+  return [
+    `A map says where the evidence for a class lies: its positive part, divided by its own maximum, lies over a grey copy of the picture. Bright is much, dark is nothing or evidence against. Two maps of equal brightness may differ in strength: compare the maxima below them.`,
+    `Size of the maps: ${[...sizes.keys()].join(", ")}; every square that is seen is one number.`,
+    ...same,
+    DATA.maps.explained > shown ? `Shown are ${shown} of ${DATA.maps.explained} explained pictures, to keep this page small; the others are in the folders of the runs.` : "",
+    DATA.maps.left_out.length ? `The maps of ${plural(DATA.maps.left_out.length, "run")} found no room on this page; they are in the folders of those runs.` : "",
+  ].filter(Boolean).map((sentence) => make("p", { class: "quiet" }, sentence)).concat(coarse.length ? [make("p", { class: "notice" },
+    make("strong", {}, "Coarse maps. "), `${coarse.join(", ")} numbers for a whole picture are too few to point at an object.`)] : []);
+}
+
+function maps() {
+  byId("maps-section").hidden = !MAPPED.length || !DATA.maps.pictures.length;
+  if (byId("maps-section").hidden) return;
+  const first = (run) => Object.keys(DATA.maps.runs[run].methods);
+  view.panels = MAPPED.length === 1 ? first(MAPPED[0]).slice(0, 4).map((method) => ({ run: MAPPED[0], method }))
+    : MAPPED.slice(0, 8).map((run) => ({ run, method: first(run)[0] }));
+  byId("maps").append(...mapNotes(), scale(), make("h3", {}, "Picture"), strip(), make("h3", {}, "Maps"), make("div", { id: "panels" }));
+  panels();
+}
+maps();
