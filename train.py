@@ -17,9 +17,8 @@ def task(composed: Any) -> str:
     from citycam.compose import hydra_record, to_config
     from citycam.jobs import run_job
 
-    hydra = HydraConfig.get()
-    folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
-    return run_job(to_config(composed), folder, overrides, hydra_record(composed))
+    folder, asked = HydraConfig.get().runtime.output_dir, HydraConfig.get().overrides.task
+    return run_job(to_config(composed), Path(folder), list(asked), hydra_record(composed))
 
 
 @door
@@ -31,8 +30,9 @@ def main() -> int:
         return 0
     from citycam import prepare, summary
 
-    if prepare.prepare(request):
-        run_hydra(request, task)
+    with summary.kept_up(request):
+        if prepare.prepare(request):
+            run_hydra(request, task)
     return summary.conclude(request)
 
 

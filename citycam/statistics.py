@@ -1,4 +1,4 @@
-"""Intervals around accuracies, and the two marks that say when an accuracy shows nothing.
+"""Intervals around accuracies, paired tests between them, and the two marks that say when an accuracy shows nothing.
 
 Every function is deterministic: no bootstrap, so equal answers have equal intervals on every machine.
 """
@@ -196,6 +196,75 @@ def balanced(
     return max(0.0, low), min(1.0, high)
 
 
+def seeds_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's interval of the mean of two or more accuracies, one of each seed, within 0 and 1.
+
+    It tells how far chance in training moves the mean; other pictures could move it farther.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    arm = student_quantile(level, len(numbers) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
+    mean = float(numbers.mean())
+    return max(0.0, mean - arm), min(1.0, mean + arm)
+
+
+def sign_flip(differences: ArrayLike, groups: Sequence[Hashable] | None = None) -> float:
+    """Two-sided p-value of paired differences: had each group of pictures as well favoured the other side, how often
+    would the sum be as far from 0 as it is? Exact: every flip of the groups' signs is counted.
+
+    For right (1) less right (0) answers of two models without groups this is McNemar's exact test (McNemar 1947,
+    Psychometrika 12:153-157); with groups, Fisher's randomisation test over their sums.
+
+    Args:
+        differences: whole numbers (N,), one per picture.
+        groups: name of the group of each picture (N,), or None for independent pictures.
+    """
+    values = np.asarray(differences, dtype=np.int64)
+    if groups is None:
+        sizes, counts = np.unique(np.abs(values[values != 0]), return_counts=True)
+        if len(sizes) == 1:
+            return _binomial(int(counts[0]), int((values > 0).sum()))
+        sums = values
+    else:
+        numbers = _number(groups)
+        sums = np.bincount(numbers, weights=values).astype(np.int64)
+    steps = np.abs(sums[sums != 0])
+    if not len(steps):
+        return 1.0
+    steps, observed = steps // np.gcd.reduce(steps), abs(int(sums.sum())) // int(np.gcd.reduce(steps))
+    reach = int(steps.sum())
+    shares = np.zeros(2 * reach + 1)  # of all flips, by their sum
+    shares[reach] = 1.0
+    for step in steps.tolist():
+        flipped = np.zeros_like(shares)
+        flipped[step:] += shares[: len(shares) - step] / 2
+        flipped[: len(shares) - step] += shares[step:] / 2
+        shares = flipped
+    far = np.abs(np.arange(-reach, reach + 1)) >= observed
+    return min(1.0, float(shares[far].sum()))
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p-value that two means over seeds differ (Welch 1947, Biometrika 34:28-35), degrees of freedom rounded
+    down; two or more values on both sides."""
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    parts = [float(side.var(ddof=1)) / len(side) for side in (one, other)]
+    gap, variance = abs(float(one.mean() - other.mean())), sum(parts)
+    if variance == 0:
+        return 1.0 if gap == 0 else 0.0
+    below = sum(part**2 / (len(side) - 1) for part, side in zip(parts, (one, other), strict=True))
+    freedom = max(1, int(variance**2 / below))
+    return 1 - _student_within(math.atan(gap / math.sqrt(variance * freedom)), freedom)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values made larger for having tested several times (Holm 1979, Scand. J. Stat. 6:65-70), in their order."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
 def normal_quantile(level: float) -> float:
     """z such that a standard normal lies within ±z with probability ``level``."""
     return NormalDist().inv_cdf((1 + level) / 2)
@@ -220,6 +289,15 @@ def _student_within(angle: float, freedom: int) -> float:
         total += term
         term *= cosine * cosine * step / (step + 1)
     return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+def _binomial(n: int, successes: int) -> float:
+    """Two-sided p-value of ``successes`` out of ``n`` tosses of a fair coin."""
+    tail = term = 1
+    for count in range(min(successes, n - successes)):
+        term = term * (n - count) // (count + 1)
+        tail += term
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def _wilson(share: float, n: float, quantile: float) -> Interval:

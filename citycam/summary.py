@@ -1,26 +1,55 @@
-"""The end of a request: a table of its runs, every failure with the command that repeats it, and the exit code."""
+"""The end of a request: tables of its runs, the comparison's files, and the exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 
 from citycam.gate import Request
 from citycam.report.compare import summary, write_comparison
+from citycam.report.ranking import Comparable, arrange
 from citycam.report.runs import read_runs
 from citycam.sweep.ledger import Ledger, job_row
 
 
+@contextlib.contextmanager
+def kept_up(request: Request) -> Iterator[None]:
+    """Where Ctrl-C stops the jobs, the sweep's table, comparison and ledger tell of what was done until then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (request.sweep_folder / "sweep.json").exists():
+            _write(request)
+        raise
+
+
 def conclude(request: Request) -> int:
     """Print the table, write the sweep's comparison and ledger; 0 where every job of the request is done, else 1."""
-    Ledger(request.sweep_folder).write()
-    everything = read_runs(request.sweep_folder)
-    write_comparison(request.sweep_folder, everything)
-    folders = {job.folder for job in request.jobs}
-    Console().print(summary([row for row in everything if row.folder in folders]))
+    _write(request)
     states = [job_row(job.folder, job.hash, job.overrides) for job in request.jobs]
     for job, found in zip(request.jobs, states, strict=True):
         if found.state == "missing":
             print(f"citycam: {job.folder.name} never started; the same command trains it.", file=sys.stderr)
     return 0 if all(found.state == "done" for found in states) else 1
+
+
+def write_all(folder: Path, comparables: list[Comparable]) -> None:
+    """Every file of a comparison: tables, figures and page.
+
+    Raises:
+        CitycamError: ``folder`` holds other things of these names, or cannot be written.
+    """
+    write_comparison(folder, comparables)
+
+
+def _write(request: Request) -> None:
+    folders = {job.folder for job in request.jobs}
+    everything = read_runs(request.sweep_folder)
+    # What was asked for now is printed; earlier runs of the same sweep stand in its files.
+    Console().print(summary(arrange([row for row in everything if row.folder in folders])))
+    Ledger(request.sweep_folder).write()
+    write_all(request.sweep_folder, arrange(everything))

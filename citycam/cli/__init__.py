@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from citycam.cli import bank
+from citycam.cli import bank, compare
 from citycam.doors import door
 
-COMMANDS = (bank,)
+COMMANDS = (bank, compare)
 
 
 @door

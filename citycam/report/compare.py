@@ -1,7 +1,7 @@
-"""Runs beside each other as one table.
+"""Runs beside each other as tables: one for each set of runs that may be compared.
 
-The settings in which the runs differ come first; beside each accuracy stand its interval, the majority's accuracy and
-the number of pictures, and marks that say what an accuracy does not show.
+The settings in which the runs differ come first; beside each accuracy stand its interval, its rank, the majority's
+accuracy and the number of pictures, and marks that say what an accuracy does not show.
 """
 
 from __future__ import annotations
@@ -10,92 +10,156 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from citycam.errors import CitycamError
 from citycam.files import write_csv, write_text
+from citycam.report.ranking import SAME, UNTESTED, Comparable, Entry
 from citycam.report.runs import RunRow, differing, warnings_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+# What a comparison's folder holds of it.
+FILES = ("comparison.md", "comparison.csv", "comparison.html", "curves.png", "overlays.png")
+_HEAD = "# Comparison"
 _SIGNS = {
     "balanced_accuracy_reaches_chance": "chance",
     "accuracy_not_above_majority": "≤ majority",
     "split_leaky": "leaky",
     "split_unknown": "leaky?",
 }
+_OVER_SEEDS = (
+    "Where there are several seeds, accuracy is their mean and its interval Student's over seeds: how far chance in "
+    "training moves it, not how far other pictures would."
+)
+_APART = "Runs of different data, classes or split stand apart, since their accuracies cannot be compared."
 
 
-def comparison_table(rows: Sequence[RunRow]) -> Table:
-    """The table at the end of a sweep, for a terminal; runs are numbered from 1 in the order of ``rows``."""
+def comparison_table(comparable: Comparable) -> Table:
+    """One set of comparable runs, for a terminal."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    header, lines = _cells(rows)
-    numbers = {"#", "majority", "balanced", "n"}
-    marked = any(row.marks for row in rows)
+    header, lines = _cells(comparable)
+    settings = comparable.settings
+    marked = any(line[-1] for line in lines)
     for title in header:
-        if title in numbers or title.startswith("accuracy"):
-            table.add_column(title, justify="right", no_wrap=True)
-        else:
+        if title in settings:
             # With marks, 80 columns hold the numbers only if long names of settings fold.
-            narrow = 5 if marked else min(12, len(title))
-            if title == "marks":
-                title, narrow = (title, 10) if marked else ("", 0)
-            table.add_column(title, min_width=narrow, overflow="fold")
-    for row, line in zip(rows, lines, strict=True):
-        style = {"completed": "yellow" if row.marks else "", "running": "cyan"}.get(row.status, "red")
+            table.add_column(title, min_width=5 if marked else min(12, len(title)), overflow="fold")
+        elif title == "marks":
+            table.add_column(title if marked else "", min_width=10 if marked else 0, overflow="fold")
+        else:
+            table.add_column(title, justify="left" if title == "rank" else "right", no_wrap=True)
+    for entry, line in zip(comparable.entries, lines, strict=True):
+        completed = "yellow" if any(row.marks for row in entry.rows) else ""
+        style = {"completed": completed, "running": "cyan"}.get(entry.status, "red")
         table.add_row(*map(Text, line), style=style)
     return table
 
 
-def summary(rows: Sequence[RunRow]) -> RenderableType:
-    """`comparison_table`, below it the errors and the warnings."""
+def summary(comparables: Sequence[Comparable]) -> RenderableType:
+    """A `comparison_table` for each, with what could not be told apart; below them the errors and the warnings."""
     from rich.console import Group
     from rich.text import Text
 
-    errors = [Text(line, style="red") for line in _error_lines(rows)]
-    warnings = [Text(line, style="yellow") for line in _warning_lines(rows)]
-    return Group(comparison_table(rows), *errors, *warnings)
+    parts: list[RenderableType] = []
+    for comparable in comparables:
+        if len(comparables) > 1:
+            parts.append(Text(f"\n{comparable.title}", style="bold"))
+        parts += [comparison_table(comparable), *map(Text, _rank_lines(comparable))]
+    parts += [Text(line) for line in _reading_lines(comparables)]
+    parts += [Text(line, style="red") for line in _error_lines(comparables)]
+    parts += [Text(line, style="yellow") for line in _warning_lines(comparables)]
+    return Group(*parts)
 
 
-def write_comparison(sweep_folder: Path, rows: Sequence[RunRow]) -> None:
-    """``comparison.csv`` with every number, and ``comparison.md`` with the table, the errors and the warnings."""
+def check_folder(folder: Path) -> None:
+    """That ``folder`` may take a comparison.
+
+    Raises:
+        CitycamError: it is a run's own, or holds files of these names that are no comparison's.
+    """
+    if (folder / "run.json").exists():
+        raise CitycamError(f"{folder} is a run's own folder; give --out FOLDER, another place for the comparison.")
+    there = [name for name in FILES if (folder / name).exists()]
+    if not there:
+        return
+    try:
+        with (folder / FILES[0]).open(encoding="utf-8") as file:
+            ours = file.readline().strip() == _HEAD
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        raise CitycamError(
+            f"{folder / there[0]} was not written by a comparison and is not written over; move it away, or write to "
+            "another folder with citycam compare DIR --out FOLDER."
+        )
+
+
+def write_comparison(folder: Path, comparables: Sequence[Comparable]) -> None:
+    """``comparison.md`` with the tables, the errors and the warnings, and ``comparison.csv``: a row per run with every
+    number, and what its row of the table says.
+
+    Raises:
+        CitycamError: see `check_folder`, and `citycam.files.write_whole`.
+    """
+    check_folder(folder)
+    write_text(folder / "comparison.md", _markdown(comparables))
+    rows = [row for comparable in comparables for row in comparable.rows]
     keys = differing(rows)
     constant = sorted({key for row in rows for key in row.overrides} - set(keys))
     final, best = _columns(row.final for row in rows), _columns(row.best for row in rows)
-    header = ["run", *keys, "status", *final, "marks", "split", "leaky", "weights", "seconds"]
+    header = ["run", *keys, "status", *_STANDING, *final, "marks", "split", "leaky", "weights", "seconds"]
     header += [*(f"best_{key}" for key in best), *constant, "warnings", "error", "command"]
     table = []
-    for row in rows:
-        cells = [row.name, *map(row.overrides.get, keys), row.status, *(_flat(row.final).get(key) for key in final)]
-        cells += [" ".join(mark.code for mark in row.marks), row.split.get("kind"), row.leaky, row.weights]
-        cells += [row.seconds, *(_flat(row.best).get(key) for key in best), *map(row.overrides.get, constant)]
+    for comparable, entry, row in _all(comparables):
+        own, at_best = _flat(row.final), _flat(row.best)
+        cells = [row.name, *map(row.overrides.get, keys), row.status, *_standing(comparable, entry)]
+        cells += [*map(own.get, final), " ".join(mark.code for mark in row.marks), row.split.get("kind"), row.leaky]
+        cells += [row.weights, row.seconds, *map(at_best.get, best), *map(row.overrides.get, constant)]
         cells += [" ".join(mark.code for mark in row.warnings), row.error, row.command]
         table.append(cells)
-    write_csv(Path(sweep_folder) / "comparison.csv", header, table)
-    write_text(Path(sweep_folder) / "comparison.md", _markdown(rows))
+    write_csv(folder / "comparison.csv", header, table)
 
 
-def _cells(rows: Sequence[RunRow]) -> tuple[list[str], list[list[str]]]:
-    keys = differing(rows)
-    header = ["#", *keys, "accuracy [95 %]", "majority", "balanced", "n", "marks"]
+_STANDING = ("row", "compared_among", "rank", "p_against_best", "seeds", "row_accuracy", "row_low", "row_high")
+
+
+def _standing(comparable: Comparable, entry: Entry) -> list[Any]:
+    low, high = entry.interval or (None, None)
+    rank = entry.rank.removeprefix("≈ ") if entry.rank != SAME else "not told from best"
+    seeds = len(entry.counted)
+    return [entry.number, comparable.title, rank, entry.p, seeds, entry.mean("val_accuracy"), low, high]
+
+
+def _all(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, RunRow]]:
+    return [
+        (comparable, entry, row) for comparable in comparables for entry in comparable.entries for row in entry.rows
+    ]
+
+
+def _cells(comparable: Comparable) -> tuple[list[str], list[list[str]]]:
+    ranked, seeds = bool(comparable.ranked), any(len(entry.rows) > 1 for entry in comparable.entries)
+    header = ["#", *comparable.settings, "accuracy [95 %]", *["rank"] * ranked, *["seeds"] * seeds]
+    header += ["majority", "balanced", "n", "marks"]
     lines = []
-    for number, row in enumerate(rows, 1):
-        signs = [_SIGNS[mark.code] for mark in row.marks]
-        lines.append(
-            [
-                str(number),
-                *(row.overrides.get(key, "") for key in keys),
-                _decimal(row.final.get("val_accuracy")) + _interval(row.final.get("val_accuracy_interval")),
-                _decimal(row.final.get("majority_accuracy")),
-                _decimal(row.final.get("val_balanced_accuracy")),
-                str(row.final.get("n_val", "")),
-                ", ".join(signs if row.status == "completed" else [row.status, *signs]),
-            ]
-        )
+    for entry in comparable.entries:
+        cells = [str(entry.number), *comparable.values(entry)]
+        cells.append(_decimal(entry.mean("val_accuracy")) + _interval(entry.interval))
+        cells += [*[entry.rank] * ranked, *[str(len(entry.counted))] * seeds]
+        cells += [_decimal(entry.mean("majority_accuracy")), _decimal(entry.mean("val_balanced_accuracy"))]
+        number = entry.mean("n_val")
+        lines.append([*cells, "" if number is None else f"{number:.0f}", _marks(entry)])
     return header, lines
+
+
+def _marks(entry: Entry) -> str:
+    codes = dict.fromkeys(mark.code for row in entry.rows for mark in row.marks)
+    states = dict.fromkeys(row.status for row in entry.rows if row.status != "completed")
+    return ", ".join([*states, *(_SIGNS[code] for code in codes)])
 
 
 def _decimal(value: float | None) -> str:
@@ -106,35 +170,74 @@ def _interval(value: Sequence[float] | None) -> str:
     return "" if value is None else f" [{value[0]:.2f} {value[1]:.2f}]"
 
 
-def _error_lines(rows: Sequence[RunRow]) -> list[str]:
+def _rank_lines(comparable: Comparable) -> list[str]:
+    """What the ranks mean here, in a sentence or two."""
+    if not comparable.ranked:
+        return []
+    best = comparable.ranked[0].number
+    same = [entry for entry in comparable.ranked if entry.rank == SAME]
+    untested = [entry for entry in comparable.ranked if entry.rank == UNTESTED]
+    tested = len(comparable.ranked) - len(untested) - 1
     lines = []
-    for number, row in enumerate(rows, 1):
-        if row.status not in ("completed", "running"):
-            again = f" Again: {row.command}" if row.command else ""
-            lines.append(f"{number} ({row.name}) {row.status}: {row.error or 'no reason was recorded.'}{again}")
+    if tested:
+        what = (
+            f"{_numbers(same)} cannot be told from {best}" if same else f"{best} is above all that it was tested with"
+        )
+        times = f" after Holm for {tested} tests" if tested > 1 else ""
+        lines.append(f"{what} (paired test over {comparable.over}, 5 %{times}).")
+    if untested:
+        lines.append(
+            f"{_numbers(untested)} could not be tested against {best}: predictions.csv is missing or of other pictures."
+        )
     return lines
 
 
-def _warning_lines(rows: Sequence[RunRow]) -> list[str]:
-    numbers = {row.name: number for number, row in enumerate(rows, 1)}
-    # A run that stopped before its split has told nothing, and is no exception from what all others say.
-    telling = {row.name for row in rows if row.split or row.warnings}
+def _reading_lines(comparables: Sequence[Comparable]) -> list[str]:
+    lines = [_APART] if len([one for one in comparables if any(entry.counted for entry in one.entries)]) > 1 else []
+    if any(len(entry.counted) > 1 for comparable in comparables for entry in comparable.entries):
+        lines.append(_OVER_SEEDS)
+    return lines
+
+
+def _numbers(entries: Iterable[Entry]) -> str:
+    return ", ".join(str(entry.number) for entry in entries)
+
+
+def _error_lines(comparables: Sequence[Comparable]) -> list[str]:
     lines = []
-    for warning in warnings_of(rows):
-        where = ", ".join(str(numbers[name]) for name in warning.runs)
+    for _, entry, row in _all(comparables):
+        if row.status not in ("completed", "running"):
+            again = f" Again: {row.command}" if row.command else ""
+            lines.append(f"{entry.number} ({row.name}) {row.status}: {row.error or 'no reason was recorded.'}{again}")
+    return lines
+
+
+def _warning_lines(comparables: Sequence[Comparable]) -> list[str]:
+    everything = _all(comparables)
+    numbers = {row.name: entry.number for _, entry, row in everything}
+    # A run that stopped before its split has told nothing, and is no exception from what all others say.
+    telling = {row.name for _, _, row in everything if row.split or row.warnings}
+    lines = []
+    for warning in warnings_of([row for _, _, row in everything]):
+        where = ", ".join(str(number) for number in dict.fromkeys(numbers[name] for name in warning.runs))
         lines.append(warning.sentence if telling <= set(warning.runs) else f"{where}: {warning.sentence}")
     return lines
 
 
-def _markdown(rows: Sequence[RunRow]) -> str:
-    header, lines = _cells(rows)
-    header, lines = [*header, "folder"], [[*line, row.name] for line, row in zip(lines, rows, strict=True)]
-    table = [header, ["---"] * len(header), *lines]
-    text = ["# Comparison", ""]
-    text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
-    for title, sentences in (("Not completed", _error_lines(rows)), ("Warnings", _warning_lines(rows))):
-        if sentences:
-            text += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
+def _markdown(comparables: Sequence[Comparable]) -> str:
+    text = [_HEAD]
+    for comparable in comparables:
+        header, lines = _cells(comparable)
+        names = (", ".join(row.name for row in entry.rows) for entry in comparable.entries)
+        table = [[*header, "folder"], ["---"] * (len(header) + 1)]
+        table += [[*line, name] for line, name in zip(lines, names, strict=True)]
+        text += ["", f"## {comparable.title}"] if len(comparables) > 1 else []
+        text += ["", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)]
+        text += [part for line in _rank_lines(comparable) for part in ("", line)]
+    text += [part for line in _reading_lines(comparables) for part in ("", line)]
+    for title, found in (("Not completed", _error_lines(comparables)), ("Warnings", _warning_lines(comparables))):
+        if found:
+            text += ["", f"## {title}", "", *(f"- {sentence}" for sentence in found)]
     return "\n".join(text) + "\n"
 
 
@@ -145,8 +248,8 @@ def _columns(records: Iterable[dict[str, Any]]) -> list[str]:
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in record.items():
-        if isinstance(value, (list, tuple)) and len(value) == 2:
+        if isinstance(value, (list, tuple)):
             flat[f"{key}_low"], flat[f"{key}_high"] = value
-        elif isinstance(value, (int, float, str)) or value is None:
+        else:
             flat[key] = value
     return flat

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from citycam.errors import CitycamError
+from citycam.files import read_csv
 from citycam.statistics import Mark, marks
 
+# The layout of run.json that this version writes.
+_SCHEMA = 1
 # Settings that name a place and not an experiment.
 _NOT_SETTINGS = ("sweep.name", "hydra.", "hydra/")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as its folder tells it. ``status``: completed, running, failed, interrupted, or unreadable."""
+    """A run as its folder tells it.
+
+    Attributes:
+        status: completed, running, failed, interrupted, or unreadable.
+        data, split, backbone, explained: as in run.json.
+        classes: names, in the order of their numbers.
+        label: its name where runs of several sweeps stand together; empty elsewhere.
+    """
 
     folder: Path
     status: str
@@ -33,11 +45,27 @@ class RunRow:
     weights: str | None = None
     seconds: float | None = None
     command: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    explained: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    seed: int | None = None
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
-        return self.folder.name
+        """The folder's own name, behind that of its sweep where there are several."""
+        return self.label or self.folder.name
+
+    @property
+    def sweep(self) -> str:
+        """Its sweep's name, where there are several."""
+        return self.label.rpartition("/")[0]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Overrides that make it another experiment: all but those that name a place."""
+        return {key: value for key, value in self.overrides.items() if not key.startswith(_NOT_SETTINGS)}
 
     @property
     def leaky(self) -> str | None:
@@ -69,15 +97,45 @@ def read_runs(sweep_folder: Path) -> list[RunRow]:
     sweep_folder = Path(sweep_folder)
     if _is_run(sweep_folder):
         return [_read_run(sweep_folder)]
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         found = [folder for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
         return [_read_run(folder) for folder in sorted(found, key=lambda folder: _natural(folder.name))]
     return []
 
 
+def read_all(folders: Sequence[Path]) -> list[RunRow]:
+    """The runs of several folders, each once: run folders, sweeps, and folders of sweeps.
+
+    Where they come from more than one sweep, their names begin with the sweep's.
+
+    Raises:
+        CitycamError: a folder does not exist, or holds no run.
+    """
+    found: dict[Path, RunRow] = {}
+    for folder in folders:
+        rows = read_runs(folder) or _read_sweeps(folder)
+        if not rows:
+            there = "holds no run" if Path(folder).is_dir() else "is no folder"
+            raise CitycamError(f"{folder} {there}; give the folder of a run, of a sweep, or of several sweeps.")
+        for row in rows:
+            found.setdefault(row.folder.resolve(), row)
+    sweeps = {folder.parent for folder in found}
+    if len(sweeps) < 2:
+        return list(found.values())
+    common = Path(os.path.commonpath(sweeps))
+    return [replace(row, label=folder.relative_to(common).as_posix()) for folder, row in found.items()]
+
+
+def _read_sweeps(folder: Path) -> list[RunRow]:
+    if not Path(folder).is_dir():
+        return []
+    sweeps = sorted((path for path in Path(folder).iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
+    return [row for sweep in sweeps for row in read_runs(sweep)]
+
+
 def differing(rows: Sequence[RunRow]) -> list[str]:
     """Settings whose values differ between runs, in the order in which they were given; none of a single run."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.overrides if not key.startswith(_NOT_SETTINGS)))
+    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 
@@ -102,35 +160,93 @@ def _is_run(folder: Path) -> bool:
 
 
 def _read_run(folder: Path) -> RunRow:
-    overrides = _hydra_overrides(folder)
     try:
-        return _row_of(folder, json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return RunRow(folder, "interrupted", error="The run stopped before it wrote run.json.", overrides=overrides)
+        return _without_record(folder, "interrupted", "The run stopped before it wrote run.json.")
     except (OSError, ValueError) as error:
-        return RunRow(folder, "unreadable", error=f"run.json cannot be read: {error}.", overrides=overrides)
-    except (AttributeError, KeyError, TypeError) as error:
-        sentence = f"run.json was not written by this version of citycam: {error}."
-        return RunRow(folder, "unreadable", error=sentence, overrides=overrides)
+        return _without_record(folder, "unreadable", f"run.json cannot be read: {error}.")
+    if not isinstance(record, dict) or not isinstance(record.get("status"), str):
+        return _without_record(folder, "unreadable", "run.json was not written by citycam: it has no status.")
+    return _row_of(folder, record)
+
+
+def _without_record(folder: Path, status: str, error: str) -> RunRow:
+    """What the other files of a folder tell: its overrides, and the metrics of its last epoch."""
+    final: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        last = read_csv(folder / "metrics.csv")[-1]
+        final = {key: float(value) for key, value in last.items() if value}
+    return RunRow(folder, status, error=error, overrides=_hydra_overrides(folder), final=final)
 
 
 def _row_of(folder: Path, record: dict[str, Any]) -> RunRow:
+    # A newer or foreign writer may have put other things in these places: what is not as it should be is left out.
     status, error = str(record["status"]), record.get("error")
     if status == "running" and _process_gone(record):
         status, error = "interrupted", error or f"Its process {record.get('pid')} is gone."
+    seed, classes = record.get("seed"), _items(record, "classes")
     return RunRow(
         folder,
         status,
-        error=error,
-        overrides=_parse_overrides(record.get("overrides") or ()),
-        final=record.get("final") or {},
-        best=record.get("best") or {},
-        split=record.get("split") or {},
-        warnings=tuple(Mark(item["code"], item["sentence"]) for item in record.get("warnings") or ()),
-        weights=_weights(record.get("backbone") or {}),
+        error=None if error is None else str(error),
+        overrides=_parse_overrides(item for item in _items(record, "overrides") if isinstance(item, str)),
+        final=_numbers(_part(record, "final")),
+        best=_numbers(_part(record, "best")),
+        split=_part(record, "split"),
+        warnings=(*_newer(record), *_warnings(record)),
+        weights=_weights(_part(record, "backbone")),
         seconds=_total(record.get("seconds")),
-        command=record.get("command"),
+        command=str(record["command"]) if record.get("command") else None,
+        data=_part(record, "data"),
+        backbone=_part(record, "backbone"),
+        explained=_part(record, "explained"),
+        classes=tuple(map(str, classes)),
+        seed=seed if isinstance(seed, int) else None,
     )
+
+
+def _part(record: dict[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _items(record: dict[str, Any], key: str) -> list[Any]:
+    value = record.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics without those that are no number, interval or, where words belong, words."""
+    return {key: value for key, value in metrics.items() if _fits(key, value)}
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key.endswith("_interval"):
+        return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return _is_number(value) or (key == "interval_over" and isinstance(value, str))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _newer(record: dict[str, Any]) -> tuple[Mark, ...]:
+    schema = record.get("schema")
+    if isinstance(schema, int) and schema <= _SCHEMA:
+        return ()
+    if isinstance(schema, int):
+        sentence = (
+            f"Its run.json was written by a newer citycam (schema {schema}; this one knows {_SCHEMA}) and is shown as "
+            "far as it can be read; install that version to see all of it."
+        )
+        return (Mark("newer_schema", sentence),)
+    return (Mark("no_schema", "Its run.json has no schema, so another program may have written it."),)
+
+
+def _warnings(record: dict[str, Any]) -> list[Mark]:
+    found = [item for item in _items(record, "warnings") if isinstance(item, dict) and "sentence" in item]
+    return [Mark(str(item.get("code", "")), str(item["sentence"])) for item in found]
 
 
 def _hydra_overrides(folder: Path) -> dict[str, str]:
@@ -148,7 +264,9 @@ def _parse_overrides(overrides: Iterable[str]) -> dict[str, str]:
 
 def _weights(backbone: dict[str, Any]) -> str | None:
     weights = backbone.get("weights")
-    return str(weights.get("origin")) if isinstance(weights, dict) else weights
+    if isinstance(weights, dict):
+        return str(weights["origin"]) if "origin" in weights else None
+    return weights if isinstance(weights, str) else None
 
 
 def _total(seconds: Any) -> float | None:
