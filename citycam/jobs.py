@@ -66,21 +66,28 @@ def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str,
 def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
     from citycam.inputs import load_inputs
     from citycam.resolve import Resolved, resolve
+    from citycam.resume import find_begun
     from citycam.run import train
 
     digest, earlier = config_hash(config), read_record(folder)
     resolved = Ledger(folder.parent).resolved(digest)
     if earlier is not None and resolved is not None and completed(folder, digest, resolved["data_digest"]):
         return "skipped"
-    _clear(folder)
+    begun = None
+    if resolved is not None:
+        begun = find_begun(folder, earlier, digest, resolved["data_digest"], _say)
+    if begun is None:
+        _clear(folder)
     command = shlex.join(["python", "train.py", *overrides])
     record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
-    record.update(attempts=1 + int((earlier or {}).get("attempts", 0)))
+    record.update(
+        attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=begun.epochs if begun is not None else None
+    )
     with _ending(record, folder):
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
         known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
-        train(config, folder, known, record)
+        train(config, folder, known, record, begun)
     return str(record.content["status"])
 
 
@@ -165,6 +172,10 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _clear(folder: Path) -> None:

@@ -24,6 +24,7 @@ from citycam.model.module import CityModule
 from citycam.model.network import Network
 from citycam.resolve import Resolved
 from citycam.results import write_inputs, write_results, write_thumb_files
+from citycam.resume import Begun, versions
 from citycam.statistics import marks
 from citycam.sweep.record import RunRecord
 from citycam.trainer import make_trainer
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 _BATCHES = 16
 
 
-def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -> None:
-    """Train a run into ``folder``; ``record`` is its run.json, which the caller finishes.
+def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord, begun: Begun | None = None) -> None:
+    """Train a run into ``folder``; ``record`` is its run.json, which the caller finishes. ``begun``: where an earlier
+    attempt stopped.
 
     Raises:
         CitycamError: what a person can mend.
@@ -53,10 +55,11 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
     with record.phase("bank"):
         datamodule = make_datamodule(config, network, inputs, resolved)
     maps = make_map_callback(config, folder, inputs, resolved)
-    trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [])
+    done = begun.epochs if begun is not None else 0
+    trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [], done=done)
     log_settings(trainer, config, inputs.target)
     with record.phase("train"):
-        fit(trainer, module, datamodule)
+        fit(trainer, module, datamodule, begun)
     with record.phase("files"):
         write_results(folder, inputs, module, record)
         log_figures(folder, config.epochs)
@@ -65,10 +68,11 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord) -
     finish(record, module, maps)
 
 
-def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule) -> None:
-    """Lightning's fit, with Ctrl-C as KeyboardInterrupt: Lightning leaves by ``sys.exit`` instead."""
+def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, begun: Begun | None = None) -> None:
+    """Lightning's fit, from where an attempt stopped, with Ctrl-C as KeyboardInterrupt: Lightning leaves by
+    ``sys.exit`` instead."""
     try:
-        trainer.fit(module, datamodule)
+        trainer.fit(module, datamodule, ckpt_path=begun.checkpoint if begun is not None else None)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
@@ -105,6 +109,7 @@ def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inpu
         device=resolved.device,
         threads=resolved.threads,
         precision=resolved.precision,
+        versions=versions(),
         memory_format=resolved.memory_format,
         seed=config.seed,
     )

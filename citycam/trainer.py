@@ -76,28 +76,26 @@ class HeadThreads(pl.Callback):
         torch.set_num_threads(self._threads)
 
 
-def make_trainer(config: Config, folder: Path, resolved: Resolved, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    config: Config, folder: Path, resolved: Resolved, callbacks: list[pl.Callback], *, done: int = 0
+) -> pl.Trainer:
     """A Trainer for one run.
 
     Args:
         folder: the run's; checkpoints and TensorBoard's events go there.
         callbacks: further ones.
+        done: epochs that an earlier attempt did; TensorBoard passes over what it logged after them.
     """
     # Lines of information on devices and tips say nothing that run.json does not; warnings stay.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     _hush()
     torch.manual_seed(derive(config.seed, "global") % 2**63)
-    checkpoints = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor=BEST_BY,
-        mode="max",
-        save_top_k=1,
-        save_last=True,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+    checkpoints = [
+        _checkpoint(folder, "best", monitor=BEST_BY, mode="max"),
+        # Lightning's save_last is a copy of the best one so far, not the last.
+        _checkpoint(folder, "last"),
+    ]
     device = torch.device(resolved.device)
     head_alone = resolved.frozen and config.bank.enabled
     bf16 = not resolved.frozen and resolved.precision == Precision.bf16.name
@@ -107,8 +105,8 @@ def make_trainer(config: Config, folder: Path, resolved: Resolved, callbacks: li
         precision="bf16-mixed" if bf16 else "32-true",
         max_epochs=config.epochs,
         default_root_dir=folder,
-        logger=TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False),
-        callbacks=[checkpoints, TrainingBar(), *([HeadThreads()] if head_alone else []), *callbacks],
+        logger=TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, purge_step=done + 1),
+        callbacks=[*checkpoints, TrainingBar(), *([HeadThreads()] if head_alone else []), *callbacks],
         plugins=[WholeCheckpointIO()],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
@@ -117,9 +115,24 @@ def make_trainer(config: Config, folder: Path, resolved: Resolved, callbacks: li
     )
 
 
+def _checkpoint(folder: Path, name: str, **which: Any) -> ModelCheckpoint:
+    """checkpoints/NAME.ckpt, replaced at the end of an epoch: of every one, or as ``monitor`` and ``mode`` say."""
+    return ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename=name,
+        save_top_k=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+        **which,
+    )
+
+
 def _hush() -> None:
-    """Two warnings that are known to be harmless, by their text; every other one is shown."""
+    """Warnings that are known to be harmless, by their text; every other one is shown."""
     # Lightning 2.6 asks torch 2.15's tree library in the old way.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # A run goes on in the folder that it began.
+    warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     # A frozen backbone is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")

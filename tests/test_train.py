@@ -316,3 +316,11 @@ def test_quick_looks_at_few_pictures(train: Train) -> None:
     run = train("experiment=quick", "data.limit=10").runs[0]
     assert len(table(run / "split.csv")) == 30
     assert len(table(run / "explain_sample.csv")) <= 8
+
+
+def test_checkpoints_are_of_the_last_and_the_best_epoch(train: Train) -> None:
+    run = train("epochs=4", "optimizer.lr=0.01", "explain=none").runs[0]
+    kept = {name: torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best")}
+    assert kept["last"]["epoch"] == 3
+    assert kept["best"]["epoch"] == json.loads((run / "run.json").read_text())["best"]["epoch"] - 1
+    assert kept["last"]["optimizer_states"][0]["state"]

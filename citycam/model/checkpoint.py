@@ -67,7 +67,7 @@ def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> d
         CitycamError: the file is missing, damaged or no checkpoint of ours; it is of another network or other classes;
             its frozen body is missing or is not the one it was trained with.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     said = content[ABOUT]
     if said["backbone"] != network.backbone.name or said["image_size"] != network.backbone.image_size:
         raise CitycamError(
@@ -102,7 +102,12 @@ def _remembered_digest(body: Path, _size: int, _changed: int) -> str:
     return digest(body)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours as it was saved; nothing in the file is executed.
+
+    Raises:
+        CitycamError: it is missing, damaged or no checkpoint of ours.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

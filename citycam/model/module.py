@@ -23,6 +23,11 @@ from citycam.seeds import derive
 # the catalog). Inputs are features (N, D) of a frozen backbone, or pictures (N, 3, S, S).
 Chunk = tuple[Tensor, Tensor, Tensor]
 
+# In a checkpoint: what training has found so far, and which of the module's attributes that is.
+FOUND = "found"
+_FOUND = ("history", "validation", "best_row", "best_validation", "epoch_seconds")
+_BODY = "network.backbone."
+
 # The best epoch is the first with the highest of these; accuracy alone rewards answering the most frequent class.
 BEST_BY = "val_balanced_accuracy"
 
@@ -152,8 +157,23 @@ class CityModule(pl.LightningModule):
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the network is; a frozen backbone is kept once per sweep, not in every checkpoint."""
+        """Say what the network is, and what it has found so far, so that training can go on; a frozen backbone is kept
+        once per sweep, not in every checkpoint."""
         checkpoint[ABOUT] = self.about
+        checkpoint[FOUND] = {name: getattr(self, name) for name in _FOUND}
         if self.network.backbone.frozen:
             state: Mapping[str, Tensor] = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("network.backbone.")}
+            checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(_BODY)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was found before; the frozen backbone is the one that is here already.
+
+        Raises:
+            CitycamError: the checkpoint is of another network, or of another frozen body.
+        """
+        if checkpoint[ABOUT] != self.about:
+            raise CitycamError("The checkpoint to go on from is of another network; choose another sweep.name.")
+        for name, value in checkpoint[FOUND].items():
+            setattr(self, name, value)
+        if self.network.backbone.frozen:
+            checkpoint["state_dict"] |= {k: v for k, v in self.state_dict().items() if k.startswith(_BODY)}
