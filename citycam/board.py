@@ -33,23 +33,27 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
 
 
 def settings(config: Config, target: str) -> dict[str, Any]:
-    """The columns of the HPARAMS tab."""
+    """The columns of the HPARAMS tab.
+
+    It sorts them by name and shows the first five until more are ticked: those are what a sweep is usually over.
+    """
     content = to_dict(config)
+    root = content["data"].get("root")
     return {
-        "optimizer": content["optimizer"]["kind"],
-        "lr": content["optimizer"]["lr"],
+        "backbone": content["backbone"]["name"],
         "epochs": content["epochs"],
+        "optimizer": content["optimizer"]["kind"],
+        "optimizer.lr": content["optimizer"]["lr"],
         "partition": content["partition"],
         "seed": content["seed"],
-        "data": content["data"]["kind"] if content["data"].get("root") is None else Path(content["data"]["root"]).name,
+        "setting.augment": content["augment"]["name"],
+        "setting.batch_size": content["batch_size"],
+        "setting.data": content["data"]["kind"] if root is None else Path(root).name,
+        "setting.finetune": content["backbone"]["finetune"],
+        "setting.head": content["head"]["kind"],
+        "setting.image_size": content["image_size"],
+        "setting.split": content["split"]["kind"],
         "target": target,
-        "split": content["split"]["kind"],
-        "augment": content["augment"]["name"],
-        "backbone": content["backbone"]["name"],
-        "finetune": content["backbone"]["finetune"],
-        "head": content["head"]["kind"],
-        "image_size": content["image_size"],
-        "batch_size": content["batch_size"],
     }
 
 
