@@ -57,8 +57,8 @@ def find_pictures(path: Path) -> Given:
 def tell_truth(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:
     """What the folders' names say, or None where they say nothing of these classes.
 
-    ``multi``: a picture shows the city that the first folder so named on its way names. ``binary``: the target is in the
-    folders named like it and, only where there is such a folder, every other picture in a folder shows the rest.
+    ``multi``: a picture shows the city that the first folder so named on its way names. ``binary``: the target is in
+    the folders named like it and, only where there is such a folder, every other picture in a folder shows the rest.
     """
     folders = [[plain(part) for part in PurePosixPath(name).parts[:-1]] for name in names]
     if partition is Partition.binary:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from citycam.cli import bank, compare
+from citycam.cli import bank, compare, predict
 from citycam.doors import door
 
-COMMANDS = (bank, compare)
+COMMANDS = (bank, compare, predict)
 
 
 @door

@@ -1,0 +1,150 @@
+"""``citycam predict``: what a trained run says of new pictures."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from citycam.errors import CitycamError
+
+if TYPE_CHECKING:
+    from citycam.predict import Predictions, Verdict
+
+_SHOWN = 20
+_NAMED = 10
+
+
+def add(commands: Any) -> None:
+    """Add ``citycam predict`` to the command line."""
+    parser = commands.add_parser(
+        "predict",
+        help="classify new pictures with a trained run",
+        description="Classify a folder of pictures (to any depth) or a single one. A row per picture: path, predicted "
+        "class, a probability per class. Where folders below PATH are named like what the run tells apart, accuracy "
+        "and confusion are printed, too. Exit codes: 0 all classified, 1 some pictures could not be read, 2 the "
+        "request is wrong.",
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder, or a checkpoint in it")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the rows here; else they are printed")
+    parser.add_argument("--weights", choices=("last", "best"), help="of the last (default) or the best epoch")
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    from citycam.trained import find_run
+
+    run = find_run(given.run_folder, given.weights)
+    if given.out is not None:
+        _check_out(given.out, _header(run.classes))
+    from citycam.given import find_pictures
+
+    found = find_pictures(given.path)
+    from citycam.predict import predict, verify
+
+    predictions = predict(run, found)
+    words = sys.stderr if given.out is None and not sys.stdout.isatty() else sys.stdout
+    _give(predictions, given.out)
+    verdict = verify(predictions, run, found)
+    if verdict is not None:
+        _print_verdict(verdict, predictions.classes, words)
+    _print_unreadable(predictions.unreadable)
+    counted = f"{len(predictions.names):,} of {len(found.names):,} pictures classified by {run.folder.name}"
+    print(counted + (f": {given.out}" if given.out is not None else ""), file=words)
+    return 1 if predictions.unreadable else 0
+
+
+def _check_out(path: Path, header: Sequence[str]) -> None:
+    """Refuse a file that is not a table of predictions of the same classes."""
+    if path.is_dir():
+        raise CitycamError(f"--out {path} is a folder; give a file, for example {path / 'predictions.csv'}.")
+    if not path.exists():
+        return
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            own = next(csv.reader(file), None) == list(header)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        own = False
+    if not own:
+        raise CitycamError(f"--out {path} holds something else, which is not written over; give another file.")
+
+
+def _give(predictions: Predictions, out: Path | None) -> None:
+    """The rows, into a file, as a table for people, or as CSV for programs."""
+    from citycam.predict import rows
+
+    if out is not None:
+        from citycam.files import write_csv
+
+        write_csv(out, _header(predictions.classes), rows(predictions))
+    elif sys.stdout.isatty():
+        _print_table(predictions)
+    else:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(_header(predictions.classes))
+        table.writerows(rows(predictions))
+
+
+def _print_table(predictions: Predictions) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name, side in (("picture", "left"), ("predicted", "left"), ("probability", "right")):
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+    answers = zip(predictions.names, predictions.predicted, predictions.probabilities, strict=True)
+    for name, number, shares in list(answers)[:_SHOWN]:
+        table.add_row(escape(name), escape(predictions.classes[number]), f"{shares[number]:.3f}")
+    console = Console()
+    console.print(table)
+    if len(predictions.names) > _SHOWN:
+        console.print(f"… and {len(predictions.names) - _SHOWN:,} more; --out FILE.csv writes all, with every class.")
+
+
+def _print_verdict(verdict: Verdict, classes: Sequence[str], words: TextIO) -> None:
+    its = verdict.judgement
+    print(f"\nBy the names of the folders ({verdict.note}):", file=words)
+    if its is not None:
+        print(
+            f"accuracy {its.accuracy:.3f} {_interval(its.accuracy_interval)}, balanced {its.balanced_accuracy:.3f} "
+            f"{_interval(its.balanced_accuracy_interval)}, majority {its.majority_accuracy:.3f}, n = {its.n:,}",
+            file=words,
+        )
+        over = "over walks" if its.clustered else "as if pictures were independent; frames of one walk are not"
+        print(f"Intervals: 95 %, {over}.", file=words)
+        for mark in its.marks:
+            print(f"note: {mark.sentence}", file=words)
+    if verdict.trained:
+        print(f"Not counted: {verdict.trained:,} pictures that trained this run.", file=words)
+    if verdict.unknown:
+        print(f"Not counted: {verdict.unknown:,} pictures in no folder of such a name.", file=words)
+    if its is not None:
+        print("\n" + "\n".join(_confusion(verdict, classes)) + "\n", file=words)
+
+
+def _confusion(verdict: Verdict, classes: Sequence[str]) -> list[str]:
+    """Lines of a table: true classes by row (those that occur), answers by column."""
+    table = [["true \\ predicted", *classes]]
+    table += [[name, *map(str, row)] for name, row in zip(classes, verdict.confusion.tolist(), strict=True) if any(row)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
+
+
+def _print_unreadable(unreadable: dict[str, str]) -> None:
+    for name, reason in list(unreadable.items())[:_NAMED]:
+        print(f"cannot be read: {name}: {reason}", file=sys.stderr)
+    if len(unreadable) > _NAMED:
+        print(f"… and {len(unreadable) - _NAMED:,} more that cannot be read", file=sys.stderr)
+
+
+def _header(classes: Sequence[str]) -> list[str]:
+    return ["path", "predicted", *(f"p_{name}" for name in classes)]
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"[{interval[0]:.3f}, {interval[1]:.3f}]"
