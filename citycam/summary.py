@@ -43,7 +43,14 @@ def write_all(folder: Path, comparables: list[Comparable]) -> None:
     Raises:
         CitycamError: ``folder`` holds other things of these names, or cannot be written.
     """
+    from citycam.explain.side_by_side import write_side_by_side
+    from citycam.report.page import write_page
+    from citycam.report.panels import write_panels
+
     write_comparison(folder, comparables)
+    write_panels(folder / "curves.png", comparables)
+    write_side_by_side(folder / "overlays.png", comparables)
+    write_page(folder / "comparison.html", [row for comparable in comparables for row in comparable.rows])
 
 
 def _write(request: Request) -> None:

@@ -27,9 +27,9 @@ THUMB = 128
 
 _MARGIN, _GAP, _BAR = 14, 10, 14
 _CAPTION_WIDTH = 560
-_PAPER, _INK, _FAINT = (255, 255, 255), (25, 25, 28), (110, 110, 116)
-_RIGHT, _WRONG = (0, 110, 80), (190, 60, 0)
-_BLANK = "blank map"
+PAPER, INK, FAINT = (255, 255, 255), (25, 25, 28), (110, 110, 116)
+RIGHT, WRONG = (0, 110, 80), (190, 60, 0)
+BLANK = "blank map"
 _UNKNOWN = "city not known"
 
 
@@ -93,14 +93,14 @@ def draw(picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, blank:
     panel = fit(picture, PANEL)
     height, width = panel.shape[:2]
     wide = max(3 * width + 3 * _GAP + _BAR + 58, _CAPTION_WIDTH)
-    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height), _PAPER)
+    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height), PAPER)
     pen = ImageDraw.Draw(page)
     _write_caption(pen, caption, raw.shape, page.width - 2 * _MARGIN)
     top, left = _MARGIN + 66, _MARGIN
     page.paste(Image.fromarray(panel), (left, top))
     left += width + _GAP
     if blank:
-        pen.text((left + width // 2, top + height // 2), _BLANK, font=_font(18), fill=_FAINT, anchor="mm")
+        pen.text((left + width // 2, top + height // 2), BLANK, font=font(18), fill=FAINT, anchor="mm")
         return np.asarray(page)
     page.paste(Image.fromarray(overlay(panel, raw)), (left, top))
     left += width + _GAP
@@ -111,7 +111,7 @@ def draw(picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, blank:
     for share in (1.0, 0.5, 0.0):
         y = top + (1 - share) * (height - 1)
         anchor = {1.0: "la", 0.5: "lm", 0.0: "ls"}[share]
-        pen.text((left + _BAR + 6, y), f"{peak * share:.3g}", font=_font(12), fill=_INK, anchor=anchor)
+        pen.text((left + _BAR + 6, y), f"{peak * share:.3g}", font=font(12), fill=INK, anchor=anchor)
     return np.asarray(page)
 
 
@@ -133,7 +133,7 @@ def sheet(
     columns = min(columns, max(5, len(pictures)))
     step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64
     rows = -(-len(pictures) // columns)
-    page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), _PAPER)
+    page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), PAPER)
     pen = ImageDraw.Draw(page)
     _write_header(page, pen, raws.shape, captions, blank)
     for place, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
@@ -143,10 +143,10 @@ def sheet(
         image = Image.fromarray(thumb if is_blank else overlay(thumb, raw))
         page.paste(image, (left + (THUMB - image.width) // 2, top + (THUMB - image.height) // 2))
         share = f"{100 * caption.probability:.0f} %"
-        predicted = shorten(caption.predicted, _font(12), THUMB - _font(12).getlength(f" {share}"))
-        pen.text((left, top + THUMB + 3), f"{predicted} {share}", font=_font(12), fill=_verdict(caption))
-        below = _BLANK if is_blank else f"max {float(np.max(raw)):.3g}"
-        pen.text((left, top + THUMB + 19), below, font=_font(11), fill=_WRONG if is_blank else _FAINT)
+        predicted = shorten(caption.predicted, font(12), THUMB - font(12).getlength(f" {share}"))
+        pen.text((left, top + THUMB + 3), f"{predicted} {share}", font=font(12), fill=_verdict(caption))
+        below = BLANK if is_blank else f"max {float(np.max(raw)):.3g}"
+        pen.text((left, top + THUMB + 19), below, font=font(11), fill=WRONG if is_blank else FAINT)
     return np.asarray(page)
 
 
@@ -163,20 +163,20 @@ def _write_header(
     cities = sorted({caption.city for caption in captions})
     shown_city = (cities[0] or _UNKNOWN) if len(cities) == 1 else f"pictures of {len(cities)} cities"
     title = f"{first.method} · {shown_city} · evidence for {target}"
-    pen.text((_MARGIN, _MARGIN), shorten(title, _font(17, bold=True), room), font=_font(17, bold=True), fill=_INK)
+    pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
     wrong = sum(caption.correct is False for caption in captions)
     known = "" if all(caption.correct is None for caption in captions) else f", {wrong} predicted wrongly"
     facts = f"{shape[0]} pictures{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
     facts += f" · {first.note}" if first.note else ""
-    pen.text((_MARGIN, _MARGIN + 25), shorten(facts, _font(12), room), font=_font(12), fill=_INK)
-    pen.text((_MARGIN, _MARGIN + 43), "0", font=_font(11), fill=_FAINT)
+    pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(12), room), font=font(12), fill=INK)
+    pen.text((_MARGIN, _MARGIN + 43), "0", font=font(11), fill=FAINT)
     ramp = np.ascontiguousarray(np.broadcast_to(colours()[None, ::2], (10, 128, 3)))
     page.paste(Image.fromarray(ramp), (_MARGIN + 12, _MARGIN + 45))
-    pen.text((_MARGIN + 146, _MARGIN + 43), "maximum of each map (below it)", font=_font(11), fill=_FAINT)
+    pen.text((_MARGIN + 146, _MARGIN + 43), "maximum of each map (below it)", font=font(11), fill=FAINT)
 
 
 def _verdict(caption: Caption) -> tuple[int, int, int]:
-    return {True: _RIGHT, False: _WRONG, None: _INK}[caption.correct]
+    return {True: RIGHT, False: WRONG, None: INK}[caption.correct]
 
 
 def fit(picture: Pixels, longer: int) -> Pixels:
@@ -197,26 +197,26 @@ def png(pixels: Pixels) -> bytes:
 
 def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, cells: tuple[int, ...], room: int) -> None:
     verdict = f"predicted {caption.predicted}, {100 * caption.probability:.1f} %"
-    wide = _font(17).getlength(verdict)
-    city = shorten(caption.city or _UNKNOWN, _font(17, bold=True), max(0.4 * room, room - wide - 14))
-    pen.text((_MARGIN, _MARGIN), city, font=_font(17, bold=True), fill=_INK)
-    after = _MARGIN + _font(17, bold=True).getlength(city) + 14
-    verdict = shorten(verdict, _font(17), room + _MARGIN - after)
-    pen.text((after, _MARGIN), verdict, font=_font(17), fill=_verdict(caption))
+    wide = font(17).getlength(verdict)
+    city = shorten(caption.city or _UNKNOWN, font(17, bold=True), max(0.4 * room, room - wide - 14))
+    pen.text((_MARGIN, _MARGIN), city, font=font(17, bold=True), fill=INK)
+    after = _MARGIN + font(17, bold=True).getlength(city) + 14
+    verdict = shorten(verdict, font(17), room + _MARGIN - after)
+    pen.text((after, _MARGIN), verdict, font=font(17), fill=_verdict(caption))
     second = f"{caption.method} · evidence for {caption.target} · map {cells[0]} × {cells[1]}"
     if caption.note:
         second += f" · {caption.note}"
-    pen.text((_MARGIN, _MARGIN + 25), shorten(second, _font(13), room), font=_font(13), fill=_INK)
-    pen.text((_MARGIN, _MARGIN + 43), shorten(caption.name, _font(11), room), font=_font(11), fill=_FAINT)
+    pen.text((_MARGIN, _MARGIN + 25), shorten(second, font(13), room), font=font(13), fill=INK)
+    pen.text((_MARGIN, _MARGIN + 43), shorten(caption.name, font(11), room), font=font(11), fill=FAINT)
 
 
-def shorten(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+def shorten(text: str, face: ImageFont.FreeTypeFont, room: float) -> str:
     """``text`` cut in its middle until it is at most ``room`` pixels wide."""
     text = unicodedata.normalize("NFC", text)
-    if font.getlength(text) <= room:
+    if face.getlength(text) <= room:
         return text
     keep = len(text) - 1
-    while keep > 1 and font.getlength(_cut(text, keep)) > room:
+    while keep > 1 and face.getlength(_cut(text, keep)) > room:
         keep = min(keep - 1, int(keep * 0.95))
     return _cut(text, keep)
 
@@ -244,7 +244,8 @@ def _table(name: str) -> Pixels:
 
 
 @functools.cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font of every page, in pixels."""
     # matplotlib brings the font along, so pictures look the same on every machine.
     import matplotlib
 

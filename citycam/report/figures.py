@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Blue and vermilion of Okabe & Ito's palette, which colour-blind readers tell apart.
-_TRAIN, _VAL, _GREY = "#0072B2", "#D55E00", "#767676"
+TRAIN, VAL, GREY = "#0072B2", "#D55E00", "#767676"
 _DPI = 150
 
 
@@ -31,13 +31,13 @@ def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_acc
         epochs: rows as `citycam.report.tables.write_metrics` takes them, with ``epoch`` from 1; at least one.
         majority_accuracy: of validation, or None to leave its line out.
     """
-    figure = _figure(9.0, 3.6)
+    figure = figure_of(9.0, 3.6)
     # Laid out by hand: matplotlib's own layout draws everything twice.
     left, right = figure.subplots(
         1, 2, gridspec_kw={"left": 0.065, "right": 0.99, "top": 0.91, "bottom": 0.135, "wspace": 0.14}
     )
     for axes, measure, title in ((left, "loss", "Loss"), (right, "accuracy", "Accuracy")):
-        for part, colour, word in (("train", _TRAIN, "training"), ("val", _VAL, "validation")):
+        for part, colour, word in (("train", TRAIN, "training"), ("val", VAL, "validation")):
             points = [(row["epoch"], row[f"{part}_{measure}"]) for row in epochs if f"{part}_{measure}" in row]
             if points:
                 axes.plot(
@@ -45,17 +45,17 @@ def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_acc
                 )
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("epoch")
-        _plain(axes)
+        plain(axes)
     left.set_ylim(bottom=0)
     right.set_ylim(0, 1.02)
     if majority_accuracy is not None:
         right.axhline(
-            majority_accuracy, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1, label="majority class"
+            majority_accuracy, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1, label="majority class"
         )
     for axes in (left, right):
         if axes.lines:
             axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str
         counts: (K, K).
         classes: names (K,).
     """
-    names = [_short(name) for name in classes]
+    names = [short(name) for name in classes]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     axes, figure = _matrix_axes(len(names), longest=max(map(len, names)))
@@ -85,7 +85,7 @@ def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str
         colour = "white" if share > 0.6 else "#1a1a1a"
         text = f"{counts[row, column]}\n{share:.0%}"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color=colour)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _matrix_axes(k: int, longest: int) -> tuple[Axes, Figure]:
@@ -93,12 +93,13 @@ def _matrix_axes(k: int, longest: int) -> tuple[Axes, Figure]:
     cell = 0.5 if k > 4 else 0.8
     letters = 0.085 * longest
     left, below, above, right = letters + 0.85, 0.72 * letters + 0.6, 0.4, 0.25
-    figure = _figure(left + k * cell + right, below + k * cell + above)
+    figure = figure_of(left + k * cell + right, below + k * cell + above)
     width, height = figure.get_size_inches()
     return figure.add_axes((left / width, below / height, k * cell / width, k * cell / height)), figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, on Agg's canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -107,7 +108,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Leave of the frame what is needed to read off values; epochs are whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -117,10 +119,12 @@ def _plain(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _short(name: str, longest: int = 18) -> str:
+def short(name: str, longest: int = 18) -> str:
+    """``name``, cut at its end."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as a PNG, whole or not at all."""
     # Without this the file names the matplotlib that drew it; equal runs have equal files.
     write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))

@@ -109,6 +109,11 @@ class Comparable:
         told = [{**row.overrides, "sweep": row.sweep} for row in entry.rows]
         return [", ".join(dict.fromkeys(one.get(key, "") for one in told)) for key in self.settings]
 
+    def words(self, entry: Entry) -> str:
+        """The entry's `values` on one line; numbers behind their setting's name."""
+        pairs = zip(self.settings, self.values(entry), strict=True)
+        return " · ".join(f"{key} {value}" if value[:1].isdigit() else value for key, value in pairs if value)
+
 
 def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
     """Group, sort, test and number runs. Reads their predictions.csv and, where pictures come in groups, one split.csv

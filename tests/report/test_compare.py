@@ -197,7 +197,7 @@ def test_comparison_files(sweep: Path) -> None:
     assert [table[6]["leaky"], table[7]["leaky"]] == ["true", "unknown"]
     text = (sweep / "comparison.md").read_text(encoding="utf-8")
     lines = text.splitlines()
-    assert len([line for line in lines if line.startswith("|")]) == len(rows) + 2 * 4
+    assert len([line for line in lines if line.startswith("|")]) == len(rows) + 2 * 3
     assert "## Not completed" in text
     assert "## Warnings" in text
 

@@ -18,13 +18,13 @@ from citycam.report import figures
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Figures as they are saved."""
     found: list[Any] = []
-    save = figures._save
+    save = figures.save
 
     def keep(figure: Any, path: Path) -> None:
         found.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save", keep)
     return found
 
 
