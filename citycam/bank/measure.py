@@ -18,8 +18,8 @@ from citycam.config import Precision
 from citycam.files import cache_root, write_json
 from citycam.model.backbone import Backbone
 
-# How much faster than the first choice another must be. bf16 changes features in the third digit; on a busy machine a
-# measurement alone would choose the rest by chance.
+# How much faster than the first choice another must be. bf16 changes features by a percent or more; on a busy machine
+# a measurement alone would choose the rest by chance.
 _WORTH = {Precision.fp32: 1.0, Precision.bf16: 1.3} | {"channels_last": 1.0, "nchw": 1.15}
 _WORTH_BATCH = 1.1
 # Batches that are tried, smallest first; on CPUs caches make the middle ones fastest, a GPU wants more.
