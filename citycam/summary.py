@@ -57,6 +57,7 @@ def _write(request: Request) -> None:
     folders = {job.folder for job in request.jobs}
     everything = read_runs(request.sweep_folder)
     # What was asked for now is printed; earlier runs of the same sweep stand in its files.
-    Console().print(summary(arrange([row for row in everything if row.folder in folders])))
+    console = Console()
+    console.print(summary(arrange([row for row in everything if row.folder in folders]), console.width))
     Ledger(request.sweep_folder).write()
     write_all(request.sweep_folder, arrange(everything))

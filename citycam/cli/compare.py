@@ -45,7 +45,8 @@ def _compare(given: argparse.Namespace) -> int:
     out = given.out or _place(given.folders, rows)
     check_folder(out)
     comparables = arrange(rows)
-    Console().print(summary(comparables))
+    console = Console()
+    console.print(summary(comparables, console.width))
     write_all(out, comparables)
     print(f"{out}: {', '.join(name for name in FILES if (out / name).exists())}")
     return 0

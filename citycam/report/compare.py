@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # What a comparison's folder holds of it.
 FILES = ("comparison.md", "comparison.csv", "comparison.html", "curves.png", "overlays.png")
 _HEAD = "# Comparison"
+# Characters: the narrowest setting, the columns of numbers, and those that are not always there.
+_NARROW, _NUMBERS_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 6, 11
+_MOST_WARNINGS = 20
 _SIGNS = {
     "balanced_accuracy_reaches_chance": "chance",
     "accuracy_not_above_majority": "≤ majority",
@@ -35,32 +38,41 @@ _OVER_SEEDS = (
 _APART = "Runs of different data, classes or split stand apart, since their accuracies cannot be compared."
 
 
-def comparison_table(comparable: Comparable) -> Table:
-    """One set of comparable runs, for a terminal."""
+def comparison_table(comparable: Comparable, width: int = 80) -> Table:
+    """One set of comparable runs, for a terminal of ``width`` characters. Settings that find no room are left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     header, lines = _cells(comparable)
-    settings = comparable.settings
+    settings, shown = len(comparable.settings), _room(comparable, width)
     marked = any(line[-1] for line in lines)
-    for title in header:
-        if title in settings:
+    for place, title in enumerate(header):
+        if 0 < place <= shown:
             # With marks, 80 columns hold the numbers only if long names of settings fold.
-            table.add_column(title, min_width=5 if marked else min(12, len(title)), overflow="fold")
+            table.add_column(title, min_width=_NARROW if marked else min(12, len(title)), overflow="fold")
         elif title == "marks":
             table.add_column(title if marked else "", min_width=10 if marked else 0, overflow="fold")
-        else:
+        elif not 0 < place <= settings:
             table.add_column(title, justify="left" if title == "rank" else "right", no_wrap=True)
     for entry, line in zip(comparable.entries, lines, strict=True):
         completed = "yellow" if any(row.marks for row in entry.rows) else ""
         style = {"completed": completed, "running": "cyan"}.get(entry.status, "red")
-        table.add_row(*map(Text, line), style=style)
+        told = [line[0], *(value.rpartition("/")[2][-24:] for value in line[1 : 1 + shown]), *line[1 + settings :]]
+        # A sign at the end of a folded line would be lost.
+        table.add_row(*(Text(cell.replace("≤ ", "≤\u00a0")) for cell in told), style=style)
     return table
 
 
-def summary(comparables: Sequence[Comparable]) -> RenderableType:
+def _room(comparable: Comparable, width: int) -> int:
+    """How many settings have room beside the numbers and marks."""
+    wide = _NUMBERS_WIDE + _SEEDS_WIDE * any(len(entry.rows) > 1 for entry in comparable.entries)
+    wide += _MARKS_WIDE * any(_marks(entry) for entry in comparable.entries)
+    return min(len(comparable.settings), max(1, (width - wide) // (_NARROW + 1)))
+
+
+def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableType:
     """A `comparison_table` for each, with what could not be told apart; below them the errors and the warnings."""
     from rich.console import Group
     from rich.text import Text
@@ -69,10 +81,16 @@ def summary(comparables: Sequence[Comparable]) -> RenderableType:
     for comparable in comparables:
         if len(comparables) > 1:
             parts.append(Text(f"\n{comparable.title}", style="bold"))
-        parts += [comparison_table(comparable), *map(Text, _rank_lines(comparable))]
+        parts.append(comparison_table(comparable, width))
+        more = comparable.settings[_room(comparable, width) :]
+        parts += [Text(f"They differ also in {', '.join(more)} (see comparison.md).")] if more else []
+        parts += [Text(line) for line in _rank_lines(comparable)]
     parts += [Text(line) for line in _reading_lines(comparables)]
     parts += [Text(line, style="red") for line in _error_lines(comparables)]
-    parts += [Text(line, style="yellow") for line in _warning_lines(comparables)]
+    warnings = _warning_lines(comparables)
+    parts += [Text(line, style="yellow") for line in warnings[:_MOST_WARNINGS]]
+    if len(warnings) > _MOST_WARNINGS:
+        parts.append(Text(f"{len(warnings) - _MOST_WARNINGS} more warnings are in comparison.md.", style="yellow"))
     return Group(*parts)
 
 
@@ -200,7 +218,19 @@ def _reading_lines(comparables: Sequence[Comparable]) -> list[str]:
 
 
 def _numbers(entries: Iterable[Entry]) -> str:
-    return ", ".join(str(entry.number) for entry in entries)
+    return _spans([entry.number for entry in entries])
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """``1, 3-5`` for 1, 3, 4, 5."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    words = [str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans]
+    return ", ".join(words)
 
 
 def _error_lines(comparables: Sequence[Comparable]) -> list[str]:
@@ -219,7 +249,7 @@ def _warning_lines(comparables: Sequence[Comparable]) -> list[str]:
     telling = {row.name for _, _, row in everything if row.split or row.warnings}
     lines = []
     for warning in warnings_of([row for _, _, row in everything]):
-        where = ", ".join(str(number) for number in dict.fromkeys(numbers[name] for name in warning.runs))
+        where = _spans([numbers[name] for name in warning.runs])
         lines.append(warning.sentence if telling <= set(warning.runs) else f"{where}: {warning.sentence}")
     return lines
 

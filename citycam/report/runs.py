@@ -29,6 +29,8 @@ class RunRow:
 
     Attributes:
         status: completed, running, failed, interrupted, or unreadable.
+        overrides: what was asked for, and where another run that was read with it names a setting that it does not,
+            that setting from its config.yaml.
         data, split, backbone, explained: as in run.json.
         classes: names, in the order of their numbers.
         label: its name where runs of several sweeps stand together; empty elsewhere.
@@ -94,7 +96,10 @@ def read_runs(sweep_folder: Path) -> list[RunRow]:
 
     A run folder is one that holds run.json or Hydra's own record; it may be half there.
     """
-    sweep_folder = Path(sweep_folder)
+    return _filled(_read_folder(Path(sweep_folder)))
+
+
+def _read_folder(sweep_folder: Path) -> list[RunRow]:
     if _is_run(sweep_folder):
         return [_read_run(sweep_folder)]
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -113,7 +118,7 @@ def read_all(folders: Sequence[Path]) -> list[RunRow]:
     """
     found: dict[Path, RunRow] = {}
     for folder in folders:
-        rows = read_runs(folder) or _read_sweeps(folder)
+        rows = _read_folder(Path(folder)) or _read_sweeps(Path(folder))
         if not rows:
             there = "holds no run" if Path(folder).is_dir() else "is no folder"
             raise CitycamError(f"{folder} {there}; give the folder of a run, of a sweep, or of several sweeps.")
@@ -121,16 +126,54 @@ def read_all(folders: Sequence[Path]) -> list[RunRow]:
             found.setdefault(row.folder.resolve(), row)
     sweeps = {folder.parent for folder in found}
     if len(sweeps) < 2:
-        return list(found.values())
+        return _filled(list(found.values()))
     common = Path(os.path.commonpath(sweeps))
-    return [replace(row, label=folder.relative_to(common).as_posix()) for folder, row in found.items()]
+    return _filled([replace(row, label=folder.relative_to(common).as_posix()) for folder, row in found.items()])
 
 
 def _read_sweeps(folder: Path) -> list[RunRow]:
-    if not Path(folder).is_dir():
+    if not folder.is_dir():
         return []
-    sweeps = sorted((path for path in Path(folder).iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
-    return [row for sweep in sweeps for row in read_runs(sweep)]
+    sweeps = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
+    return [row for sweep in sweeps for row in _read_folder(sweep)]
+
+
+def _filled(rows: list[RunRow]) -> list[RunRow]:
+    """Rows whose overrides leave out a setting that other rows name, with its value: a default is no difference."""
+    keys = differing(rows)
+    return [_fill(row, [key for key in keys if key not in row.overrides]) for row in rows]
+
+
+def _fill(row: RunRow, keys: Sequence[str]) -> RunRow:
+    config = _config(row.folder) if keys else {}
+    found = {key: text for key in keys if (text := _setting(config, key)) is not None}
+    return replace(row, overrides=row.overrides | found) if found else row
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    # The C parser is ten times as fast, and not everywhere.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
+        return config if isinstance(config, dict) else {}
+    return {}
+
+
+def _setting(config: dict[str, Any], key: str) -> str | None:
+    """A setting as an override would write it; of a group, the option's name. None where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    if isinstance(value, dict):
+        value = value.get("kind") or value.get("name")
+        return None if value is None else str(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return {None: "null", True: "true", False: "false"}.get(value) or str(value)
 
 
 def differing(rows: Sequence[RunRow]) -> list[str]:

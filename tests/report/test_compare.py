@@ -76,8 +76,8 @@ def sweep(tmp_path: Path) -> Path:
 
 def _shown(rows: list[runs.RunRow], width: int = 200) -> str:
     console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    console.print(compare.summary(ranking.arrange(rows)))
-    return console.export_text()
+    console.print(compare.summary(ranking.arrange(rows), width))
+    return console.export_text().replace("\u00a0", " ")
 
 
 def test_runs_in_any_state_are_rows_in_their_natural_order(sweep: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_table_shows_what_stands_beside_an_accuracy(sweep: Path) -> None:
     assert "leaky " in shown
     assert "leaky?" in shown
     assert "3 (2) failed: The GPU has too little memory; lower batch_size. Again: python train.py" in shown
-    assert "1, 2, 3, 4, 6, 7: No pretrained weights could be had." in shown
+    assert "1-4, 6-7: No pretrained weights could be had." in shown
     assert "2: Accuracy 0.900 is not above 0.900" in shown
     assert "Runs of different data, classes or split stand apart" in shown
 
