@@ -9,25 +9,34 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from citycam.files import write_text
-from citycam.report.runs import RunRow
+
+if TYPE_CHECKING:
+    from citycam.report.ranking import Comparable
+    from citycam.report.runs import RunRow
 
 _SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "gallery.js")
 
 
-def write_page(path: Path, rows: Sequence[RunRow]) -> None:
+def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> None:
     """Write the comparison of ``rows`` as one HTML file; equal run folders give an equal file.
 
     Reads run folders only: curves from metrics.csv, maps from explain/maps.npz, pictures from thumbs/. What is missing
     or damaged there is left out, and the page says so.
+
+    Args:
+        path: the file.
+        rows: in the order in which the table shows them at first.
+        comparables: of these rows, for numbers, ranks and means over seeds; without them runs are numbered from 1.
 
     Raises:
         CitycamError: ``path`` cannot be written.
     """
     from citycam.report.page_data import gather
 
-    write_text(path, _fill(json.dumps(gather(rows), separators=(",", ":"), allow_nan=False)))
+    write_text(path, _fill(json.dumps(gather(rows, comparables), separators=(",", ":"), allow_nan=False)))
 
 
 def _fill(data: str) -> str:

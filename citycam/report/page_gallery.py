@@ -14,7 +14,7 @@ from citycam.report.runs import RunRow
 
 _PER_CITY, _PER_PAIR, _PAIRS = 4, 4, 6
 _SIDE = 72
-_PICTURES = 240
+_PICTURES, _RUNS = 240, 50
 _KINDS = ("typical", "untypical", "confused")
 
 
@@ -23,14 +23,14 @@ def gather_galleries(rows: Sequence[RunRow], thumbs: Thumbs) -> dict[int, dict[s
 
     ``cities`` are [name, {typical, untypical: pictures}], ``pairs`` are [words, how often, pictures], the most
     frequent first. A picture is [thumbnail, name, probability of its own class, what it was taken for or None where it
-    was right]. The runs with the highest accuracies come first; when they have brought 240 new pictures the others have
-    no gallery.
+    was right]. The runs with the highest accuracies come first; after 50 of them, or when they have brought 240 new
+    pictures, the others have no gallery.
     """
     ranked = sorted(range(len(rows)), key=lambda place: -_accuracy(rows[place]))
     found: dict[int, dict[str, Any]] = {}
     begun = len(thumbs.encoded)
     for place in ranked:
-        if len(thumbs.encoded) - begun >= _PICTURES:
+        if len(thumbs.encoded) - begun >= _PICTURES or len(found) == _RUNS:
             break
         gallery = _gallery(rows[place].folder, thumbs)
         if gallery is not None:

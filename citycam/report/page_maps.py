@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PICTURES, _FEW = 100, 10
-_BYTES = 2_000_000
+_BYTES = 1_950_000
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -62,7 +61,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
             left_out.append(place)
             continue
         try:
-            found[place] = _grids(rows[place].folder, shown, told)
+            found[place] = _grids(rows[place], shown, told)
         except _DAMAGED:
             unreadable.append(place)
     having: dict[str, list[Path]] = {}
@@ -107,12 +106,13 @@ def _fitting(order: Sequence[str], samples: Mapping[int, _Sample], most: int) ->
     return {digest: position for position, digest in enumerate(order[:number])}
 
 
-def _grids(folder: Path, shown: Mapping[str, int], told: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str]]) -> dict[str, Any]:
     """A run's maps: ``size`` (h, w), ``pictures`` (P positions), what was predicted, and for each method the base64 of
-    P·h·w bytes, 0 to 255 from nothing to the map's own maximum, with the maxima, None where a map is blank."""
+    P·h·w bytes, 0 to 255 from nothing to the map's own maximum, or the name of the method that they equal, with the
+    maxima, None where a map is blank."""
     import numpy as np
 
-    with np.load(folder / "explain" / "maps.npz") as arrays:
+    with np.load(row.folder / "explain" / "maps.npz") as arrays:
         digests = [str(digest) for digest in arrays["digests"]]
         places = [place for place, digest in enumerate(digests) if digest in shown]
         for place in places:
@@ -130,26 +130,32 @@ def _grids(folder: Path, shown: Mapping[str, int], told: dict[str, tuple[str, st
             "targets": [words.index(name) for name in targets],
             "percent": [round(100 * float(share)) for share in arrays["probability"][places]],
             "correct": [int(bool(right)) for right in arrays["correct"][places]],
-            "methods": {name: _method(arrays[name][places], arrays[f"{name}_blank"][places]) for name in methods},
-            **_facts(folder),
+            "methods": _by_method({name: (arrays[name][places], arrays[f"{name}_blank"][places]) for name in methods}),
+            "same_maps": row.explained.get("same_maps"),
         }
 
 
-def _method(raw: NDArray[np.float32], blank: NDArray[np.bool_]) -> dict[str, Any]:
+def _by_method(maps: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> dict[str, Any]:
+    import numpy as np
+
+    found: dict[str, Any] = {}
+    known: dict[str, NDArray[np.uint8]] = {}
+    for name, (raw, blank) in maps.items():
+        grids, peaks = _scaled(raw)
+        shown = [None if hidden else float(f"{peak:.3g}") for peak, hidden in zip(peaks, blank, strict=True)]
+        # Maps that are equal up to a factor differ here by rounding alone.
+        like = next((one for one, its in known.items() if np.allclose(its, grids, rtol=0, atol=1)), None)
+        known[name] = grids
+        content = {"like": like} if like else {"grids": base64.b64encode(grids.tobytes()).decode("ascii")}
+        found[name] = {**content, "peaks": shown}
+    return found
+
+
+def _scaled(raw: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """ReLU of maps (P, h, w), each over its own maximum, as 0 to 255; and the maxima (P,)."""
     import numpy as np
 
     positive = np.maximum(np.nan_to_num(raw.astype(np.float64), nan=0.0, posinf=0.0), 0.0)
     peaks = positive.max(axis=(1, 2))
     scaled = positive / np.where(peaks > 0, peaks, 1.0)[:, None, None]
-    grids = np.rint(scaled * 255).astype(np.uint8)
-    shown = [None if hidden else float(f"{peak:.3g}") for peak, hidden in zip(peaks, blank, strict=True)]
-    return {"grids": base64.b64encode(grids.tobytes()).decode("ascii"), "peaks": shown}
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    """What run.json says about the maps in words."""
-    try:
-        told = json.loads((folder / "run.json").read_text(encoding="utf-8"))["explained"]
-        return {key: told.get(key) for key in ("weights", "stride", "same_maps")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    return np.rint(scaled * 255).astype(np.uint8), peaks

@@ -21,7 +21,7 @@ const byId = (id) => document.getElementById(id);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const decimal = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
 const told = (run) => run.settings.filter((value) => value !== "").join(" · ");
-const label = (place) => `#${place + 1}${told(RUNS[place]) ? " " + told(RUNS[place]) : ""}`;
+const label = (place) => `#${RUNS[place].number}${told(RUNS[place]) ? " " + told(RUNS[place]) : ""}`;
 const thumb = (place) => `data:image/jpeg;base64,${DATA.thumbs[place]}`;
 
 /** Chosen runs take a colour each, which they keep for as long as they are chosen. */

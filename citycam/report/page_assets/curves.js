@@ -1,5 +1,6 @@
 const MOST_DRAWN = 50;
 const MARGIN = { left: 44, right: 34, top: 10, bottom: 34 };
+const HINT = "Point at a line or a row for its numbers; click to highlight it.";
 const drawn = new Map();
 
 const curved = (place) => RUNS[place].curves !== null;
@@ -64,7 +65,7 @@ function runLines(place, measure, { x, y }) {
     if (validation[position] !== null && epoch.length <= 12) group.append(make("circle", { cx: x(at), cy: y(validation[position]), r: 2.6 }));
   });
   const last = validation.findLastIndex((value) => value !== null);
-  const end = last < 0 ? null : make("text", { class: "end", x: x(epoch[last]) + 6, y: y(validation[last]) + 4 }, `#${place + 1}`);
+  const end = last < 0 ? null : make("text", { class: "end", x: x(epoch[last]) + 6, y: y(validation[last]) + 4 }, `#${RUNS[place].number}`);
   if (end) group.append(end);
   drawn.set(place, [...(drawn.get(place) || []), group]);
   return { group, end };
@@ -77,22 +78,23 @@ function spread(ends) {
   ends.forEach((end, place) => { if (place) end.setAttribute("y", Math.max(at(end), at(ends[place - 1]) + 13)); });
 }
 
-function majorities(places, { svg, x, y, width }, last) {
+/** The majority's lines, which lie below the runs', and their words, which lie above. */
+function majorities(places, { x, y, width }) {
   const chosen = places.filter((place) => choice.has(place));
-  const all = [...new Set((chosen.length ? chosen : places).map((place) => RUNS[place].majority).filter((value) => value !== null))];
-  for (const value of all.slice(0, 4)) {
-    svg.append(make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
-      make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${decimal(value)}`));
-  }
+  const values = [...new Set((chosen.length ? chosen : places).map((place) => RUNS[place].majority).filter((value) => value !== null))].slice(0, 4);
+  return {
+    below: values.map((value) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
+    above: values.map((value) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${decimal(value)}`)),
+  };
 }
 
 function chart(id, measure, places, last) {
   const top = measure === "loss" ? lossTop(places) : 1;
   const box = byId(id);
   const area = frame(box, top, last);
-  if (measure === "accuracy") majorities(places, area, last);
+  const { below, above } = measure === "accuracy" ? majorities(places, area) : { below: [], above: [] };
   const parts = places.map((place) => runLines(place, measure, area));
-  area.svg.append(...parts.map((part) => part.group));
+  area.svg.append(...below, ...parts.map((part) => part.group), ...above);
   spread(parts.filter((part, at) => part.end && choice.has(places[at])).map((part) => part.end));
   box.replaceChildren(area.svg);
   return places.filter((place) => Math.max(...RUNS[place].curves[`val_${measure}`], ...RUNS[place].curves[`train_${measure}`]) > top);
@@ -106,11 +108,11 @@ function curves() {
   const last = Math.max(...places.map((place) => Math.max(...RUNS[place].curves.epoch)));
   const beyond = chart("chart-loss", "loss", places, last);
   chart("chart-accuracy", "accuracy", places, last);
-  const with_curves = RUNS.filter((run) => run.curves !== null).length;
+  const having = RUNS.filter((run) => run.curves !== null).length;
   byId("curves-note").textContent = [
-    places.length < with_curves ? `Drawn are the first ${MOST_DRAWN} of ${plural(with_curves, "run")} as the table is sorted, and the chosen ones.` : "",
+    places.length < having ? `Drawn are the first ${MOST_DRAWN} of ${plural(having, "run")} as the table is sorted, and the chosen ones.` : "",
     DATA.points ? `Curves of more than ${DATA.points} epochs are thinned to ${DATA.points} of them.` : "",
-    beyond.length ? `Beyond the top of the loss axis: ${beyond.slice(0, 12).map((place) => `#${place + 1}`).join(", ")}${beyond.length > 12 ? " and others" : ""}.` : "",
+    beyond.length ? `Beyond the top of the loss axis: ${beyond.slice(0, 12).map((place) => `#${RUNS[place].number}`).join(", ")}${beyond.length > 12 ? " and others" : ""}.` : "",
   ].join(" ").trim();
   legend();
 }
@@ -135,7 +137,7 @@ function reading(place) {
 pointed.listeners.push((place, before) => {
   (drawn.get(before) || []).forEach((group) => group.classList.remove("pointed"));
   (drawn.get(place) || []).forEach((group) => { group.classList.add("pointed"); });
-  byId("curves-reading").textContent = place === null ? "" : reading(place);
+  byId("curves-reading").textContent = place === null ? HINT : reading(place);
 });
 choice.listeners.push(curves);
 sorted.listeners.push(curves);
@@ -143,4 +145,5 @@ new ResizeObserver(() => {
   const svg = document.querySelector("#chart-loss svg");
   if (svg && Math.abs(svg.width.baseVal.value - byId("chart-loss").clientWidth) > 1) curves();
 }).observe(byId("chart-loss"));
+byId("curves-reading").textContent = HINT;
 curves();

@@ -3,7 +3,7 @@ const SHOWN_OFF = Object.keys(DATA.galleries).map(Number);
 function card([place, name, share, taken]) {
   return make("figure", { class: taken === null ? "card" : "card wrong", title: name },
     place === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(place), alt: name, loading: "lazy" }),
-    make("figcaption", {}, taken === null ? "" : `✗ ${taken} `, share === null ? "" : make("span", { class: "quiet" }, `p ${decimal(share, 2)}`)));
+    make("figcaption", {}, taken === null ? "" : `✗ ${taken} `, share === null ? "" : make("span", { class: "share" }, `p ${decimal(share, 2)}`)));
 }
 
 const cards = (pictures) => make("div", { class: "cards" }, ...pictures.map(card));
@@ -38,4 +38,4 @@ function galleries() {
 }
 galleries();
 // Something is highlighted when the page opens, so that it shows what choosing does.
-RUNS.map((_, place) => place).filter(curved).slice(0, 2).reverse().forEach(choice.toggle);
+RUNS.map((_, place) => place).filter((place) => curved(place) && RUNS[place].status === "completed").slice(0, 2).forEach((place) => choice.toggle(place));

@@ -44,7 +44,7 @@ const grids = new Map();
 function grid(run, method, at) {
   const { size: [height, width], methods } = DATA.maps.runs[run];
   const key = `${run} ${method}`;
-  if (!grids.has(key)) grids.set(key, bytes(methods[method].grids));
+  if (!grids.has(key)) grids.set(key, bytes(methods[methods[method].like || method].grids));
   return grids.get(key).subarray(at * height * width, (at + 1) * height * width);
 }
 
@@ -83,7 +83,7 @@ function select(title, options, value, change) {
 function verdict(maps, at) {
   const right = maps.correct[at] === 1;
   return make("p", { class: right ? "verdict right" : "verdict wrong" }, right ? "✓ right: " : "✗ wrong: ",
-    `${maps.words[maps.predicted[at]]} ${maps.percent[at]} %`);
+    `${maps.words[maps.predicted[at]]} ${maps.percent[at]}\u00a0%`);
 }
 
 function panel(one, number) {

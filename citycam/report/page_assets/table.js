@@ -5,6 +5,9 @@ const TITLES = {
   accuracy_not_above_majority: "Not above the majority class",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
+  incomplete_cam: "Maps that miss their logit",
+  no_pretrained_weights: "No pretrained weights",
+  ece_with_class_weights: "Calibration under class weights",
 };
 const SIGNS = {
   split_leaky: "leaky",
@@ -14,6 +17,7 @@ const SIGNS = {
 };
 const FIRST = ["split_leaky", "balanced_accuracy_reaches_chance", "accuracy_not_above_majority", "split_unknown"];
 const SHOWN_AT_ONCE = 8;
+const SENTENCES_AT_ONCE = 4;
 
 const titleOf = (code) => TITLES[code] || code.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 
@@ -21,25 +25,35 @@ const titleOf = (code) => TITLES[code] || code.replaceAll("_", " ").replace(/^./
 function runLinks(places) {
   if (places.length === RUNS.length && places.length > 1) return [make("span", { class: "quiet" }, "all runs")];
   const links = places.slice(0, 24).map((place) =>
-    make("button", { class: "link", type: "button", title: RUNS[place].name, onclick: () => showRow(place) }, `#${place + 1}`));
+    make("button", { class: "link", type: "button", title: RUNS[place].name, onclick: () => showRow(place) }, `#${RUNS[place].number}`));
   if (places.length > links.length) links.push(make("span", { class: "quiet" }, `and ${places.length - links.length} more`));
   return links;
 }
 
+/** Runs that did not complete; those of one reason together. */
 function failures() {
-  return RUNS.flatMap((run, place) => (["completed", "running"].includes(run.status) ? [] : [make("div", { class: "notice error" },
-    make("p", {}, make("strong", {}, `${run.status} `), ...runLinks([place]), ` ${told(run) || run.name}`),
-    make("p", {}, run.error || "No reason was recorded."),
-    run.command ? make("p", { class: "quiet" }, "Again: ", make("code", {}, run.command)) : null)]));
+  const groups = new Map();
+  RUNS.forEach((run, place) => {
+    if (["completed", "running"].includes(run.status)) return;
+    const key = JSON.stringify([run.status, run.error]);
+    groups.set(key, [...(groups.get(key) || []), place]);
+  });
+  return [...groups.values()].map((places) => {
+    const run = RUNS[places[0]];
+    const head = make("p", {}, make("strong", {}, run.status), " ", ...runLinks(places), places.length > 1 ? "" : ` ${told(run) || run.name}`);
+    const commands = places.filter((place) => RUNS[place].command).map((place) => make("li", {}, ...runLinks([place]), " ", make("code", {}, RUNS[place].command)));
+    return make("div", { class: "notice error" }, head, make("p", {}, run.error || "No reason was recorded."),
+      commands.length ? make("details", {}, make("summary", {}, "Run again"), make("ul", {}, ...commands)) : null);
+  });
 }
 
-function warning({ code, sentences }) {
-  const places = [...new Set(sentences.flatMap(([, runs]) => runs))].sort((a, b) => a - b);
-  const head = make("p", {}, make("strong", {}, titleOf(code)), " ", ...runLinks(places));
+function warning({ code, runs, sentences, more }) {
+  const head = make("p", {}, make("strong", {}, titleOf(code)), " ", ...runLinks(runs));
   if (sentences.length === 1) return make("div", { class: "notice" }, head, make("p", {}, sentences[0][0]));
-  const lines = sentences.slice(0, 200).map(([sentence, runs]) => make("li", {}, ...runLinks(runs), " ", sentence));
-  return make("div", { class: "notice" }, head,
-    make("details", {}, make("summary", {}, `${sentences.length} sentences`), make("ul", {}, ...lines)));
+  const list = make("ul", {}, ...sentences.map(([sentence, places]) => make("li", {}, ...runLinks(places), " ", sentence)),
+    more ? make("li", {}, `and ${more} more, in comparison.md`) : null);
+  return make("div", { class: "notice" }, head, sentences.length <= SENTENCES_AT_ONCE ? list
+    : make("details", {}, make("summary", {}, `What each run says: ${sentences.length + more} sentences`), list));
 }
 
 function attention() {
@@ -54,7 +68,7 @@ function attention() {
   box.append(...failed.slice(0, SHOWN_AT_ONCE));
   if (failed.length > SHOWN_AT_ONCE) {
     box.append(make("details", { class: "notice error" },
-      make("summary", {}, `${failed.length - SHOWN_AT_ONCE} more runs that did not complete`), ...failed.slice(SHOWN_AT_ONCE)));
+      make("summary", {}, `${failed.length - SHOWN_AT_ONCE} more reasons why runs did not complete`), ...failed.slice(SHOWN_AT_ONCE)));
   }
   box.append(...warnings);
   byId("attention").hidden = !box.childElementCount;
@@ -78,13 +92,15 @@ const COLUMNS = [
   ...DATA.keys.map((key, at) => ({ title: key, value: (run) => run.settings[at], kind: "words" })),
   { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", down: true,
     cell: (run) => make("span", { class: "figures" }, make("b", {}, decimal(run.accuracy)), " ", between(run.interval)) },
-  { title: "majority", value: (run) => run.majority, cell: (run) => decimal(run.majority), kind: "number", down: true },
   { title: "0 to 1", value: (run) => run.interval[0], cell: whisker, kind: "drawn", down: true },
+  { title: "majority", value: (run) => run.majority, cell: (run) => decimal(run.majority), kind: "number", down: true },
   { title: "n", value: (run) => run.n, cell: (run) => (run.n === null ? "" : run.n.toLocaleString("en")), kind: "number", down: true },
+  { title: "marks", value: (run) => `${run.status === "completed" ? "" : run.status} ${run.marks.join(" ")}`.trim(), cell: signs, kind: "words" },
+  ...(RUNS.some((run) => run.rank) ? [{ title: "rank", value: (run) => run.rank, kind: "words" }] : []),
+  ...(DATA.sets.length > 1 ? [{ title: "compared among", value: (run) => DATA.sets[run.among].title, kind: "words" }] : []),
   { title: "balanced [95 %]", value: (run) => run.balanced, kind: "number", down: true,
     cell: (run) => `${decimal(run.balanced)} ${between(run.balanced_interval)}` },
   { title: "loss", value: (run) => run.loss, cell: (run) => decimal(run.loss), kind: "number" },
-  { title: "marks", value: (run) => `${run.status === "completed" ? "" : run.status} ${run.marks.join(" ")}`, cell: signs, kind: "words" },
   { title: "folder", value: (run) => run.name, kind: "folder" },
 ];
 
@@ -97,7 +113,7 @@ function signs(run) {
 
 function numberButton(place) {
   return make("button", { class: "choose", type: "button", "aria-pressed": "false", "aria-label": `Highlight run ${label(place)}`,
-    onclick: (event) => { event.stopPropagation(); choice.toggle(place); }, onfocus: () => pointed.at(place), onblur: () => pointed.at(null) }, `${place + 1}`);
+    onclick: (event) => { event.stopPropagation(); choice.toggle(place); }, onfocus: () => pointed.at(place), onblur: () => pointed.at(null) }, RUNS[place].number);
 }
 
 const ROWS = RUNS.map((run, place) => make("tr", { class: run.status === "completed" ? null : "incomplete", onclick: () => choice.toggle(place),
@@ -114,16 +130,32 @@ function sortBy(at) {
   sorted.down = sorted.column === at ? !sorted.down : Boolean(column.down);
   sorted.column = at;
   const keys = RUNS.map((run, place) => column.value(run, place));
+  const numbers = keys.every((value) => value === null || value === "" || Number.isFinite(Number(value)));
   const none = (value) => value === null || value === undefined || value === "";
   sorted.order = RUNS.map((_, place) => place).sort((a, b) => {
     if (none(keys[a]) || none(keys[b])) return none(keys[a]) - none(keys[b]);
-    const way = typeof keys[a] === "number" ? keys[a] - keys[b] : natural.compare(keys[a], keys[b]);
+    const way = numbers ? keys[a] - keys[b] : natural.compare(keys[a], keys[b]);
     return sorted.down ? -way : way;
   });
   byId("runs").tBodies[0].append(...sorted.order.map((place) => ROWS[place]));
   document.querySelectorAll("#runs th").forEach((cell, place) =>
     cell.setAttribute("aria-sort", place === at ? (sorted.down ? "descending" : "ascending") : "none"));
   sorted.listeners.forEach((listener) => listener());
+}
+
+const RANKS = "Rank: best, and what a paired test over the same validation pictures cannot tell from it (≈ best), finds below it, "
+  + "or could not test; nothing else is ranked. ";
+
+/** Runs that differ only in their seed, as one. */
+function overSeeds() {
+  if (!DATA.seeds.length) return;
+  const cells = (tag, words) => make("tr", {}, ...words.map((word, at) => make(tag, { class: at > 1 && at < 6 ? "number" : "words" }, word)));
+  const lines = DATA.seeds.map((one) => cells("td", [`#${one.number}`, one.settings, `${one.seeds}`,
+    make("span", {}, make("b", {}, decimal(one.accuracy)), " ", between(one.interval)), decimal(one.majority), decimal(one.n, 0), one.rank]));
+  byId("seeds").append(make("h3", {}, "Runs that differ only in their seed"),
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Means over seeds" }, make("table", { class: "plain" },
+      make("thead", {}, cells("th", ["#", "settings", "seeds", "mean accuracy [95 %]", "majority", "n", "rank"])), make("tbody", {}, ...lines))),
+    make("p", { class: "quiet" }, "Intervals here are Student's over seeds: how far chance in training moves an accuracy, not how far other pictures would."));
 }
 
 function table() {
@@ -134,6 +166,8 @@ function table() {
   byId("table-legend").textContent = "Validation pictures, last epoch. Brackets: 95 % interval"
     + (grouped ? ", which counts pictures of one walk or video as belonging together. " : ". ")
     + "Majority: accuracy of always answering the most frequent class; n: number of pictures. "
+    + (RUNS.some((run) => run.rank) ? RANKS : "")
+    + (DATA.sets.length > 1 ? "Runs of different data, classes or split are not ranked against each other. " : "")
     + "In the drawing the bar is the interval, the dot the accuracy, the upright line the majority's.";
 }
 
@@ -154,3 +188,4 @@ pointed.listeners.push((place, before) => {
 });
 attention();
 table();
+overSeeds();
