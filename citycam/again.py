@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from citycam.asked import Asked
-from citycam.config import Config, ExplainConfig, ExplainTarget, FolderConfig, ToytownConfig, to_dict
+from citycam.config import Config, ExplainConfig, ExplainTarget, to_dict
 from citycam.data.catalog import Catalog, Picture, counted
 from citycam.data.labels import Labels, make_labels
 from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
@@ -29,10 +29,11 @@ from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.drawn import make_drawer, validation_sample
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import Drawn
-from citycam.files import read_csv, sha256, write_json
+from citycam.files import sha256, write_json
 from citycam.given import find_pictures, tell_truth
 from citycam.inputs import Inputs
 from citycam.loaded import load_network, settled
+from citycam.own import find_root, hold_to_digest, read_own
 from citycam.resolve import check
 from citycam.trained import TrainedRun
 
@@ -96,56 +97,13 @@ def _explain_run(asked: Asked, run: TrainedRun, settings: ExplainConfig) -> bool
 
 def _own(asked: Asked, run: TrainedRun, config: Config) -> _Pictures:
     """The run's validation pictures of its city, as its split.csv lists them; each is still the picture it was."""
-    try:
-        table = read_csv(run.folder / "split.csv")
-        pictures = [Picture(row["path"], row["digest"], row["city"], row["group"] or None) for row in table]
-        parts = tuple(row["part"] for row in table)
-    except (OSError, KeyError, ValueError) as error:
-        raise CitycamError(
-            f"{run.folder / 'split.csv'} is not there or damaged, so the run's pictures are not known; "
-            "give others with pictures=FOLDER, or train the run again."
-        ) from error
-    catalog = Catalog(run.record["data"]["kind"], _root(asked, run), tuple(pictures), target=run.target)
-    split = Split(run.record["split"]["kind"], None, parts)
+    catalog, split = read_own(run, find_root(run, asked.data_root))
     labels = make_labels(catalog, config.partition, run.target)
     inputs = _inputs(config, catalog, split, labels)
     rows = validation_sample(config, inputs)
     for row in rows.tolist():
-        _hold_to_digest(catalog, catalog.pictures[row], run)
+        hold_to_digest(run, catalog, catalog.pictures[row])
     return _Pictures(inputs, rows, {})
-
-
-def _root(asked: Asked, run: TrainedRun) -> Path:
-    """Where the run's pictures lie; toytown's are rendered again where they are gone."""
-    if asked.data_root is not None:
-        return asked.data_root
-    if isinstance(run.config.data, ToytownConfig):
-        from citycam.data import toytown
-
-        return toytown.ensure(run.config.data)
-    assert isinstance(run.config.data, FolderConfig)
-    root = Path(run.record["data"]["root"])
-    if not root.is_dir():
-        raise CitycamError(
-            f"The pictures of {run.folder} were in {root}, which is not there; give data.root=FOLDER if they were "
-            "moved, or pictures=FOLDER to explain others."
-        )
-    return root
-
-
-def _hold_to_digest(catalog: Catalog, picture: Picture, run: TrainedRun) -> None:
-    try:
-        found = digest_bytes(read_bytes(catalog.path(picture)))
-    except UnreadablePicture as error:
-        raise CitycamError(
-            f"{catalog.path(picture)}, which {run.folder.name} was validated with, cannot be read ({error.reason}); "
-            "put it back, give data.root=FOLDER if the pictures were moved, or pictures=FOLDER to explain others."
-        ) from error
-    if found != picture.digest:
-        raise CitycamError(
-            f"{catalog.path(picture)} is not the picture that {run.folder.name} was validated with (its digest "
-            "differs); put that one back, or give pictures=FOLDER to explain the pictures as they are."
-        )
 
 
 def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:

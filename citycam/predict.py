@@ -17,12 +17,12 @@ from citycam.bank.build import compute, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
-from citycam.errors import CitycamError, UnreadablePicture
-from citycam.files import read_csv
+from citycam.errors import UnreadablePicture
 from citycam.given import Given, tell_truth
 from citycam.loaded import load_network, settled
 from citycam.model import metrics
 from citycam.model.network import Network
+from citycam.own import read_own, recorded_root
 from citycam.resolve import Resolved
 from citycam.statistics import Judgement, judge
 from citycam.trained import TrainedRun
@@ -127,13 +127,13 @@ def verify(predictions: Predictions, run: TrainedRun, given: Given) -> Verdict |
     truth = tell_truth(predictions.names, predictions.classes, run.config.partition)
     if truth is None:
         return None
-    seen = _split_of(run)
+    parts = _parts_of(run)
     known = np.flatnonzero(truth.labels >= 0)
-    rows_seen = [seen.get(digest(given.path(predictions.names[place]))) for place in known.tolist()]
-    new = [number for number, row in enumerate(rows_seen) if row is None or row["part"] != "train"]
+    seen = [parts.get(digest(given.path(predictions.names[place])), ("", None)) for place in known.tolist()]
+    new = [number for number, (part, _) in enumerate(seen) if part != "train"]
     counted = known[new]
     labels, answers = truth.labels[counted], predictions.predicted[counted]
-    groups = [row["group"] if (row := rows_seen[number]) is not None else "" for number in new]
+    groups = [seen[number][1] for number in new]
     counts = np.zeros((len(predictions.classes),) * 2, dtype=np.int64)
     np.add.at(counts, (labels, answers), 1)
     return Verdict(
@@ -145,16 +145,13 @@ def verify(predictions: Predictions, run: TrainedRun, given: Given) -> Verdict |
     )
 
 
-def _split_of(run: TrainedRun) -> dict[str, dict[str, str]]:
-    """Rows of the run's split.csv by digest; a picture that lies in training and elsewhere counts as trained on."""
-    try:
-        table = read_csv(run.folder / "split.csv")
-        return {row["digest"]: row for row in sorted(table, key=lambda row: row["part"] == "train")}
-    except (OSError, KeyError, ValueError) as error:
-        raise CitycamError(
-            f"{run.folder / 'split.csv'} is not there or damaged, so it is not known which pictures trained the run; "
-            "train it again, or rename the folders so that no accuracy is computed."
-        ) from error
+def _parts_of(run: TrainedRun) -> dict[str, tuple[str, str | None]]:
+    """Part and walk of the run's pictures by digest; one that lies in training and elsewhere counts as trained on."""
+    catalog, split = read_own(run, recorded_root(run))
+    known = [
+        (picture.digest, (part, picture.group)) for picture, part in zip(catalog.pictures, split.parts, strict=True)
+    ]
+    return dict(sorted(known, key=lambda row: row[1][0] == "train"))
 
 
 def rows(predictions: Predictions) -> list[list[str | float]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from citycam.cli import bank, compare, predict
+from citycam.cli import bank, compare, export, predict
 from citycam.doors import door
 
-COMMANDS = (bank, compare, predict)
+COMMANDS = (bank, compare, predict, export)
 
 
 @door
