@@ -159,6 +159,7 @@ def test_what_is_missing_or_damaged_is_left_out_and_said(tmp_path: Path) -> None
     (bad / "explain" / "maps.npz").write_bytes(b"PK\x03\x04 cut off")
     (bad / "metrics.csv").write_bytes(b"\xff\xfe\x00epoch")
     (bad / "thumbs" / "index.csv").write_text("digest,kind\n../../secret,typical\n")
+    shutil.copy(bad / "thumbs" / f"{digest(0)}.jpg", tmp_path / "secret.jpg")
     failed = make_run(tmp_path / "3", status="failed", error="The disk is full.", final={}, pictures=0)
     (failed / "metrics.csv").unlink()
     (tmp_path / "4" / ".hydra").mkdir(parents=True)
@@ -176,6 +177,7 @@ def test_what_is_missing_or_damaged_is_left_out_and_said(tmp_path: Path) -> None
     assert data["maps"]["unreadable"] == [2, 7]
     assert set(data["maps"]["runs"]) == {"0", "6"}
     assert {"1", "3"}.isdisjoint(data["galleries"])
+    assert data["galleries"]["2"]["cities"] == [["", {"typical": [[None, "", None, None]], "untypical": []}]]
 
 
 def test_a_missing_thumbnail_leaves_its_maps(tmp_path: Path) -> None:

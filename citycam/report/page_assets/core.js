@@ -20,7 +20,9 @@ function make(tag, attributes = {}, ...children) {
 const byId = (id) => document.getElementById(id);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const decimal = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
-const told = (run) => run.settings.filter((value) => value !== "").join(" · ");
+// Of a path its end says which one it is.
+const short = (value) => value.split("/").pop().replace(/^(.{12}).{5,}(.{10})$/u, "$1…$2");
+const told = (run) => run.settings.filter((value) => value !== "").map(short).join(" · ");
 const label = (place) => `#${RUNS[place].number}${told(RUNS[place]) ? " " + told(RUNS[place]) : ""}`;
 const thumb = (place) => `data:image/jpeg;base64,${DATA.thumbs[place]}`;
 

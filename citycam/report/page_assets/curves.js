@@ -1,5 +1,5 @@
 const MOST_DRAWN = 50;
-const MARGIN = { left: 44, right: 34, top: 10, bottom: 34 };
+const MARGIN = { left: 44, right: 46, top: 10, bottom: 34 };
 const HINT = "Point at a line or a row for its numbers; click to highlight it.";
 const drawn = new Map();
 

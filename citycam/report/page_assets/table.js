@@ -89,7 +89,8 @@ const between = ([low, high]) => (low === null || high === null ? "" : `[${decim
 
 const COLUMNS = [
   { title: "#", value: (run, place) => place, cell: (run, place) => numberButton(place), kind: "number" },
-  ...DATA.keys.map((key, at) => ({ title: key, value: (run) => run.settings[at], kind: "words" })),
+  ...DATA.keys.map((key, at) => ({ title: key, value: (run) => run.settings[at], kind: "words",
+    cell: (run) => make("span", { title: run.settings[at] }, short(run.settings[at])) })),
   { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", down: true,
     cell: (run) => make("span", { class: "figures" }, make("b", {}, decimal(run.accuracy)), " ", between(run.interval)) },
   { title: "0 to 1", value: (run) => run.interval[0], cell: whisker, kind: "drawn", down: true },
