@@ -44,7 +44,7 @@ def comparison_table(comparable: Comparable, width: int = 80) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     header, lines = _cells(comparable)
     settings, shown = len(comparable.settings), _room(comparable, width)
     marked = any(line[-1] for line in lines)

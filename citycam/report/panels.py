@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int
             figures.plain(axes)
             axes.tick_params(labelsize=8)
             if measure == "loss":
-                axes.set_title(figures.short(panel.title, 36), loc="left", fontsize=9.5)
+                title = textwrap.wrap(panel.title, 42, max_lines=2, placeholder="…")
+                axes.set_title("\n".join(title), loc="left", fontsize=9)
                 axes.tick_params(labelbottom=False)
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     named = {word: line for word, line in lines.items() if not word.startswith("_")}
