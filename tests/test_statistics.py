@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,3 +150,43 @@ def test_groups_widen_the_judgement() -> None:
 def test_no_pictures_is_a_sentence() -> None:
     with pytest.raises(CitycamError, match="no pictures to judge"):
         s.judge([], [])
+
+
+def test_paired_differences_equal_all_flips_counted() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        differences = rng.integers(-2, 3, 20)
+        groups = [f"g{place // 2}" for place in range(20)]
+        sums = differences.reshape(10, 2).sum(axis=1)
+        flips = np.array(list(itertools.product((-1, 1), repeat=10)))
+        expected = float((np.abs(flips @ sums) >= abs(sums.sum())).mean())
+        assert s.sign_flip(differences, groups) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_groups_it_is_mcnemars_exact_test() -> None:
+    differences = [1] * 9 + [-1] * 2 + [0] * 30
+    expected = stats.binomtest(2, 11).pvalue
+    assert s.sign_flip(differences) == pytest.approx(expected, abs=1e-12)
+    assert s.sign_flip(differences, range(41)) == pytest.approx(expected, abs=1e-12)
+    assert s.sign_flip([0, 0]) == s.sign_flip([0, 0], ["a", "b"]) == 1.0
+
+
+def test_welch_is_scipys_with_whole_degrees_of_freedom() -> None:
+    one, other = [0.9, 0.92, 0.94, 0.91], [0.85, 0.89, 0.86, 0.88]  # 5.7 degrees of freedom
+    assert s.welch(one, other) >= stats.ttest_ind(one, other, equal_var=False).pvalue
+    t, freedom = stats.ttest_ind(one, other, equal_var=False).statistic, 5
+    assert s.welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-9)
+    assert s.welch([0.5, 0.5], [0.5, 0.5]) == 1.0
+    assert s.welch([0.5, 0.5], [0.6, 0.6]) == 0.0
+
+
+def test_seeds_interval_is_students() -> None:
+    values = [0.8, 0.85, 0.9, 0.86]
+    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    assert s.seeds_interval(values) == pytest.approx(expected, abs=1e-9)
+    assert s.seeds_interval([0.2, 1.0]) == (0.0, 1.0)
+
+
+def test_holm_by_hand() -> None:
+    assert s.holm([0.03, 0.01, 0.04, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
+    assert s.holm([]) == []

@@ -43,6 +43,9 @@ RECORD: dict[str, Any] = {
 }
 
 
+STANDING = ["rank", "majority", "balanced", "n", "marks"]
+
+
 def _run(folder: Path, **changes: Any) -> Path:
     files.write_json(folder / "run.json", {**copy.deepcopy(RECORD), **changes})
     return folder
@@ -130,7 +133,7 @@ def test_settings_that_differ_come_first(sweep: Path) -> None:
     rows = runs.read_runs(sweep)[:3]
     assert runs.differing(rows) == ["optimizer", "epochs"]
     header = _shown(rows).splitlines()[1].split()
-    assert header == ["#", "optimizer", "epochs", *"accuracy [95 %] rank majority balanced n marks".split()]
+    assert header == ["#", "optimizer", "epochs", "accuracy", "[95", "%]", *STANDING]
 
 
 def test_the_table_shows_what_stands_beside_an_accuracy(sweep: Path) -> None:

@@ -1,0 +1,69 @@
+"""Run folders made up for tests, small but of the real files' layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from citycam import files
+
+CLASSES = ("arden", "brill")
+
+
+def make_run(
+    folder: Path,
+    right: Sequence[int],
+    *,
+    overrides: Sequence[str] = ("optimizer=adam",),
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+    digest: str = "d0",
+    classes: Sequence[str] = CLASSES,
+    **changes: Any,
+) -> Path:
+    """A completed run that answered ``right`` (0 or 1 per validation picture), each in a group where they are given."""
+    accuracy = sum(right) / len(right)
+    pictures = [f"{CLASSES[k % 2]}/{k:03d}.png" for k in range(len(right))]
+    files.write_csv(
+        folder / "predictions.csv",
+        ["path", "city", "label", "predicted"],
+        [[path, CLASSES[k % 2], CLASSES[k % 2], CLASSES[(k + 1 - right[k]) % 2]] for k, path in enumerate(pictures)],
+    )
+    rows = [[path, f"{k:032x}", CLASSES[k % 2], groups and groups[k], "val"] for k, path in enumerate(pictures)]
+    files.write_csv(folder / "split.csv", ["path", "digest", "city", "group", "part"], rows)
+    header = ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy"]
+    files.write_csv(folder / "metrics.csv", header, [[1, 0.7, 0.6, 0.5, 0.6], [2, 0.5, 0.4, 0.8, accuracy]])
+    record = {
+        "schema": 1,
+        "status": "completed",
+        "error": None,
+        "pid": 1,
+        "host": "elsewhere",
+        "overrides": list(overrides),
+        "command": f"python train.py {' '.join(overrides)}",
+        "seconds": {"total": 3.0},
+        "final": {
+            "val_accuracy": accuracy,
+            "val_balanced_accuracy": accuracy,
+            "n_val": len(right),
+            "majority_accuracy": 0.5,
+            "val_accuracy_interval": [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)],
+            "val_balanced_accuracy_interval": [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)],
+            "chance": 0.5,
+        },
+        "best": {},
+        "warnings": [],
+        "data": {"kind": "folder", "digest": digest, "counts": {"val": {"arden": 20, "brill": 20}}},
+        "split": {"kind": "group", "leaky": False},
+        "backbone": {"name": "resnet50", "weights": {"origin": "file", "digest": "w"}},
+        "classes": list(classes),
+        "seed": seed,
+    }
+    files.write_json(folder / "run.json", record | changes)
+    return folder
+
+
+def answers(number: int, wrong: int, start: int = 0) -> list[int]:
+    """All right but ``wrong`` in a row from ``start`` on."""
+    return [0 if start <= place < start + wrong else 1 for place in range(number)]
