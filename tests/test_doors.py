@@ -1,0 +1,32 @@
+"""Doors end with the exit code that they say, and only after what others started has ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# A pool of processes with an idle worker, as launchers of several jobs leave them behind.
+CHILD = """
+from citycam.doors import leave
+import atexit
+from concurrent.futures import ProcessPoolExecutor
+
+def work():
+    return 1
+
+if __name__ == "__main__":
+    atexit.register(print, "seen to")
+    pool = ProcessPoolExecutor(1)
+    assert pool.submit(work).result() == 1
+    leave({code})
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_leaving_sees_to_what_others_started(code: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CHILD.format(code=code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "seen to\n", "")
