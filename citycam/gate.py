@@ -64,7 +64,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
         if getattr(parsed, flag) is not None:
             raise CitycamError(f"--{flag.replace('_', '-')} is no option of train.py; its settings are those of conf/.")
     register()
-    overrides = list(parsed.overrides)
+    overrides = [_quoted(item) for item in parsed.overrides]
     if not any(item.lstrip("+").startswith("sweep.name=") for item in overrides):
         overrides.append(f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
     try:
@@ -86,6 +86,14 @@ def run_hydra(request: Request | None, task: Any) -> None:
     if request is not None:
         sys.argv[1:] = request.arguments
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+
+
+def _quoted(override: str) -> str:
+    """Hydra takes the bare word true for a truth value; as the name of a target it must be quoted."""
+    key, _, value = override.partition("=")
+    if key.lstrip("+") != "explain.target":
+        return override
+    return f"{key}=" + ",".join("'true'" if word.strip() == "true" else word for word in value.split(","))
 
 
 def _compose_all(overrides: list[str], multirun: bool) -> tuple[tuple[Job, ...], Path]:

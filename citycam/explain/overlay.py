@@ -166,7 +166,7 @@ def _write_header(
     pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
     wrong = sum(caption.correct is False for caption in captions)
     known = "" if all(caption.correct is None for caption in captions) else f", {wrong} predicted wrongly"
-    facts = f"{shape[0]} pictures{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
+    facts = f"{shape[0]} picture{'' if shape[0] == 1 else 's'}{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
     facts += f" · {first.note}" if first.note else ""
     pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(12), room), font=font(12), fill=INK)
     pen.text((_MARGIN, _MARGIN + 43), "0", font=font(11), fill=FAINT)
