@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from citycam.gate import Request
-from citycam.report.compare import summary, write_comparison
+from citycam.report.compare import check_folder, summary, write_comparison
 from citycam.report.ranking import Comparable, arrange
 from citycam.report.runs import read_runs
 from citycam.sweep.ledger import Ledger, job_row
@@ -18,7 +18,12 @@ from citycam.sweep.ledger import Ledger, job_row
 
 @contextlib.contextmanager
 def kept_up(request: Request) -> Iterator[None]:
-    """Where Ctrl-C stops the jobs, the sweep's table, comparison and ledger tell of what was done until then."""
+    """Where Ctrl-C stops the jobs, the sweep's table, comparison and ledger tell of what was done until then.
+
+    Raises:
+        CitycamError: before anything starts, where the sweep's folder holds other things of a comparison's names.
+    """
+    check_folder(request.sweep_folder)
     try:
         yield
     except KeyboardInterrupt:

@@ -70,6 +70,36 @@ def test_a_sweep_in_which_all_fail_has_a_comparison(
     assert (outcome.results / "comparison.html").exists()
 
 
+def test_after_ctrl_c_the_files_tell_what_was_done(
+    train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from citycam.model.module import CityModule
+
+    step = CityModule.training_step
+
+    def stop_in_the_second_run(self: Any, *arguments: Any) -> Any:
+        if self.trainer.max_epochs == 2:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(CityModule, "training_step", stop_in_the_second_run)
+    outcome = train("epochs=1,2", multirun=True)
+    assert outcome.code == 130
+    rows = files.read_csv(outcome.results / "comparison.csv")
+    assert sorted(row["status"] for row in rows) == ["completed", "interrupted"]
+    jobs = json.loads((outcome.results / "sweep.json").read_text())["jobs"].values()
+    assert sorted(job["state"] for job in jobs) == ["done", "interrupted"]
+    assert "interrupted: Stopped by Ctrl-C." in outcome.out
+
+
+def test_a_sweep_does_not_start_where_its_comparison_could_not_be_written(train: Callable[..., Outcome]) -> None:
+    files.write_text(Path("multirun/s/curves.png"), "mine")
+    outcome = train("epochs=1", multirun=True)
+    assert outcome.code == 2
+    assert "curves.png was not written by a comparison" in outcome.err
+    assert not outcome.runs
+
+
 def test_several_sweeps_go_beside_the_first_and_a_folder_of_sweeps_into_it(
     pair: Path, tmp_path: Path, compare: Any
 ) -> None:
