@@ -174,7 +174,7 @@ def test_a_request_that_cannot_be_is_a_sentence(arguments: tuple[str, ...], said
 
 @pytest.mark.parametrize(("text", "size"), [("20GB", 20 * 2**30), ("1.5 tb", 3 * 2**39), ("7", 7), ("2k", 2048)])
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert cli._bytes(text) == size
+    assert cli.bank._bytes(text) == size
 
 
 def test_it_answers_without_loading_torch(bank: Path) -> None:
