@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST = 16
 _MEASURES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 # Inches.
-_COLUMNS, _WIDE, _HIGH, _TOP, _HEADING = 4, 2.9, 3.7, 0.3, 0.35
+_COLUMNS, _WIDE, _HIGH, _TOP, _HEADING = 4, 2.9, 3.7, 0.45, 0.35
 _FAINT = "#9dc3dd"
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -92,7 +92,8 @@ def _set_panel(comparable: Comparable, curves: dict[int, tuple[Curves, ...]]) ->
 
 def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int) -> None:
     places, rows, headings = _places(panels)
-    width = _COLUMNS * _WIDE + 0.45
+    # Two columns leave room for the legend.
+    width = max(2 * _WIDE, *(left + _WIDE for left, _ in places)) - 0.1
     height = _TOP + rows * _HIGH + headings * _HEADING
     figure = figures.figure_of(width, height)
     reach, cut = _reach(panels)

@@ -110,9 +110,10 @@ class Comparable:
         return [", ".join(dict.fromkeys(one.get(key, "") for one in told)) for key in self.settings]
 
     def words(self, entry: Entry) -> str:
-        """The entry's `values` on one line; numbers behind their setting's name."""
+        """The entry's `values` on one line, numbers behind their setting's name; and how many seeds it has."""
         pairs = zip(self.settings, self.values(entry), strict=True)
-        return " · ".join(f"{key} {value}" if value[:1].isdigit() else value for key, value in pairs if value)
+        words = [f"{key} {value}" if value[:1].isdigit() else value for key, value in pairs if value]
+        return " · ".join([*words, *[f"{len(entry.rows)} seeds"] * (len(entry.rows) > 1)])
 
 
 def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
