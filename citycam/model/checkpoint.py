@@ -137,7 +137,7 @@ def _load_body(path: Path, said: dict[str, str], network: Network) -> None:
     body = (path.parent / said["path"]).resolve()
     if not body.is_file():
         raise CitycamError(f"{path} needs the frozen body {body}, which is not there; move both together.")
-    if digest(body) != said["digest"]:
+    if _digest(body) != said["digest"]:
         raise CitycamError(
             f"{body} is not the body that {path} was trained with (its digest differs); put that one back."
         )
