@@ -2,9 +2,9 @@
 
     python benchmarks/predict.py [FOLDER] [--pictures N] [--size 64]
 
-A run of one epoch is trained by train.py's own steps on a few of the pictures; then all of them are classified from
-their files, decoding included and imports not. The network alone is the run's plain network, in the same precision,
-memory format and batch. Both in turn, several times; ratios are medians.
+A run of one epoch is trained by train.py on a few of the pictures; then all of them are classified from their files and
+held to their folders' names, decoding included and imports not. The network alone is the run's plain network, in the
+same precision, memory format and batch. Both in turn, several times; ratios are medians.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import Tensor
 from citycam.data.views import normalise, open_working
 from citycam.doors import door
 from citycam.given import Given, find_pictures
-from citycam.predict import Classifier
+from citycam.predict import Classifier, verify
 from citycam.trained import TrainedRun, find_runs
 
 GOAL = 0.8
@@ -73,12 +73,12 @@ def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
     alone = bare_forward(classify)
     tensors = in_memory(classify, given)
     ours, bare = [], []
-    classify(given)  # not kept: it fills caches and chooses kernels
+    verify(classify(given), run, given)  # not kept: it fills caches and chooses kernels
     alone(tensors)
     for _ in range(asked.rounds):
         bare.append(rate(lambda: alone(tensors), len(tensors), resolved.device))
         begun = now(resolved.device)
-        classify(given)
+        verify(classify(given), run, given)
         ours.append(count / (now(resolved.device) - begun))
     report(
         f"predict: {asked.size} px",

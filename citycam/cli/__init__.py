@@ -14,7 +14,9 @@ COMMANDS = (bank, compare, predict, export)
 def main() -> int:
     """Run the subcommand of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="citycam", description="Look after what citycam keeps. Training is started by python train.py (--help)."
+        prog="citycam",
+        description="Compare trained runs, use their models, and look after what citycam keeps. Training is started by "
+        "python train.py, maps of trained runs by python explain.py (each with --help).",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
