@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -34,6 +36,9 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
         except KeyboardInterrupt:
             print("citycam: stopped; the same command goes on.", file=sys.stderr)
             return 130
+        except BrokenPipeError:  # who read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
 
     return guarded
 
@@ -53,6 +58,7 @@ _leaving: list[int] = []
 @atexit.register
 def _end() -> None:
     if _leaving:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.flush()
         os._exit(_leaving[0])

@@ -55,7 +55,8 @@ def write_all(folder: Path, comparables: list[Comparable]) -> None:
     write_comparison(folder, comparables)
     write_panels(folder / "curves.png", comparables)
     write_side_by_side(folder / "overlays.png", comparables)
-    write_page(folder / "comparison.html", [row for comparable in comparables for row in comparable.rows])
+    rows = [row for comparable in comparables for row in comparable.rows]
+    write_page(folder / "comparison.html", rows, comparables)
 
 
 def _write(request: Request) -> None:

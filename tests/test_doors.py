@@ -30,3 +30,19 @@ def test_leaving_sees_to_what_others_started(code: int) -> None:
         [sys.executable, "-c", CHILD.format(code=code)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "seen to\n", "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
+    code = (
+        "from citycam.doors import door, leave\n"
+        "@door\n"
+        "def main():\n    for _ in range(100_000): print('x' * 50)\n    return 0\n"
+        "leave(main())"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    assert writer.wait() == 141

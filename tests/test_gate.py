@@ -168,8 +168,9 @@ def test_a_refused_request_imports_nothing_heavy() -> None:
         "try: runpy.run_path('train.py', run_name='__main__')\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules, 'timm' in sys.modules)"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert printed.split() == ["2", "False", "False"]
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ended.stdout.split() == ["2", "False", "False"]
+    assert ended.returncode == 2
 
 
 def test_near_matches_name_what_is_known_where_nothing_is_close() -> None:
