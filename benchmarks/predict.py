@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -82,7 +81,7 @@ def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
         ours.append(count / (now(resolved.device) - begun))
     report(
         f"predict: {asked.size} px",
-        how=f"`{shlex.join(['python', 'benchmarks/predict.py', *sys.argv[1:]])}`: {count:,} pictures, "
+        how=f"`python benchmarks/predict.py --size {asked.size}`: {count:,} pictures, "
         f"{resolved.precision} in {resolved.memory_format}, batch {resolved.batch}.",
         ratios=[Ratio("citycam predict / network alone", median_ratio(ours, bare), GOAL)],
         figures={
