@@ -176,8 +176,16 @@ class Exporter:
         pictures, words = self._pictures()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        given = session.run(["logits"], {"pictures": pictures.numpy()})[0]
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            given = session.run(["logits"], {"pictures": pictures.numpy()})[0]
+        except Exception as error:  # onnxruntime's own kinds have no base of theirs
+            reason = str(error).strip().splitlines()[0][:150]
+            raise CitycamError(
+                f"onnxruntime cannot run {self.description['backbone']} as torch wrote it ({reason}), so {ONNX} was not "
+                f"written; use {self.folder / WEIGHTS}.",
+                exit_code=1,
+            ) from error
         with torch.inference_mode():
             wanted = self.whole(pictures)[0].numpy()
         gap = float(np.abs(given - wanted).max())

@@ -33,6 +33,8 @@ def train_once(place: Path, cities: Path, weights: Path, *overrides: str) -> Pat
     arguments = ["-m", "data=folder", f"data.root={cities}", "data.target=brill", "backbone=timm"]
     arguments += [f"backbone.name={TINY}", f"backbone.weights={weights}", "backbone.strides=[32,16,8]"]
     arguments += ["epochs=2", "threads=1", "precision=fp32", "sweep.name=s", "explain.pictures=3"]
+    given = {override.partition("=")[0] for override in overrides}
+    arguments = [argument for argument in arguments if argument.partition("=")[0] not in given]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(sys, "argv", ["train.py", *arguments, *overrides])

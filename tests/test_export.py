@@ -135,3 +135,16 @@ def test_onnx_with_other_logits_is_not_written(
     outcome = export(only(sweep, "multi"), "--out", tmp_path)
     assert (outcome.code, "other logits" in outcome.err) == (1, True)
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_networks_of_tokens_take_any_number_of_pictures(export: Export, cities: Path, tmp_path: Path) -> None:
+    weights = ["backbone.name=vit_tiny_patch16_224", "backbone.weights=random", "backbone.strides=[16]"]
+    sweep = train_once(tmp_path, cities, Path("none"), *weights, "explain=none", "epochs=1")
+    (run,) = [path.parent for path in sweep.glob("*/run.json")]
+    assert export(run).code == 0
+    told, known = described(run / "export" / "model.onnx"), read(run / "predictions.csv")
+    session = onnxruntime.InferenceSession(run / "export" / "model.onnx", providers=["CPUExecutionProvider"])
+    pictures = np.stack([as_told(cities / row["path"], told) for row in known[:3]])
+    (shares,) = session.run(["probabilities"], {"pictures": pictures})
+    wanted = [[float(row[f"p_{name}"]) for name in told["classes"]] for row in known[:3]]
+    np.testing.assert_allclose(shares, wanted, atol=1e-4)

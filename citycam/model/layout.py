@@ -42,7 +42,7 @@ def from_grid(activations: Tensor, layout: Layout, *, prefix: float = 0.0) -> Te
     if layout.order == "nhwc":
         return activations.permute(0, 2, 3, 1)
     patches = activations.flatten(2).transpose(1, 2)
-    filler = patches.new_full((len(patches), layout.prefix, patches.shape[2]), prefix)
+    filler = patches.new_full((patches.shape[0], layout.prefix, patches.shape[2]), prefix)
     return torch.cat([filler, patches], dim=1)
 
 
