@@ -182,8 +182,8 @@ class Exporter:
         except Exception as error:  # onnxruntime's own kinds have no base of theirs
             reason = str(error).strip().splitlines()[0][:150]
             raise CitycamError(
-                f"onnxruntime cannot run {self.description['backbone']} as torch wrote it ({reason}), so {ONNX} was not "
-                f"written; use {self.folder / WEIGHTS}.",
+                f"onnxruntime cannot run {self.description['backbone']} as torch wrote it ({reason}), so {ONNX} was "
+                f"not written; use {self.folder / WEIGHTS}.",
                 exit_code=1,
             ) from error
         with torch.inference_mode():
