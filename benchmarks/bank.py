@@ -10,16 +10,15 @@ lie in memory: what decoding, views and files cost beside it.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from common import (
     Setting,
+    bare_forward,
     fresh_cache,
     now,
     options,
@@ -70,7 +69,8 @@ def measure(setting: Setting, size: int, rounds: int, folder: Path, results: Pat
     device = setting.resolved.device
     rows = np.resize(setting.inputs.train, max(BATCHES))
     tensors = views_in_memory(setting, rows, training=True)
-    alone = bare_forward(setting)
+    body = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
+    alone = bare_forward(body, setting.resolved.arithmetic)
     batch = best_batch(alone, tensors, device)
     ours, bare, passing = [], [], []
     views = cold_build(setting, folder)[0]  # not kept: it fills caches and chooses kernels
@@ -112,21 +112,6 @@ def passing_rate(setting: Setting, tensors: Tensor) -> float:
     ready = tensors[rows % len(tensors)].cpu()
     passing = body.passing(lambda *_: ready)
     return rate(lambda: passing(rows, 0), len(rows), setting.resolved.device)
-
-
-def bare_forward(setting: Setting) -> Callable[[Tensor], Tensor]:
-    """The plain network in the run's precision and memory format: nothing folded, nothing prepared."""
-    shared = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
-    backbone = copy.deepcopy(shared).to(memory_format=setting.resolved.arithmetic.torch_format)
-    bf16 = setting.resolved.precision == "bf16"
-
-    @torch.inference_mode()
-    def forward(pictures: Tensor) -> Tensor:
-        with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=bf16):
-            features: Tensor = backbone(pictures)
-        return features
-
-    return forward
 
 
 def best_batch(forward: Callable[[Tensor], Tensor], tensors: Tensor, device: str) -> int:

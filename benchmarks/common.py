@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import os
 import tempfile
 import time
@@ -19,7 +20,8 @@ from results import RESULTS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from citycam.config import BackboneConfig, Config
+from citycam.bank.arithmetic import Arithmetic
+from citycam.config import BackboneConfig, Config, Precision
 from citycam.data.pictures import decode
 from citycam.data.views import normalise, render
 from citycam.errors import CitycamError
@@ -126,6 +128,20 @@ def views_in_memory(setting: Setting, rows: np.ndarray, *, training: bool) -> Te
     backbone = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
     made = normalise(torch.from_numpy(views), backbone.mean, backbone.std)
     return made.to(setting.resolved.device, memory_format=setting.resolved.arithmetic.torch_format)
+
+
+def bare_forward(network: nn.Module, arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
+    """The plain network in an arithmetic: nothing folded, nothing prepared."""
+    copied = copy.deepcopy(network).to(memory_format=arithmetic.torch_format)
+    bf16 = arithmetic.precision is Precision.bf16
+
+    @torch.inference_mode()
+    def forward(pictures: Tensor) -> Tensor:
+        with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=bf16):
+            values: Tensor = copied(pictures)
+        return values
+
+    return forward
 
 
 def words(resolved: Resolved) -> str:

@@ -10,18 +10,16 @@ same precision, memory format and batch. Both in turn, several times; ratios are
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from bank import rate
-from common import ROOT, now, options, paint, random_weights, scratch
+from common import ROOT, bare_forward, now, options, paint, random_weights, scratch
 from results import Ratio, median_ratio, report
 from torch import Tensor
 
@@ -69,7 +67,7 @@ def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
     """Both sides in turn, and their report."""
     classify = Classifier(run)
     resolved, count = classify.resolved, len(given.names)
-    alone = bare_forward(classify)
+    alone = bare_forward(classify.network, classify.resolved.arithmetic)
     tensors = in_memory(classify, given)
     ours, bare = [], []
     verify(classify(given), run, given)  # not kept: it fills caches and chooses kernels
@@ -91,21 +89,6 @@ def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
         device=resolved.device,
         path=asked.results,
     )
-
-
-def bare_forward(classify: Classifier) -> Callable[[Tensor], Tensor]:
-    """The plain network in the run's precision and memory format: nothing folded, nothing prepared."""
-    arithmetic = classify.resolved.arithmetic
-    network = copy.deepcopy(classify.network).to(memory_format=arithmetic.torch_format)
-    bf16 = arithmetic.precision.name == "bf16"
-
-    @torch.inference_mode()
-    def forward(pictures: Tensor) -> Tensor:
-        with torch.autocast(pictures.device.type, dtype=torch.bfloat16, enabled=bf16):
-            logits: Tensor = network(pictures)
-        return logits
-
-    return forward
 
 
 def in_memory(classify: Classifier, given: Given) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -29,7 +28,7 @@ from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.drawn import make_drawer, validation_sample
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import Drawn
-from citycam.files import sha256, write_json
+from citycam.files import FOLDER_MODE, sha256, write_json
 from citycam.given import find_pictures, tell_truth
 from citycam.inputs import Inputs
 from citycam.loaded import load_network, settled
@@ -215,17 +214,10 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise CitycamError(f"{folder.parent} cannot be written ({error.strerror}); give out=FOLDER.") from error
     try:
         yield part
-        part.chmod(0o777 & ~_umask())
+        part.chmod(FOLDER_MODE)  # mkdtemp makes private ones
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _umask() -> int:
-    """mkdtemp makes private folders; results are as readable as any other new one."""
-    kept = os.umask(0o077)
-    os.umask(kept)
-    return kept
 
 
 def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:

@@ -23,6 +23,7 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
 
     @functools.wraps(main)
     def guarded() -> int:
+        """As ``main``, which gives the exit code."""
         # Loading torch makes a million objects that stay; looking through them for garbage again and again takes a
         # second.
         gc.set_threshold(200_000, 20, 20)

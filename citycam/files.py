@@ -19,9 +19,10 @@ import platformdirs
 
 from citycam.errors import CitycamError
 
-# The mode of a new file. Asked once: the umask can only be read by setting it, which threads would do to each other.
-_MODE = 0o666 & ~(_umask := os.umask(0o077))
-os.umask(_umask)
+# Modes of a new file and a new folder. Asked once: the umask can only be read by setting it, which threads would do to
+# each other.
+os.umask(_umask := os.umask(0o077))
+_MODE, FOLDER_MODE = 0o666 & ~_umask, 0o777 & ~_umask
 
 
 def cache_root() -> Path:

@@ -80,9 +80,11 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         _clear(folder)
     command = shlex.join(["python", "train.py", *overrides])
     record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
-    record.update(
-        attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=begun.epochs if begun is not None else None
-    )
+    record.update(attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None)
+    if begun is not None and earlier is not None:
+        # At once on disk: killed before it describes its data, the run would not be known again and start anew.
+        record.update(resumed_after=begun.epochs, data=earlier["data"], versions=earlier["versions"])
+        record.write()
     with _ending(record, folder):
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)

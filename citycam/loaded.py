@@ -28,7 +28,7 @@ def settled(run: TrainedRun) -> Resolved:
         device=str(choose_device(Accelerator.cpu if on_cpu else Accelerator.auto)),
         threads=cores if config.threads == AUTO else int(config.threads),
         precision=record["precision"],
-        memory_format=record["memory_format"],
+        memory_format=record.get("memory_format", "channels_last"),  # runs of before it was recorded
         rate=0.0,
         batch=run.batch,
         split=record["split"]["kind"],

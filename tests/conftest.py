@@ -73,6 +73,22 @@ def forget() -> None:
                 memory.cache_clear()
 
 
+def small_settings(cities: Path, tiny_weights: Path) -> list[str]:
+    """What makes a run small, on real files."""
+    return [
+        "data=folder",
+        f"data.root={cities}",
+        "data.target=brill",
+        "backbone=timm",
+        f"backbone.name={TINY}",
+        f"backbone.weights={tiny_weights}",
+        "backbone.strides=[32,16,8]",
+        "threads=1",
+        "precision=fp32",
+        "sweep.name=s",
+    ]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a door ended: exit code, what it printed, and the folder that its results went to."""
@@ -106,19 +122,7 @@ def train(
     def call(*overrides: str, multirun: bool = False, small: bool = True) -> Outcome:
         arguments = ["-m"] if multirun else []
         if small:
-            arguments += [
-                "data=folder",
-                f"data.root={cities}",
-                "data.target=brill",
-                "backbone=timm",
-                f"backbone.name={TINY}",
-                f"backbone.weights={tiny_weights}",
-                "backbone.strides=[32,16,8]",
-                "epochs=1",
-                "threads=1",
-                "precision=fp32",
-                "sweep.name=s",
-            ]
+            arguments += [*small_settings(cities, tiny_weights), "epochs=1"]
             given = {override.partition("=")[0] for override in overrides}
             arguments = [argument for argument in arguments if argument.partition("=")[0] not in given]
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *overrides])

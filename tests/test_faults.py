@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY, Outcome
+from tests.conftest import ROOT, Outcome, small_settings
 
 Train = Callable[..., Outcome]
 
@@ -91,21 +91,7 @@ sys.exit(train.main())
 def test_a_killed_or_stopped_run_is_found_interrupted_and_the_same_command_goes_on(
     name: str, code: int, status: str, train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
-    arguments = [
-        "-m",
-        "data=folder",
-        f"data.root={cities}",
-        "data.target=brill",
-        "backbone=timm",
-        f"backbone.name={TINY}",
-        f"backbone.weights={tiny_weights}",
-        "backbone.strides=[32,16,8]",
-        "threads=1",
-        "precision=fp32",
-        "sweep.name=s",
-        "explain=none",
-        "epochs=1,2",
-    ]
+    arguments = ["-m", *small_settings(cities, tiny_weights), "explain=none", "epochs=1,2"]
     child = subprocess.run(
         [sys.executable, "-c", CHILD.format(root=str(ROOT), signal=name, arguments=arguments)],
         cwd=tmp_path,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY, Outcome
+from tests.conftest import ROOT, Outcome, small_settings
 
 Train = Callable[..., Outcome]
 
@@ -53,21 +53,7 @@ MORE_MOMENTS = {
 
 
 def kill(function: str, call: int, folder: Path, cities: Path, tiny_weights: Path, *more: str) -> None:
-    arguments = [
-        "-m",
-        "data=folder",
-        f"data.root={cities}",
-        "data.target=brill",
-        "backbone=timm",
-        f"backbone.name={TINY}",
-        f"backbone.weights={tiny_weights}",
-        "backbone.strides=[32,16,8]",
-        "threads=1",
-        "precision=fp32",
-        "sweep.name=s",
-        *SETTINGS,
-        *more,
-    ]
+    arguments = ["-m", *small_settings(cities, tiny_weights), *SETTINGS, *more]
     code = CHILD.format(root=str(ROOT), function=function, call=call, arguments=arguments)
     child = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert child.returncode == -9, child.stderr

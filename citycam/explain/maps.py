@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from citycam.explain import overlay
-from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain, look_at
+from citycam.explain.look import look_at
+from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain
 from citycam.explain.overlay import Caption, Pixels
 from citycam.explain.tail import Tail
 from citycam.explain.targets import Target

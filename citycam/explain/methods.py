@@ -21,6 +21,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 
 from citycam.errors import CitycamError
+from citycam.explain.look import Look, enter, explained_by, look_at
 from citycam.explain.tail import Tail, as_found, head_bias
 from citycam.explain.targets import LogitTarget, Target
 
@@ -43,41 +44,6 @@ class MapBatch:
     logits: NDArray[np.float32]
     explained: NDArray[np.float32]
     bias: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What every method asks of the tail first, for some activations and targets: see `look_at`.
-
-    Attributes:
-        entered: (B, C, h, w), the activations on the tail's device, requiring gradients.
-        logits: (B, K).
-        explained: (B,), the number whose evidence is mapped.
-        gradients: of ``explained`` at the activations, (B, C, h, w), or (B, C, 1, 1) behind a mean pool, where they are
-            the same at every cell.
-    """
-
-    entered: Tensor
-    logits: Tensor
-    explained: Tensor
-    gradients: Tensor
-
-
-def look_at(tail: Tail, activations: Tensor, targets: Sequence[Target]) -> Look:
-    """Logits and gradients of a batch, once for all methods."""
-    with as_found(tail):
-        entered = _enter(tail, activations).requires_grad_(True)
-        if tail.pool_kind == "mean":
-            features = tail.features(entered).detach().requires_grad_(True)
-            logits = tail.head(features)
-            explained = _explained(logits, targets)
-            (weights,) = torch.autograd.grad(explained.sum(), features)
-            gradients = weights[:, :, None, None] / entered[0, 0].numel()
-        else:
-            logits = tail(entered)
-            explained = _explained(logits, targets)
-            (gradients,) = torch.autograd.grad(explained.sum(), entered)
-    return Look(entered, logits, explained, gradients)
 
 
 def explain(
@@ -242,13 +208,13 @@ class Cam(_WeightedCAM):
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
         features = self.model.features(input_tensor).detach().requires_grad_(True)
-        explained = _explained(self.model.head(features), targets)
+        explained = explained_by(self.model.head(features), targets)
         (weights,) = torch.autograd.grad(explained.sum(), features)
         return _numpy(weights)
 
     def _bias(self, entered: Tensor, targets: Sequence[Target]) -> NDArray[np.float32]:
         bias = head_bias(self.model.head, self.model.features(entered).detach())
-        return _numpy(_explained(bias, targets)).astype(np.float32)
+        return _numpy(explained_by(bias, targets)).astype(np.float32)
 
 
 class GradCam(_WeightedCAM, pgc.GradCAM):  # type: ignore[misc]
@@ -342,16 +308,16 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
         if self.noisy is None or self.noisy.ndim != 5 or self.noisy.shape[1:3] != clean.shape[:2]:
             got = None if self.noisy is None else tuple(self.noisy.shape)
             raise ValueError(f"smoothgradcampp needs noisy (n, {len(clean)}, {clean.shape[1]}, h, w), got {got}")
-        copies = _enter(self.model, self.noisy.flatten(0, 1))
+        copies = enter(self.model, self.noisy.flatten(0, 1))
         if self.model.pool_kind == "mean":
             same_grid = copies.shape[2:] == clean.shape[2:]
             pooled = (self.model.features if same_grid else self.model.pool)(copies).detach().requires_grad_(True)
-            explained = _explained(self.model.head(pooled), list(targets) * len(self.noisy))
+            explained = explained_by(self.model.head(pooled), list(targets) * len(self.noisy))
             (gradients,) = torch.autograd.grad(explained.sum(), pooled)
             gradients = gradients[:, :, None, None] / clean[0, 0].numel()
         else:
             copies.requires_grad_(True)
-            explained = _explained(self.model(copies), list(targets) * len(self.noisy))
+            explained = explained_by(self.model(copies), list(targets) * len(self.noisy))
             (gradients,) = torch.autograd.grad(explained.sum(), copies)
         return _numpy(gradients).reshape(len(self.noisy), len(clean), *gradients.shape[1:])
 
@@ -370,7 +336,7 @@ class FinerCam(_WeightedCAM):
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
         logits = self.model(input_tensor)
-        explained = _explained(logits, targets)
+        explained = explained_by(logits, targets)
         # The closest is the class itself.
         near = (logits - explained[:, None]).abs().argsort(dim=1, stable=True)[:, 1 : 1 + self.classes]
         if near.shape[1]:
@@ -388,7 +354,7 @@ class ShapleyCam(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
-        explained = _explained(self.model(input_tensor), targets)
+        explained = explained_by(self.model(input_tensor), targets)
         (first,) = torch.autograd.grad(explained.sum(), input_tensor, create_graph=True)
         second = None
         if first.requires_grad:
@@ -446,22 +412,10 @@ METHODS: dict[str, type[SafeCAM]] = {
 }
 
 
-def _enter(tail: Tail, activations: Tensor) -> Tensor:
-    # Inference-mode tensors refuse gradients; of others a view will do, so that the caller's tensor does not learn to
-    # require them.
-    parameter = next(tail.parameters(), activations)
-    entered = activations.detach().to(device=parameter.device, dtype=parameter.dtype)
-    return entered.clone() if entered.is_inference() else entered
-
-
 def _alpha(term: Array) -> Array:
     """1 / (2 + term), at most 1: behind activations that can be negative the formula has a pole at -2."""
     alpha: Array = 1 / np.maximum(2 + term, 1)
     return alpha
-
-
-def _explained(logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    return torch.stack([target(row) for target, row in zip(targets, logits, strict=True)])
 
 
 def _numpy(tensor: Tensor) -> Array:

@@ -1,7 +1,7 @@
 """A frozen backbone made faster for looking only: batch norm folded into the convolution before it.
 
-In eval mode a batch norm is a factor and a shift per channel, which the convolution before it can do on the way: a
-fifth to a third of a ResNet's time on a CPU. Found by running the network once, and verified against it.
+In eval mode a batch norm is a factor and a shift per channel, which the convolution before it can do on the way
+(benchmarks/bank.py measures what that saves). Found by running the network once, and verified against it.
 """
 
 from __future__ import annotations
