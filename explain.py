@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from citycam.asked import HELP, read_asked
 from citycam.doors import door, leave
+from citycam.explain_request import HELP, read_asked
 
 
 @door
@@ -15,7 +15,7 @@ def main() -> int:
     if asked is None:
         print(HELP)
         return 0
-    from citycam.again import explain
+    from citycam.explain_runs import explain
 
     return explain(asked)
 

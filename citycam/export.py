@@ -25,10 +25,10 @@ from citycam.config import Partition
 from citycam.data.views import open_working, plain_spec, scale, views
 from citycam.errors import CitycamError
 from citycam.files import sha256, write_bytes
-from citycam.loaded import load_network, settled
+from citycam.load_run import load_network, settled
 from citycam.model.network import Network
-from citycam.own import hold_to_digest, read_own, recorded_root
-from citycam.trained import TrainedRun
+from citycam.run_pictures import hold_to_digest, read_own, recorded_root
+from citycam.trained_runs import TrainedRun
 
 SCHEMA = 1
 KEY = "citycam"

@@ -18,14 +18,14 @@ from citycam.bank.extract import Extractor
 from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
 from citycam.errors import UnreadablePicture
-from citycam.given import Given, tell_truth
-from citycam.loaded import load_network, settled
+from citycam.load_run import load_network, settled
 from citycam.model import metrics
 from citycam.model.network import Network
-from citycam.own import read_own, recorded_root
+from citycam.new_pictures import Given, tell_truth
 from citycam.resolve import Resolved
+from citycam.run_pictures import read_own, recorded_root
 from citycam.statistics import Judgement, judge
-from citycam.trained import TrainedRun
+from citycam.trained_runs import TrainedRun
 
 
 @dataclass(frozen=True)

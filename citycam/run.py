@@ -197,7 +197,7 @@ def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Re
     if not config.explain.methods:
         return None
     # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
-    from citycam.drawn import make_drawer, validation_sample
+    from citycam.drawing import make_drawer, validation_sample
     from citycam.explain.callback import MapCallback
 
     return MapCallback(folder, make_drawer(config, inputs, resolved, validation_sample(config, inputs)))

@@ -79,7 +79,7 @@ def test_an_equal_request_is_found_done(
 ) -> None:
     run = only(copy_of(sweep, tmp_path), "multi")
     assert explain(f"run={run}", "explain.methods=[layercam]").code == 0
-    monkeypatch.setattr("citycam.again.load_network", lambda *_: pytest.fail("nothing is left to be made"))
+    monkeypatch.setattr("citycam.explain_runs.load_network", lambda *_: pytest.fail("nothing is left to be made"))
     again = explain(f"run={run}/checkpoints/last.ckpt", "explain.methods=[layercam]")
     assert (again.code, "there already" in again.out, len(made(run))) == (0, True, 1)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from citycam.config import Partition
-from citycam.given import tell_truth
+from citycam.new_pictures import tell_truth
 from tests.conftest import paint_cities
 from tests.sweeps import Ended, caller, copy_of, only, read, train_once
 

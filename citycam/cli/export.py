@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from citycam.trained import find_run
+    from citycam.trained_runs import find_run
 
     run = find_run(given.run_folder, given.weights)
     name = "export" if run.checkpoint.stem == "last" else f"export-{run.checkpoint.stem}"

@@ -36,12 +36,12 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from citycam.trained import find_run
+    from citycam.trained_runs import find_run
 
     run = find_run(given.run_folder, given.weights)
     if given.out is not None:
         _check_out(given.out, _header(run.classes))
-    from citycam.given import find_pictures
+    from citycam.new_pictures import find_pictures
 
     found = find_pictures(given.path)
     from citycam.predict import predict, verify

@@ -11,7 +11,7 @@ from typing import Any
 from citycam.config import METHODS, ExplainConfig, ExplainTarget
 from citycam.errors import CitycamError, near_matches
 from citycam.gate import read_request
-from citycam.trained import TrainedRun, find_runs
+from citycam.trained_runs import TrainedRun, find_runs
 
 _PLACES = ("run", "pictures", "out", "data.root")
 _GROUP = "explain"

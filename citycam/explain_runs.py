@@ -18,23 +18,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from citycam.asked import Asked
 from citycam.config import Config, ExplainConfig, ExplainTarget, to_dict
 from citycam.data.catalog import Catalog, Picture, counted
 from citycam.data.labels import Labels, make_labels
 from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
-from citycam.drawn import make_drawer, validation_sample
+from citycam.drawing import make_drawer, validation_sample
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import Drawn
+from citycam.explain_request import Asked
 from citycam.files import FOLDER_MODE, sha256, write_json
-from citycam.given import find_pictures, tell_truth
 from citycam.inputs import Inputs
-from citycam.loaded import load_network, settled
-from citycam.own import find_root, hold_to_digest, read_own
+from citycam.load_run import load_network, settled
+from citycam.new_pictures import find_pictures, tell_truth
 from citycam.resolve import check
-from citycam.trained import TrainedRun
+from citycam.run_pictures import find_root, hold_to_digest, read_own
+from citycam.trained_runs import TrainedRun
 
 SCHEMA = 1
 MANIFEST = "explain.json"

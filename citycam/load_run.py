@@ -14,7 +14,7 @@ from citycam.model.head import make_head
 from citycam.model.network import Network
 from citycam.model.weights import WeightsSource
 from citycam.resolve import Resolved, choose_device, map_stride
-from citycam.trained import TrainedRun
+from citycam.trained_runs import TrainedRun
 
 
 def settled(run: TrainedRun) -> Resolved:

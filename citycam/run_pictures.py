@@ -10,7 +10,7 @@ from citycam.data.pictures import digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.files import read_csv
-from citycam.trained import TrainedRun
+from citycam.trained_runs import TrainedRun
 
 
 def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
