@@ -323,9 +323,13 @@ class ExplainConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TrainerConfig:
-    """Where training runs."""
+    """Where training runs. ``devices``: of one model; more than one train it together, a process each."""
 
     accelerator: Accelerator = Accelerator.auto
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        _positive("trainer.devices", self.devices)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -382,6 +386,11 @@ class Config:
         _positive("batch_size", self.batch_size)
         _at_least("image_size", self.image_size, 32)
         _auto_or_positive("threads", self.threads)
+        if self.batch_size < self.trainer.devices:
+            raise CitycamError(
+                f"batch_size={self.batch_size} cannot be shared by trainer.devices={self.trainer.devices}; "
+                "take a larger batch or fewer devices."
+            )
         if self.seed < 0:
             raise CitycamError(f"seed={self.seed} must be zero or a positive whole number.")
         if isinstance(self.data, FolderConfig) and self.partition is Partition.binary and self.data.target is None:

@@ -89,7 +89,12 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
         known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
-        train(config, folder, known, record, begun)
+        if config.trainer.devices == 1:
+            train(config, folder, known, record, begun)
+        else:
+            from citycam.ranks import train_by_ranks
+
+            train_by_ranks(config, folder, known, record, begun, devices=[known.device] * config.trainer.devices)
     return str(record.content["status"])
 
 
