@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from citycam.doors import door, leave
-from citycam.gate import read_request, run_hydra
+from citycam.gate import read_request
+from citycam.launch import launch, run_hydra
 
 
 def task(composed: Any) -> str:
@@ -26,13 +27,14 @@ def main() -> int:
     """The light gate, then what the jobs share, then the jobs, then the table; returns the exit code."""
     request = read_request(sys.argv[1:])
     if request is None:
-        run_hydra(None, task)
+        run_hydra(sys.argv[1:], task)
         return 0
     from citycam import prepare, summary
 
     with summary.kept_up(request):
-        if prepare.prepare(request):
-            run_hydra(request, task)
+        prepared = prepare.prepare(request)
+        if prepared.jobs:
+            launch(request.commands, prepared.at_once, task)
     return summary.conclude(request)
 
 

@@ -345,11 +345,18 @@ class BankConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SweepConfig:
-    """``name``: results lie in multirun/NAME; the same name again continues that sweep. Default: date and time."""
+    """``name``: results lie in multirun/NAME; the same name again continues that sweep. Default: date and time.
+    ``resume``: the folder of a sweep to go on with, by the settings that it was asked for with. ``jobs_per_device``:
+    jobs that share a device (on a CPU: a core) where several run at once. ``fail_fast``: start no further job once one
+    has failed."""
 
     name: Optional[str] = None
+    resume: Optional[str] = None
+    jobs_per_device: int = 1
+    fail_fast: bool = False
 
     def __post_init__(self) -> None:
+        _positive("sweep.jobs_per_device", self.jobs_per_device)
         if self.name is not None and (
             not self.name.strip() or set(self.name) & set("/\\\0") or self.name.startswith(".")
         ):

@@ -10,7 +10,6 @@ import datetime
 import difflib
 import functools
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from citycam.compose import register, to_config
 from citycam.config import CONF, Config
+from citycam.continued import recorded, refuse_others
 from citycam.errors import CitycamError, near_matches
 from citycam.names import config_hash
 
@@ -36,12 +36,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for: the jobs, in order, and the folder that all of them share."""
+    """What a command line asks for: the jobs, in order, and the folder that all of them share.
+
+    ``commands``: arguments for Hydra; several where a sweep is gone on with that was asked for in several commands.
+    ``at_once``: jobs that Hydra's launcher is to run at a time; None for as many as the machine has room for.
+    """
 
     jobs: tuple[Job, ...]
     sweep_folder: Path
-    multirun: bool
-    arguments: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
+    at_once: int | None
+    resumed: bool
 
 
 def read_request(arguments: Sequence[str]) -> Request | None:
@@ -64,28 +69,37 @@ def read_request(arguments: Sequence[str]) -> Request | None:
         if getattr(parsed, flag) is not None:
             raise CitycamError(f"--{flag.replace('_', '-')} is no option of train.py; its settings are those of conf/.")
     register()
-    overrides = [_quoted(item) for item in parsed.overrides]
-    if not any(item.lstrip("+").startswith("sweep.name=") for item in overrides):
-        overrides.append(f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
+    given = [_quoted(item) for item in parsed.overrides]
+    resumed = _resumed(given)
+    if resumed is not None:
+        commands = recorded(resumed, [item for item in given if not item.startswith("sweep.resume=")])
+    else:
+        if not any(item.lstrip("+").startswith("sweep.name=") for item in given):
+            given.append(f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
+        commands = [(parsed.multirun, given)]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
-            jobs, sweep_folder = _compose_all(overrides, parsed.multirun)
+            composed = [_compose_all(overrides, multirun) for multirun, overrides in commands]
     except CitycamError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise CitycamError(_sentence(error)) from error
-    flags = ("-m",) if parsed.multirun else ()
-    return Request(jobs, sweep_folder, parsed.multirun, (*flags, *overrides))
+    jobs = {job.folder: job for some in composed for job in some.jobs}
+    if resumed is not None:
+        refuse_others(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
+    return Request(
+        tuple(jobs.values()),
+        composed[-1].sweep_folder,
+        tuple(("-m", *overrides) if multirun else tuple(overrides) for multirun, overrides in commands),
+        composed[-1].at_once,
+        resumed is not None,
+    )
 
 
-def run_hydra(request: Request | None, task: Any) -> None:
-    """Hand the request to Hydra, which calls ``task`` with each job's composed configuration through its launcher."""
-    import hydra
-
-    register()
-    if request is not None:
-        sys.argv[1:] = request.arguments
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+def _resumed(overrides: list[str]) -> Path | None:
+    """The folder of ``sweep.resume``, where it is given."""
+    value = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.resume=")), "null")
+    return None if value == "null" else Path(value.strip("'\"")).expanduser().absolute()
 
 
 def _quoted(override: str) -> str:
@@ -96,7 +110,16 @@ def _quoted(override: str) -> str:
     return f"{key}=" + ",".join("'true'" if word.strip() == "true" else word for word in value.split(","))
 
 
-def _compose_all(overrides: list[str], multirun: bool) -> tuple[tuple[Job, ...], Path]:
+@dataclass(frozen=True)
+class _Composed:
+    """One command, composed."""
+
+    jobs: list[Job]
+    sweep_folder: Path
+    at_once: int | None
+
+
+def _compose_all(overrides: list[str], multirun: bool) -> _Composed:
     from hydra import compose
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
@@ -114,21 +137,18 @@ def _compose_all(overrides: list[str], multirun: bool) -> tuple[tuple[Job, ...],
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    jobs = []
     batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [plain]
     if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
         for item in swept:
             for value in item.sweep_string_iterator():
                 compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
-    folder = Path()
-    for job_overrides in batches:
-        job, folder = _job(list(job_overrides), multirun)
-        jobs.append(job)
+    composed = [_job(list(job_overrides), multirun) for job_overrides in batches]
+    jobs = [job for one in composed for job in one.jobs]
     _refuse_twins(jobs)
-    return tuple(jobs), folder
+    return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
 
 
-def _job(overrides: list[str], multirun: bool) -> tuple[Job, Path]:
+def _job(overrides: list[str], multirun: bool) -> _Composed:
     from hydra import compose
     from omegaconf import OmegaConf, open_dict
 
@@ -143,7 +163,27 @@ def _job(overrides: list[str], multirun: bool) -> tuple[Job, Path]:
     else:
         folder = Path(composed.hydra.run.dir).absolute()
         sweep_folder = folder.parent
-    return Job(tuple(task), config, folder, config_hash(config)), sweep_folder
+    at_once = _at_once(composed.hydra.launcher, config) if multirun else 1
+    return _Composed([Job(tuple(task), config, folder, config_hash(config))], sweep_folder, at_once)
+
+
+def _at_once(launcher: Any, config: Config) -> int | None:
+    """How many jobs the launcher is to run at a time; None for as many as there is room for.
+
+    Raises:
+        CitycamError: that cannot be.
+    """
+    if "n_jobs" not in launcher:
+        return 1
+    if launcher.n_jobs == 0:
+        raise CitycamError("hydra.launcher.n_jobs=0 would run nothing; give the number of jobs at a time, or -1.")
+    if config.trainer.devices > 1:
+        raise CitycamError(
+            f"trainer.devices={config.trainer.devices} gives one model several devices, and hydra/launcher=joblib "
+            "several models one each; leave out hydra/launcher=joblib, and the jobs run one after the other, each on "
+            f"{config.trainer.devices} devices."
+        )
+    return int(launcher.n_jobs) if launcher.n_jobs > 0 else None
 
 
 def _refuse_twins(jobs: list[Job]) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
-from citycam.names import config_hash
+from citycam.names import command, config_hash
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import RunRecord, read_record
+from citycam.sweep.slots import hold
+
+if TYPE_CHECKING:
+    from citycam.resolve import Resolved
+    from citycam.resume import Begun
 
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
@@ -44,8 +48,8 @@ def completed(folder: Path, digest: str, data_digest: str) -> bool:
 
 
 def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
-    """Do one job and return its status: completed, failed, skipped where it was done before, or refused where the
-    folder is another's.
+    """Do one job and return its status: completed, failed, skipped where it was done before, stopped where an earlier
+    failure stops the sweep, or refused where the folder is another's.
 
     ``hydra``: Hydra's own record of the job, file name to text, for the folder's .hydra.
 
@@ -64,38 +68,129 @@ def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str,
 
 
 def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
-    from citycam.inputs import load_inputs
-    from citycam.resolve import Resolved, resolve
-    from citycam.resume import find_begun
-    from citycam.run import train
-
-    digest, earlier = config_hash(config), read_record(folder)
-    resolved = Ledger(folder.parent).resolved(digest)
-    if earlier is not None and resolved is not None and completed(folder, digest, resolved["data_digest"]):
+    digest, earlier, ledger = config_hash(config), read_record(folder), Ledger(folder.parent)
+    resolved = ledger.resolved(digest)
+    if resolved is None:
+        # What is to do was resolved before the jobs, so this was found done, or somebody took sweep.json away.
+        if earlier is not None and earlier.get("status") == "completed":
+            return "skipped"
+        raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
+    if completed(folder, digest, resolved["data_digest"]):
         return "skipped"
-    begun = None
-    if resolved is not None:
-        begun = find_begun(folder, earlier, digest, resolved["data_digest"], _say)
-    if begun is None:
-        _clear(folder)
-    command = shlex.join(["python", "train.py", *overrides])
-    record = RunRecord(folder, overrides=overrides, command=command, config_hash=digest)
-    record.update(attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None)
+    if earlier is not None and earlier.get("status") == "failed" and earlier["started"] >= ledger.began:
+        return "failed"  # asked for twice in one request
+    with _devices(config, folder, ledger, resolved) as devices:
+        if config.sweep.fail_fast and _failed(ledger):
+            return "stopped"
+        return _do(config, folder, overrides, hydra, resolved, earlier, devices)
+
+
+@contextlib.contextmanager
+def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, Any]) -> Iterator[list[str]]:
+    """The devices of a job, its own until the context is left; torch's names, one for each rank.
+
+    Nothing of the job has touched a device before. They are named and not hidden from the process (by
+    CUDA_VISIBLE_DEVICES), since a launcher's processes do one job after the other, and torch looks only once.
+    """
+    kind = str(resolved["device"]).partition(":")[0]
+    there, ranks = ledger.devices(kind), config.trainer.devices
+    count = min(int(resolved["threads"]), len(there)) if kind == "cpu" else ranks
+    with hold(
+        there,
+        count=count,
+        per_device=config.sweep.jobs_per_device,
+        run=str(folder),
+        waiting=lambda sentence: _say(f"{folder.name}: {sentence}"),
+    ) as held:
+        yield [kind] * ranks if kind == "cpu" else [device.name for device in held]
+
+
+def _do(
+    config: Config,
+    folder: Path,
+    overrides: list[str],
+    hydra: dict[str, str],
+    resolved: dict[str, Any],
+    earlier: dict[str, Any] | None,
+    devices: list[str],
+) -> str:
+    """Train on devices of its own; returns the status that stands in run.json then."""
+    from citycam.resolve import Resolved
+    from citycam.resume import find_begun
+
+    begun, notes = find_begun(folder, earlier, resolved["data_digest"])
+    _clear(folder, everything=begun is None)
+    record = RunRecord(folder, overrides=overrides, command=command(overrides, folder), config_hash=config_hash(config))
+    record.update(
+        attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None, device=devices[0], devices=devices
+    )
+    for code, sentence in notes.items():
+        record.warn(code, sentence)
     if begun is not None and earlier is not None:
         # At once on disk: killed before it describes its data, the run would not be known again and start anew.
         record.update(resumed_after=begun.epochs, data=earlier["data"], versions=earlier["versions"])
+        _warn_of_another_place(record, earlier, resolved, devices)
         record.write()
     with _ending(record, folder):
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
-        known = Resolved(**resolved) if resolved is not None else resolve(config, load_inputs(config), print)
-        if config.trainer.devices == 1:
-            train(config, folder, known, record, begun)
-        else:
-            from citycam.ranks import train_by_ranks
-
-            train_by_ranks(config, folder, known, record, begun, devices=[known.device] * config.trainer.devices)
+        _on(devices[0])
+        _train(config, folder, Resolved(**resolved | {"device": devices[0]}), record, begun, devices)
     return str(record.content["status"])
+
+
+def _train(
+    config: Config, folder: Path, resolved: Resolved, record: RunRecord, begun: Begun | None, devices: list[str]
+) -> None:
+    from citycam.ranks import train_by_ranks
+    from citycam.run import train
+
+    if len(devices) == 1:
+        train(config, folder, resolved, record, begun)
+    else:
+        train_by_ranks(config, folder, resolved, record, begun, devices=devices)
+
+
+def _failed(ledger: Ledger) -> bool:
+    """Whether a job of the latest request has failed."""
+    records = [read_record(ledger.folder / row["folder"]) for row in ledger.jobs.values()]
+    return any(
+        found is not None and found.get("status") == "failed" and found["started"] >= ledger.began for found in records
+    )
+
+
+def _warn_of_another_place(
+    record: RunRecord, earlier: dict[str, Any], resolved: dict[str, Any], devices: list[str]
+) -> None:
+    """A run that was begun on another kind of device, or with other threads, is not that of one place alone."""
+    then = (str(earlier.get("device")).partition(":")[0], earlier.get("threads"))
+    now = (devices[0].partition(":")[0], resolved["threads"])
+    if None not in then and then != now:
+        sentence = (
+            f"It was begun on {then[0]} with {then[1]} threads and goes on on {now[0]} with {now[1]}, so its last "
+            "digits are not those of a run on either alone."
+        )
+        record.warn("begun_elsewhere", sentence)
+        _say(f"note: {record.folder.name}: {sentence}")
+
+
+# The device that the last job of this process ran on.
+_before: list[str] = []
+
+
+def _on(device: str) -> None:
+    """Compute on ``device`` from here on; what the process keeps on another one is given up, since it is somebody
+    else's now."""
+    import torch
+
+    from citycam.body import frozen_body
+
+    if _before and _before != [device]:
+        frozen_body.cache_clear()
+        torch.cuda.empty_cache()  # does nothing where no GPU was used
+    _before[:] = [device]
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
 
 
 @contextlib.contextmanager
@@ -185,8 +280,12 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an attempt that did not complete left of events and checkpoints, which a new one would add to."""
-    for pattern in ("events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"):
+def _clear(folder: Path, *, everything: bool) -> None:
+    """Remove what an attempt that did not complete left half written, and ``everything`` that a new one would add to:
+    events and checkpoints."""
+    patterns = ["**/.*.part"]
+    if everything:
+        patterns += ["events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"]
+    for pattern in patterns:
         for path in folder.glob(pattern):
             path.unlink()

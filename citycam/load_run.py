@@ -13,7 +13,8 @@ from citycam.model.checkpoint import load_checkpoint
 from citycam.model.head import make_head
 from citycam.model.network import Network
 from citycam.model.weights import WeightsSource
-from citycam.resolve import Resolved, choose_device, map_stride
+from citycam.resolve import Resolved, map_stride
+from citycam.sharing import choose_device
 from citycam.trained_runs import TrainedRun
 
 

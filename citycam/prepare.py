@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from citycam import progress
 from citycam.config import Config
@@ -18,7 +20,11 @@ from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
 from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed
+from citycam.names import command
+from citycam.sharing import Share, choose_device, machine_devices, share
 from citycam.sweep.ledger import JobRow, Ledger
+from citycam.sweep.record import read_record
+from citycam.sweep.slots import Device
 
 if TYPE_CHECKING:
     from citycam.resolve import Resolved
@@ -30,8 +36,16 @@ _OVERLAY_BYTES = 150_000
 _STEP_SECONDS, _JOB_SECONDS, _OVERLAY_SECONDS = 0.002, 1.0, 0.015
 
 
-def prepare(request: Request) -> list[Job]:
-    """Check, resolve and make everything that the jobs of a request share; returns the jobs that are to be done.
+@dataclass(frozen=True)
+class Prepared:
+    """The jobs that are to be done, ``at_once`` of them at a time."""
+
+    jobs: list[Job]
+    at_once: int
+
+
+def prepare(request: Request) -> Prepared:
+    """Check, resolve and make everything that the jobs of a request share.
 
     Raises:
         CitycamError: one sentence on what cannot be; no job has started then.
@@ -40,38 +54,63 @@ def prepare(request: Request) -> list[Job]:
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
     todo = [job for job in request.jobs if not completed(job.folder, job.hash, inputs[job.folder].catalog.digest)]
     ledger = Ledger(request.sweep_folder)
-    if todo:
-        _resolve_all(request, todo, inputs, ledger)
-    else:
+    if not todo:
         _announce(request, [], [])
-    return todo
+        return Prepared([], 1)
+    return Prepared(todo, _resolve_all(request, todo, inputs, ledger))
 
 
-def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> None:
-    from citycam.frozen import FrozenBody, body_file
+def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> int:
     from citycam.resolve import Resolved as Values
     from citycam.resolve import check, resolve
 
     for job in todo:
         check(job.config)
     _announce(request, todo, [inputs[job.folder] for job in todo])
+    _say_what_was_begun(todo, inputs)
     say = functools.cache(_say)  # what holds for eight jobs is said once
+    warnings = _other_versions(request, todo, say)
     resolved: dict[str, Resolved] = {}
+    fresh = set()
     for job in todo:
         known = ledger.resolved(job.hash)
-        if known is not None and _still_there(known, inputs[job.folder]):
+        if known is not None and _still_there(known, job.config, inputs[job.folder], say):
             resolved[job.hash] = Values(**known)
         else:
-            resolved[job.hash] = resolve(job.config, inputs[job.folder], say)
+            found = resolve(job.config, inputs[job.folder], say)
+            fresh.add(job.hash)
+            resolved[job.hash] = dataclasses.replace(found, warnings=found.warnings | warnings)
+    devices = {kind: machine_devices(kind) for kind in {_kind(found.device) for found in resolved.values()}}
+    shares = _shares(request, todo, resolved, devices, say)
+    for digest in fresh:  # a run that is gone on with keeps the threads that it was begun with
+        resolved[digest] = dataclasses.replace(resolved[digest], threads=shares[digest].threads)
     ledger.add(
-        command=shlex.join(["python", "train.py", *request.arguments]),
-        jobs=[JobRow(job.folder, job.hash, job.overrides, "missing") for job in request.jobs],
+        commands=[shlex.join(["python", "train.py", *arguments]) for arguments in request.commands]
+        if not request.resumed
+        else [],
+        jobs=[
+            JobRow(job.folder, job.hash, job.overrides, "missing", command=command(job.overrides, job.folder))
+            for job in request.jobs
+        ],
         resolved={digest: found.as_dict() for digest, found in resolved.items()},
+        devices=devices,
     )
-    _say(f"{_about(todo, inputs, resolved)} on {next(iter(resolved.values())).device}")
+    at_once = max(found.at_once for found in shares.values())
+    _say(f"{_about(todo, inputs, resolved, at_once)} on {_where(resolved, devices, at_once)}")
+    _make_shared(request, todo, inputs, resolved)
+    return at_once
+
+
+def _make_shared(
+    request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, Resolved]
+) -> None:
+    """The body's file, and the bank. No job runs yet, so all cores work on it."""
+    from citycam.frozen import FrozenBody, body_file
+    from citycam.resolve import all_threads
+
     # The longest runs first: they need every view that the shorter ones need.
     for job in sorted(todo, key=lambda job: -job.config.epochs):
-        found = resolved[job.hash]
+        found = dataclasses.replace(resolved[job.hash], threads=all_threads(job.config))
         if not found.frozen:
             _check_room_for_pictures(job.config, inputs[job.folder])
             continue
@@ -81,7 +120,66 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
             body.fill_features(job.config.epochs)
 
 
-def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, Resolved]) -> str:
+def _shares(
+    request: Request,
+    todo: Sequence[Job],
+    resolved: dict[str, Resolved],
+    devices: dict[str, list[Device]],
+    say: Callable[[str], None],
+) -> dict[str, Share]:
+    """What each job gets of the machine, by hash; says where fewer run at a time than was asked for."""
+    asked, jobs = request.at_once, len(request.jobs)
+    shares = {
+        job.hash: share(job.config, devices[_kind(resolved[job.hash].device)], asked=asked, jobs=jobs) for job in todo
+    }
+    at_once = max(found.at_once for found in shares.values())
+    if asked is not None and at_once < min(asked, jobs):
+        some = next(iter(shares.values()))
+        say(
+            f"note: hydra.launcher.n_jobs={asked}, but there is room for {at_once} at a time "
+            f"(threads={some.threads}, sweep.jobs_per_device={todo[0].config.sweep.jobs_per_device}); the others wait."
+        )
+    return shares
+
+
+def _where(resolved: dict[str, Resolved], devices: dict[str, list[Device]], at_once: int) -> str:
+    kinds = ", ".join(kind if kind == "cpu" else f"{len(found)} x {kind}" for kind, found in sorted(devices.items()))
+    threads = "/".join(map(str, sorted({found.threads for found in resolved.values()})))
+    return (
+        f"{kinds}, {at_once} job{'s' if at_once > 1 else ''} at a time, {threads} thread{'s' * (threads != '1')} each"
+    )
+
+
+def _say_what_was_begun(todo: Sequence[Job], inputs: dict[Path, Inputs]) -> None:
+    """Of jobs that an earlier request began: which go on, which start anew, which are tried again."""
+    from citycam.resume import find_begun
+
+    for job in todo:
+        earlier = read_record(job.folder)
+        if earlier is None:
+            continue
+        if earlier.get("status") == "failed":
+            _say(f"{job.folder.name} failed before ({earlier.get('error')}) and is tried again.")
+        for sentence in find_begun(job.folder, earlier, inputs[job.folder].catalog.digest)[1].values():
+            _say(sentence)
+
+
+def _other_versions(request: Request, todo: Sequence[Job], say: Callable[[str], None]) -> dict[str, str]:
+    """A warning {code: sentence} for the runs to come, where completed ones of the request are of other versions."""
+    from citycam.resume import differences
+
+    records = [read_record(job.folder) for job in request.jobs if job not in todo]
+    found = dict.fromkeys(filter(None, (differences(record) for record in records if record is not None)))
+    if not found:
+        return {}
+    sentence = (
+        f"Other runs of this sweep were trained by other versions ({'; '.join(found)}); differences may be theirs."
+    )
+    say(f"note: {sentence}")
+    return {"other_versions": sentence}
+
+
+def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, Resolved], at_once: int) -> str:
     """How long the jobs will take, roughly: views through the body at its measured rate, steps of the head, files."""
     from citycam.frozen import FrozenBody
 
@@ -97,13 +195,21 @@ def _about(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, 
         else:
             passes = job.config.epochs * (len(its.val) + (1 if found.frozen else 3) * len(its.train))
             seconds += passes / found.rate
-    return f"about {progress.duration(seconds + sum(missing.values()))}"
+    return f"about {progress.duration(seconds / min(at_once, len(todo)) + sum(missing.values()))}"
 
 
-def _still_there(known: dict[str, object], inputs: Inputs) -> bool:
+def _still_there(known: dict[str, Any], config: Config, inputs: Inputs, say: Callable[[str], None]) -> bool:
     """Whether what a job was resolved to in an earlier run of the sweep holds today."""
-    path = known.get("weights_path")
+    path, kind = known.get("weights_path"), choose_device(config.trainer.accelerator).type
+    if _kind(str(known["device"])) != kind:
+        then = _kind(str(known["device"]))
+        say(f"note: This sweep was begun on {then} and goes on on {kind}; last digits may differ.")
+        return False
     return known.get("data_digest") == inputs.catalog.digest and (path is None or Path(str(path)).is_file())
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
 
 
 def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -> None:
@@ -112,6 +218,9 @@ def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -
     what = f"{total} run{'s' if total > 1 else ''}"
     done = f", {total - left} of them done before" if left < total else ""
     _say(f"citycam: {what}{done}. Results: {_short(request.sweep_folder)}")
+    others = len(set(Ledger(request.sweep_folder).jobs) - {job.folder.name for job in request.jobs})
+    if others:
+        _say(f"note: {others} run{'s' * (others > 1)} of other settings lie beside them; comparisons show all.")
     if not todo:
         return
     first = inputs[0]

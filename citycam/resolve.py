@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,13 @@ import torch
 from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.measure import choose
 from citycam.body import Say, find_body, shared_body
-from citycam.config import AUTO, Accelerator, Config, Precision
+from citycam.config import AUTO, Config, Precision
 from citycam.errors import CitycamError
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone, check_backbone, grid, strides
 from citycam.model.weights import WeightsSource
+from citycam.sharing import check_devices, choose_device
+from citycam.sweep.slots import cpu_devices
 
 # Fewer cells than this say little more than left, right, top and bottom.
 _CELLS = 7
@@ -29,6 +29,7 @@ _CELLS = 7
 class Resolved:
     """What a job runs with.
 
+    ``device`` stands for its kind: which of several is a job's own is decided when it starts.  ``threads``: of a job.
     ``precision``, ``memory_format``: of the body.  ``finetune`` is ``all`` where weights are random.  ``stride`` is the
     maps'.  ``rate``: pictures per second of the body's forward, as measured when it was resolved.
     """
@@ -73,11 +74,12 @@ class Resolved:
 
 
 def check(config: Config) -> None:
-    """The heavy gate's part that needs no data: network, sizes, stage and stride.
+    """The heavy gate's part that needs no data: devices, network, sizes, stage and stride.
 
     Raises:
         CitycamError: one of them cannot be.
     """
+    check_devices(config)
     check_backbone(config.backbone, config.image_size)
     if config.explain.methods and config.explain.stride != AUTO:
         known = strides(config.backbone, config.image_size)
@@ -95,8 +97,7 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
         CitycamError: what was asked for cannot be had on this machine.
     """
     device = choose_device(config.trainer.accelerator)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = int(config.threads) if config.threads != AUTO else threads
+    threads = all_threads(config)
     torch.set_num_threads(threads)
     source, warnings = find_body(config, inputs, say)
     backbone = shared_body(config, source, str(device))
@@ -126,25 +127,10 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     )
 
 
-def choose_device(accelerator: Accelerator) -> torch.device:
-    """The device that was asked for, or the best there is.
-
-    Raises:
-        CitycamError: it is not there.
-    """
-    there: dict[Accelerator, Callable[[], bool]] = {
-        Accelerator.cuda: torch.cuda.is_available,
-        Accelerator.mps: torch.backends.mps.is_available,
-        Accelerator.cpu: lambda: True,
-    }
-    wanted = list(there) if accelerator is Accelerator.auto else [accelerator]
-    for kind in wanted:
-        if there[kind]():
-            return torch.device("cuda", 0) if kind is Accelerator.cuda else torch.device(kind.name)
-    raise CitycamError(
-        f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
-        "use trainer.accelerator=auto or cpu."
-    )
+def all_threads(config: Config) -> int:
+    """Threads of work that is done once for all jobs, while none of them runs: as many as there are cores, if not
+    given."""
+    return int(config.threads) if config.threads != AUTO else len(cpu_devices())
 
 
 @functools.lru_cache(maxsize=8)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import citycam
 from citycam.errors import CitycamError
 from citycam.model.checkpoint import read_checkpoint
 
@@ -24,33 +26,51 @@ class Begun:
     epochs: int
 
 
-def find_begun(
-    folder: Path, earlier: dict[str, Any] | None, config_hash: str, data_digest: str, say: Callable[[str], None]
-) -> Begun | None:
-    """Where to go on in a run's folder, or None where it must start anew; says so where it matters.
+def find_begun(folder: Path, earlier: dict[str, Any] | None, data_digest: str) -> tuple[Begun | None, dict[str, str]]:
+    """Where to go on in a run's folder, or None where it must start anew; and why, as {code: sentence}, empty where
+    nothing was begun.
 
     Args:
         earlier: the run.json that the attempt left.
     """
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if earlier is None or not checkpoint.exists():
-        return None
-    if earlier.get("config_hash") != config_hash or (earlier.get("data") or {}).get("digest") != data_digest:
-        return None
-    before, now = earlier.get("versions") or {}, versions()
-    changed = [f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]]
+        return None, {}
+    if (earlier.get("data") or {}).get("digest") != data_digest:
+        return None, _anew(folder, "since pictures were added, changed or removed after it was begun.")
+    changed = differences(earlier)
     if changed:
-        say(f"note: {folder.name} starts anew, since it was begun by other versions ({'; '.join(changed)}).")
-        return None
+        return None, _anew(folder, f"since it was begun by other versions ({changed}).")
     try:
         epochs = int(read_checkpoint(checkpoint)["epoch"]) + 1
     except CitycamError as error:
-        say(f"note: {folder.name} starts anew: {error}")
-        return None
-    say(f"{folder.name} goes on after epoch {epochs}.")
-    return Begun(checkpoint, epochs)
+        return None, _anew(folder, f"since {error}")
+    return Begun(checkpoint, epochs), {"goes_on": f"{folder.name} goes on after epoch {epochs}."}
+
+
+def differences(earlier: dict[str, Any]) -> str:
+    """``torch 2.14 then, 2.15 now``: where the versions of an earlier run.json are not those of today; else empty."""
+    before, now = earlier.get("versions") or {}, versions()
+    return "; ".join(
+        f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]
+    )
 
 
 def versions() -> dict[str, str]:
-    """Versions that run.json names."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    """Versions that run.json names; citycam's with a digest of its sources, since those may change between two
+    versions."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    return found | {"citycam": f"{found['citycam']}+{_sources()}"}
+
+
+@functools.cache
+def _sources() -> str:
+    root = Path(citycam.__file__).parent
+    content = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return content.hexdigest()[:8]
+
+
+def _anew(folder: Path, why: str) -> dict[str, str]:
+    return {"started_anew": f"{folder.name} starts anew, {why}"}

@@ -17,14 +17,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import those of lower rank, and itself. Those of rank 2 do not know each other.
 RANKS = {"errors": 0, "config": 1, "files": 1, "seeds": 1, "statistics": 1, "progress": 1, "shards": 1}
-RANKS |= {"names": 1, "gate": 1, "compose": 1}
+RANKS |= {"names": 1, "compose": 1, "processes": 1}
 RANKS |= {"data": 2, "model": 2, "sweep": 2, "report": 2, "bank": 3, "explain": 4, "cli": 6}
 LAST_STEPS = 5  # run, prepare, pretrain, predict, export and whatever stands beside them
 # Only these know these libraries.
 ALONE = {"timm": "model/backbone.py", "pytorch_grad_cam": "explain/methods.py"}
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "scipy", "sklearn", "pytorch_lightning", "torchmetrics", "cv2"}
 LIGHT = ["errors", "config", "files", "seeds", "statistics", "progress", "names", "gate", "compose", "report", "sweep"]
-LIGHT += ["shards", "cli"]
+LIGHT += ["shards", "cli", "processes", "continued", "launch", "sharing"]
 
 
 def imported(tree: ast.AST) -> set[str]:

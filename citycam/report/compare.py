@@ -238,7 +238,10 @@ def _error_lines(comparables: Sequence[Comparable]) -> list[str]:
     for _, entry, row in _all(comparables):
         if row.status not in ("completed", "running"):
             again = f" Again: {row.command}" if row.command else ""
-            lines.append(f"{entry.number} ({row.name}) {row.status}: {row.error or 'no reason was recorded.'}{again}")
+            log = row.folder / "run.log"
+            told = f" Log: {log}." if log.exists() else ""
+            reason = row.error or "no reason was recorded."
+            lines.append(f"{entry.number} ({row.name}) {row.status}: {reason}{told}{again}")
     return lines
 
 

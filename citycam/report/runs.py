@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from citycam.errors import CitycamError
 from citycam.files import read_csv
+from citycam.processes import is_gone
 from citycam.statistics import Mark, marks
 
 # The layout of run.json that this version writes.
@@ -28,7 +28,7 @@ class RunRow:
     """A run as its folder tells it.
 
     Attributes:
-        status: completed, running, failed, interrupted, or unreadable.
+        status: completed, running, failed, interrupted, unreadable, or missing where sweep.json alone tells of it.
         overrides: what was asked for, and where another run that was read with it names a setting that it does not,
             that setting from its config.yaml.
         data, split, backbone, explained: as in run.json.
@@ -94,7 +94,8 @@ class SharedWarning:
 def read_runs(sweep_folder: Path) -> list[RunRow]:
     """A row per run folder in ``sweep_folder`` (or the folder itself, if it is a run's), in their natural order.
 
-    A run folder is one that holds run.json or Hydra's own record; it may be half there.
+    A run folder is one that holds run.json or Hydra's own record; it may be half there. Jobs of sweep.json that never
+    began have a row too.
     """
     return _filled(_read_folder(Path(sweep_folder)))
 
@@ -103,9 +104,29 @@ def _read_folder(sweep_folder: Path) -> list[RunRow]:
     if _is_run(sweep_folder):
         return [_read_run(sweep_folder)]
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        found = [folder for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
-        return [_read_run(folder) for folder in sorted(found, key=lambda folder: _natural(folder.name))]
+        found = [_read_run(folder) for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
+        found += _never_begun(sweep_folder, {row.folder.name for row in found})
+        return sorted(found, key=lambda row: _natural(row.folder.name))
     return []
+
+
+def _never_begun(sweep_folder: Path, known: set[str]) -> list[RunRow]:
+    """The jobs of sweep.json that have no folder of a run."""
+    try:
+        jobs = json.loads((sweep_folder / "sweep.json").read_text(encoding="utf-8"))["jobs"]
+        return [
+            RunRow(
+                sweep_folder / name,
+                "missing",
+                error="It never started.",
+                overrides=_parse_overrides(row["overrides"]),
+                command=row.get("command"),
+            )
+            for name, row in jobs.items()
+            if name not in known
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # whatever it is, it is no sweep.json of ours
 
 
 def read_all(folders: Sequence[Path]) -> list[RunRow]:
@@ -226,7 +247,7 @@ def _without_record(folder: Path, status: str, error: str) -> RunRow:
 def _row_of(folder: Path, record: dict[str, Any]) -> RunRow:
     # A newer or foreign writer may have put other things in these places: what is not as it should be is left out.
     status, error = str(record["status"]), record.get("error")
-    if status == "running" and _process_gone(record):
+    if status == "running" and is_gone(record):
         status, error = "interrupted", error or f"Its process {record.get('pid')} is gone."
     seed, classes = record.get("seed"), _items(record, "classes")
     return RunRow(
@@ -319,19 +340,6 @@ def _total(seconds: Any) -> float | None:
         return float(seconds["total"])
     phases = [value for value in seconds.values() if isinstance(value, (int, float))]
     return float(sum(phases)) if phases else None
-
-
-def _process_gone(record: dict[str, Any]) -> bool:
-    pid = record.get("pid")
-    if record.get("host") != platform.node() or not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _number_marks(final: dict[str, Any]) -> tuple[Mark, ...]:

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.files import write_json
-from citycam.sweep.record import read_record
+from citycam.files import lock, write_json
+from citycam.processes import is_gone
+from citycam.sweep.record import now, read_record
+from citycam.sweep.slots import Device
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job of a sweep as it stands: ``state`` is done, failed, interrupted, running or missing."""
+    """A job of a sweep as it stands: ``state`` is done, failed, interrupted, running or missing. A run whose process is
+    gone is interrupted."""
 
     folder: Path
     hash: str
     overrides: tuple[str, ...]
     state: str
+    command: str | None = None
     error: str | None = None
     attempts: int = 0
     seconds: float | None = None
@@ -32,44 +39,90 @@ class JobRow:
 
 
 class Ledger:
-    """The sweep.json of one sweep folder, read when made."""
+    """The sweep.json of one sweep folder, read when made. Who changes it reads it again first, under a lock, so that
+    several requests may add to one sweep at a time."""
 
     def __init__(self, sweep_folder: Path) -> None:
+        self.folder = sweep_folder
         self._path = sweep_folder / "sweep.json"
-        self._content: dict[str, Any] = {"schema": SCHEMA, "commands": [], "resolved": {}, "jobs": {}}
-        with contextlib.suppress(FileNotFoundError):
-            self._content |= json.loads(self._path.read_text(encoding="utf-8"))
+        self._read()
+
+    @property
+    def commands(self) -> list[str]:
+        """The command lines that asked for the jobs, first come first."""
+        return list(self._content["commands"])
+
+    @property
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """Folder's name to hash, overrides and what was last known of the job."""
+        return dict(self._content["jobs"])
+
+    @property
+    def began(self) -> str:
+        """When the latest request began, as run.json writes times; empty where there was none."""
+        return str(self._content.get("began", ""))
 
     def resolved(self, config_hash: str) -> dict[str, Any] | None:
         """What every auto of the job became when it was first prepared."""
         found = self._content["resolved"].get(config_hash)
         return dict(found) if found is not None else None
 
-    def add(self, *, command: str, jobs: list[JobRow], resolved: dict[str, dict[str, Any]]) -> None:
-        """Take in a request: its command line, jobs and resolved settings (by hash); written whole."""
-        if command not in self._content["commands"]:
-            self._content["commands"].append(command)
-        self._content["resolved"] |= resolved
-        for job in jobs:
-            self._content["jobs"][job.folder.name] = {
-                "hash": job.hash,
-                "overrides": list(job.overrides),
-                "folder": str(job.folder),
+    def devices(self, kind: str) -> list[Device]:
+        """The devices of this machine that jobs on ``kind`` (cpu, cuda, mps) share, as the latest request found
+        them."""
+        found = self._content["devices"].get(platform.node(), {})
+        return [Device(name, identity) for name, identity in found.get(kind, [])]
+
+    def add(
+        self,
+        *,
+        commands: Sequence[str],
+        jobs: Sequence[JobRow],
+        resolved: dict[str, dict[str, Any]],
+        devices: dict[str, list[Device]],
+    ) -> None:
+        """Take in a request that begins now: its command lines, jobs, resolved settings (by hash) and this machine's
+        devices (by kind)."""
+        with self._changed():
+            self._content["commands"] += [command for command in commands if command not in self._content["commands"]]
+            self._content["began"] = now()
+            self._content["resolved"] |= resolved
+            self._content["devices"][platform.node()] = {
+                kind: [[device.name, device.identity] for device in found] for kind, found in devices.items()
             }
-        self.write()
+            for job in jobs:
+                self._content["jobs"][job.folder.name] = {
+                    "hash": job.hash,
+                    "overrides": list(job.overrides),
+                    "command": job.command,
+                    "folder": os.path.relpath(job.folder, self.folder),
+                }
 
     def write(self) -> None:
         """Write sweep.json with every job's state as its folder tells it now."""
-        for name, row in self._content["jobs"].items():
-            state = job_row(Path(row["folder"]), row["hash"], tuple(row["overrides"]))
-            self._content["jobs"][name] |= {
-                "state": state.state,
-                "attempts": state.attempts,
-                "device": state.device,
-                "seconds": state.seconds,
-                "exit": state.error,
-            }
-        write_json(self._path, self._content)
+        with self._changed():
+            pass
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[None]:
+        with lock(self.folder / ".locks" / "sweep.json.lock"):
+            self._read()
+            yield
+            for row in self._content["jobs"].values():
+                state = job_row(self.folder / row["folder"], row["hash"], tuple(row["overrides"]))
+                row |= {
+                    "state": state.state,
+                    "attempts": state.attempts,
+                    "device": state.device,
+                    "seconds": state.seconds,
+                    "exit": state.error,
+                }
+            write_json(self._path, self._content)
+
+    def _read(self) -> None:
+        self._content: dict[str, Any] = {"schema": SCHEMA, "commands": [], "devices": {}, "resolved": {}, "jobs": {}}
+        with contextlib.suppress(FileNotFoundError):
+            self._content |= json.loads(self._path.read_text(encoding="utf-8"))
 
 
 def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRow:
@@ -78,6 +131,8 @@ def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRo
     if record is None or record.get("config_hash") != config_hash:
         return JobRow(folder, config_hash, overrides, "missing")
     status = str(record.get("status"))
+    if status == "running" and is_gone(record):
+        status = "interrupted"
     return JobRow(
         folder,
         config_hash,

@@ -28,6 +28,7 @@ class RunRecord:
     """
 
     def __init__(self, folder: Path, *, overrides: list[str], command: str, config_hash: str) -> None:
+        self.folder = folder
         self._path = folder / "run.json"
         self.content: dict[str, Any] = {
             "schema": SCHEMA,
@@ -35,7 +36,7 @@ class RunRecord:
             "error": None,
             "pid": os.getpid(),
             "host": platform.node(),
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "started": now(),
             "config_hash": config_hash,
             "overrides": overrides,
             "command": command,
@@ -80,6 +81,11 @@ class RunRecord:
             for name, value in self.content["seconds"].items()
         }
         write_json(self._path, {**self.content, "seconds": rounded})
+
+
+def now() -> str:
+    """The time as run.json and sweep.json write it; later times sort behind earlier ones."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

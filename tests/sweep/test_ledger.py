@@ -9,6 +9,9 @@ import pytest
 
 from citycam.sweep.ledger import JobRow, Ledger, job_row
 from citycam.sweep.record import RunRecord, read_record
+from citycam.sweep.slots import Device
+
+CORES = [Device("cpu", "core0"), Device("cpu", "core3")]
 
 
 def record(folder: Path, status: str | None, error: str | None = None) -> RunRecord:
@@ -33,12 +36,13 @@ def test_a_jobs_state_is_what_its_folder_says(status: str | None, state: str, tm
 def test_the_ledger_remembers_what_every_auto_became_and_adds_jobs(tmp_path: Path) -> None:
     first = Ledger(tmp_path)
     job = JobRow(tmp_path / "a", "01234567", ("seed=1",), "missing")
-    first.add(command="one", jobs=[job], resolved={"01234567": {"precision": "fp32"}})
+    first.add(commands=["one"], jobs=[job], resolved={"01234567": {"precision": "fp32"}}, devices={"cpu": CORES})
     record(tmp_path / "a", "completed")
     second = Ledger(tmp_path)
     assert second.resolved("01234567") == {"precision": "fp32"}
     assert second.resolved("76543210") is None
-    second.add(command="two", jobs=[JobRow(tmp_path / "b", "89abcdef", (), "missing")], resolved={})
+    assert (second.devices("cpu"), second.devices("cuda")) == (CORES, [])
+    second.add(commands=["two"], jobs=[JobRow(tmp_path / "b", "89abcdef", (), "missing")], resolved={}, devices={})
     content = json.loads((tmp_path / "sweep.json").read_text())
     assert content["commands"] == ["one", "two"]
     assert {name: row["state"] for name, row in content["jobs"].items()} == {"a": "done", "b": "missing"}

@@ -1,0 +1,73 @@
+"""Jobs handed to Hydra's launcher, and what is said where the launcher itself breaks down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from citycam.compose import register
+from citycam.config import CONF
+
+
+def run_hydra(arguments: Sequence[str], task: Any) -> None:
+    """Hand a command line to Hydra, which calls ``task`` with each job's composed configuration through its
+    launcher."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    sys.argv[1:] = arguments
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    GlobalHydra.instance().clear()
+
+
+def launch(commands: Sequence[Sequence[str]], at_once: int, task: Any) -> None:
+    """Run the jobs of a request; whatever becomes of the launcher, what they did stands in their folders.
+
+    Args:
+        at_once: jobs at a time, for launchers that run several.
+    """
+    for arguments in commands:
+        try:
+            with _whole_errors():
+                run_hydra(_at_most(arguments, at_once), task)
+        except Exception as error:  # jobs catch their own, so it is the launcher's: most often a worker that was killed
+            if os.environ.get("CITYCAM_DEBUG") == "1":
+                raise
+            print(
+                f"citycam: Hydra's launcher broke down ({_first_sentence(error)}) and lost the jobs that it ran; "
+                "what was completed stands, and the same command goes on with the rest.",
+                file=sys.stderr,
+            )
+
+
+def _at_most(arguments: Sequence[str], at_once: int) -> list[str]:
+    if not any(item.startswith("hydra/launcher=joblib") for item in arguments):
+        return list(arguments)
+    return [
+        *(item for item in arguments if not item.startswith("hydra.launcher.n_jobs=")),
+        f"hydra.launcher.n_jobs={at_once}",
+    ]
+
+
+def _first_sentence(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0].rstrip('.')}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _whole_errors() -> Iterator[None]:
+    """Hydra prints an error of its launcher and ends the process, unless it is told to let it through."""
+    name = "HYDRA_FULL_ERROR"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

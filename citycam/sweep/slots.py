@@ -1,0 +1,181 @@
+"""A device per job: claims on the devices of this machine, which the kernel drops when their process dies.
+
+A claim is a file with what is claimed, and a lock that its process holds. All sweeps that share a cache share the
+claims. On a CPU every core is a device, and a job claims as many as it has threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from citycam.files import cache_root, lock, write_json
+
+# Seconds between looks for a free device: few at first, and never more than a small share of what was waited.
+_SHORTEST, _LONGEST, _SHARE = 0.02, 0.5, 0.05
+# Who holds this looks through the claims or adds one; nobody holds it for long.
+_GATE = "claims.lock"
+
+
+@dataclass(frozen=True)
+class Device:
+    """``name`` is torch's (``cuda:1``, ``mps``, ``cpu``); ``identity`` names it on this machine, whatever
+    ``CUDA_VISIBLE_DEVICES`` says: a GPU's UUID, or ``core3``."""
+
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a living process claims: ``share`` of each of the devices with these identities."""
+
+    identities: tuple[str, ...]
+    share: Fraction
+    pid: int
+    run: str
+
+
+def cpu_devices() -> list[Device]:
+    """The cores that this process may use."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return [Device("cpu", f"core{core}") for core in cores]
+
+
+def room(devices: Sequence[Device], count: int, per_device: int) -> int:
+    """How many jobs of ``count`` devices each run at once."""
+    return len(devices) // count * per_device
+
+
+@contextlib.contextmanager
+def hold(
+    devices: Sequence[Device], *, count: int, per_device: int, run: str, waiting: Callable[[str], None]
+) -> Iterator[list[Device]]:
+    """Hold ``count`` of ``devices`` for a job, waiting for them as long as it takes; freed when the context is left,
+    and by the kernel when the process dies.
+
+    The device that this process held last comes first, since its memory is warm; then those that fewest jobs share,
+    then those with most free memory.
+
+    Args:
+        per_device: jobs that share a device; a job that wants one for itself waits until nobody else is on it.
+        run: whose job it is, for those who wait.
+        waiting: called once, with a sentence, where there is no room.
+
+    Raises:
+        CitycamError: the cache cannot be written.
+    """
+    folder = cache_root() / "slots" / platform.node()
+    share, free = Fraction(1, per_device), _free_memory(devices)
+    begun, told = time.monotonic(), False
+    with contextlib.ExitStack() as stack:
+        while True:
+            with lock(folder / _GATE):
+                claims = _living(folder)
+                chosen = _choose(devices, claims, count, share, free)
+                if chosen is not None:
+                    identities = tuple(device.identity for device in chosen)
+                    stack.enter_context(_claimed(folder, Claim(identities, share, os.getpid(), run)))
+                    break
+            if not told:
+                waiting(_sentence(devices, claims, count))
+                told = True
+            time.sleep(min(_LONGEST, max(_SHORTEST, _SHARE * (time.monotonic() - begun))))
+        _last[:] = chosen
+        yield chosen
+
+
+_last: list[Device] = []
+
+
+def _choose(
+    devices: Sequence[Device], claims: Sequence[Claim], count: int, share: Fraction, free: dict[str, int]
+) -> list[Device] | None:
+    """The ``count`` best devices with room for ``share``, or None where there are fewer."""
+    taken = {
+        device.identity: sum((claim.share for claim in claims if device.identity in claim.identities), Fraction(0))
+        for device in devices
+    }
+    open_ones = [device for device in devices if taken[device.identity] + share <= 1]
+    if len(open_ones) < count:
+        return None
+    open_ones.sort(key=lambda device: (device not in _last, taken[device.identity], -free.get(device.identity, 0)))
+    return open_ones[:count]
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, claim: Claim) -> Iterator[None]:
+    """Keep a claim that was granted; the caller of `hold` leaves the folder's lock after this was entered."""
+    name = uuid.uuid4().hex
+    held, content = filelock.FileLock(folder / f"{name}.lock"), folder / f"{name}.json"
+    held.acquire(blocking=False)
+    try:
+        write_json(
+            content, {"devices": claim.identities, "share": str(claim.share), "pid": claim.pid, "run": claim.run}
+        )
+        yield
+    finally:
+        content.unlink(missing_ok=True)
+        held.release()
+        Path(held.lock_file).unlink(missing_ok=True)
+
+
+def _living(folder: Path) -> list[Claim]:
+    """Claims whose process lives; what others left is removed. The caller holds the folder's lock."""
+    found = []
+    for path in folder.glob("*.lock"):
+        if path.name == _GATE:
+            continue
+        content, probe = path.with_suffix(".json"), filelock.FileLock(path)
+        try:
+            probe.acquire(blocking=False)
+        except filelock.Timeout:
+            with contextlib.suppress(FileNotFoundError):  # it is just being given up
+                found.append(_read(content))
+            continue
+        content.unlink(missing_ok=True)
+        probe.release()
+        path.unlink(missing_ok=True)
+    return found
+
+
+def _read(path: Path) -> Claim:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Claim(tuple(content["devices"]), Fraction(content["share"]), int(content["pid"]), str(content["run"]))
+
+
+def _sentence(devices: Sequence[Device], claims: Sequence[Claim], count: int) -> str:
+    own = {device.identity for device in devices}
+    holders = [f"{claim.run} (process {claim.pid})" for claim in claims if own & set(claim.identities)]
+    kind = devices[0].name.partition(":")[0]
+    what = {"cpu": f"{count} of {len(devices)} cores"}.get(kind, f"{count} of {len(devices)} {kind} devices")
+    return f"waiting for {what}: held by {', '.join(holders)}."
+
+
+def _free_memory(devices: Sequence[Device]) -> dict[str, int]:
+    """Free MiB of each GPU by identity, as the driver's own tool tells it without touching one; empty where there is
+    none, or nothing to choose."""
+    if len(devices) < 2 or not devices[0].name.startswith("cuda"):
+        return {}
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    asked = [tool, "--query-gpu=uuid,memory.free", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(subprocess.SubprocessError, OSError):
+        lines = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+        pairs = [line.split(",") for line in lines if line.count(",") == 1]
+        return {name.strip(): int(free) for name, free in pairs if free.strip().isdigit()}
+    return {}
