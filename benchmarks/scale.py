@@ -155,13 +155,13 @@ def train(folder: Path, rows: int, batch: int) -> dict[str, float]:
     import pytorch_lightning as pl
 
     memory = Memory()
-    module = make_module(batch)
+    module = make_module(rows, batch)
     found = {"imports": memory.now()}
     begun = time.perf_counter()
     data = make_data(folder, rows, batch)
     found["open"] = time.perf_counter() - begun
     begun = time.perf_counter()
-    read = sum(len(indices) for _, _, indices in data.train_dataloader())
+    read = sum(len(indices) for _, _, indices, _ in data.train_dataloader())
     found["read"] = time.perf_counter() - begun
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -178,7 +178,7 @@ def train(folder: Path, rows: int, batch: int) -> dict[str, float]:
     return found | {"train": module.epoch_seconds[0], "memory": memory.most}
 
 
-def make_module(batch: int) -> Any:
+def make_module(rows: int, batch: int) -> Any:
     """The module of a frozen ResNet50 and its head."""
     from citycam.config import AdamConfig, BackboneConfig, HeadConfig
     from citycam.model.backbone import make_backbone
@@ -190,7 +190,15 @@ def make_module(batch: int) -> Any:
     backbone.freeze("none")
     network = Network(backbone, make_head(HeadConfig(), FEATURES, CLASSES, 0))
     return CityModule(
-        network, partition="multi", optimizer=AdamConfig(), class_weights=None, batch_size=batch, seed=0, about={}
+        network,
+        partition="multi",
+        optimizer=AdamConfig(),
+        class_weights=None,
+        batch_size=batch,
+        train_pictures=rows,
+        names=[],
+        seed=0,
+        about={},
     )
 
 
@@ -212,6 +220,7 @@ def make_data(folder: Path, rows: int, batch: int) -> Any:
         train=parts[0],
         val=parts[1],
         labels=np.random.default_rng(2).integers(0, CLASSES, rows),
+        batch=batch,
         chunk=CHUNK * batch,
         seed=0,
     )

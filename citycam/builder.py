@@ -11,11 +11,9 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-import citycam
 from citycam import progress
 from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.build import fill, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.work import Advance
 from citycam.body import frozen_body
+from citycam.children import end_with_parent, environment
 from citycam.config import Precision
 from citycam.data.views import ViewSpec
 from citycam.doors import door
@@ -154,15 +152,13 @@ def _others(plan: Plan, devices: Sequence[str]) -> Iterator[Callable[[], None]]:
 
 
 def _start(plan: Path, device: str, said: Path) -> subprocess.Popen[bytes]:
-    # train.py also runs where citycam is not installed, from its own folder.
-    places = [str(Path(citycam.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     with said.open("wb") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "citycam.builder", str(plan), "--device", device],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))},
+            env=environment(),
         )
 
 
@@ -216,13 +212,6 @@ def _read(path: Path) -> Plan:
     )
 
 
-def _end_with_parent() -> None:
-    # Not through sys.stdin, whose lock a thread must not hold when the interpreter ends.
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
 @door
 def main() -> int:
     """Build a plan's features on one device, as part of `build` in another process."""
@@ -230,7 +219,7 @@ def main() -> int:
     parser.add_argument("plan", type=Path, help="plan.json of the process that started this one")
     parser.add_argument("--device", required=True, help="for example cuda:1")
     given = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     plan = _read(given.plan)
     torch.set_num_threads(plan.threads)
     backbone = frozen_body(**plan.body, device=given.device)

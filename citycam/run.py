@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +21,13 @@ from citycam.data.views import assert_range, scale
 from citycam.files import write_text
 from citycam.frozen import FrozenBody, body_file, first_views
 from citycam.inputs import Inputs, load_inputs
+from citycam.model.backbone import synchronise_norms
 from citycam.model.checkpoint import about
+from citycam.model.divergence import DIVERGED
 from citycam.model.head import make_head
 from citycam.model.module import CityModule
 from citycam.model.network import Network
+from citycam.model.norms import trained_norms
 from citycam.resolve import Resolved
 from citycam.results import write_inputs, write_results, write_thumb_files
 from citycam.resume import Begun, versions
@@ -36,27 +42,45 @@ if TYPE_CHECKING:
 _BATCHES = 16
 
 
-def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord, begun: Begun | None = None) -> None:
-    """Train a run into ``folder``; ``record`` is its run.json, which the caller finishes. ``begun``: where an earlier
-    attempt stopped.
+def train(
+    config: Config,
+    folder: Path,
+    resolved: Resolved,
+    record: RunRecord,
+    begun: Begun | None = None,
+    devices: Sequence[str] = (),
+) -> None:
+    """Train a run into ``folder``.
+
+    Args:
+        record: its run.json, which the caller finishes.
+        begun: where an earlier attempt stopped.
+        devices: of all processes that train it together, this one's first, while the others `join`; none where it
+            trains alone.
 
     Raises:
         CitycamError: what a person can mend.
     """
+    whole, resolved = resolved, part_of(resolved, devices)
     torch.set_num_threads(resolved.threads)
     with record.phase("data"):
         inputs = load_inputs(config)
-        describe(record, config, resolved, inputs)
+        describe(record, config, whole, inputs, devices)
+        (folder / DIVERGED).unlink(missing_ok=True)
         write_text(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
         write_inputs(folder, inputs)
     with record.phase("model"):
         network = make_network(config, inputs, resolved)
+        for sentence in spread_norms(network, devices):
+            print(f"note: {sentence}", file=sys.stderr, flush=True)
+            record.warn("batch_norm_per_device", sentence)
         module = make_module(config, folder, network, inputs, resolved)
     with record.phase("bank"):
         datamodule = make_datamodule(config, network, inputs, resolved)
     maps = make_map_callback(config, folder, inputs, resolved)
     done = begun.epochs if begun is not None else 0
-    trainer = make_trainer(config, folder, resolved, [maps] if maps is not None else [], done=done)
+    callbacks: list[pl.Callback] = [maps] if maps is not None else []
+    trainer = make_trainer(config, folder, resolved, callbacks, done=done, devices=devices)
     log_settings(trainer, config, inputs.target)
     with record.phase("train"):
         fit(trainer, module, datamodule, begun)
@@ -66,6 +90,41 @@ def train(config: Config, folder: Path, resolved: Resolved, record: RunRecord, b
         if maps is not None:
             write_thumb_files(folder, inputs.catalog, maps.drawer.sample.names)
     finish(record, module, maps)
+
+
+def join(config: Config, folder: Path, resolved: Resolved, begun: Begun | None, devices: Sequence[str]) -> None:
+    """Train on ``resolved.device`` as one of several processes, of which the one that does `train` writes everything.
+
+    Raises:
+        CitycamError: what a person can mend.
+    """
+    resolved = part_of(resolved, devices)
+    torch.set_num_threads(resolved.threads)
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, resolved)
+    spread_norms(network, devices)
+    module = make_module(config, folder, network, inputs, resolved)
+    datamodule = make_datamodule(config, network, inputs, resolved)
+    fit(make_trainer(config, folder, resolved, [], devices=devices), module, datamodule, begun)
+
+
+def part_of(resolved: Resolved, devices: Sequence[str]) -> Resolved:
+    """What one of several processes runs with: its part of the threads."""
+    return dataclasses.replace(resolved, threads=max(1, resolved.threads // max(1, len(devices))))
+
+
+def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
+    """Let batch norms that train see the whole batch, of which each device has a share; returns what is to be said
+    where they cannot."""
+    if len(devices) < 2 or not trained_norms(network):
+        return []
+    if torch.device(devices[0]).type == "cuda":
+        synchronise_norms(network.backbone)
+        return []
+    return [
+        f"Batch norms of the fine-tuned stages see {len(devices)} shares of every batch apart, since PyTorch joins "
+        "them on GPUs only; numbers differ from those of one device, as with a smaller batch_size."
+    ]
 
 
 def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, begun: Begun | None = None) -> None:
@@ -79,7 +138,9 @@ def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, beg
         raise
 
 
-def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs) -> None:
+def describe(
+    record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs, devices: Sequence[str] = ()
+) -> None:
     """What run.json says before training begins."""
     counts = {
         part: dict(zip(*np.unique([inputs.catalog.pictures[i].city for i in rows], return_counts=True), strict=True))
@@ -107,6 +168,7 @@ def describe(record: RunRecord, config: Config, resolved: Resolved, inputs: Inpu
         },
         classes=list(inputs.labels.classes),
         device=resolved.device,
+        devices=list(devices or [resolved.device]),
         threads=resolved.threads,
         precision=resolved.precision,
         versions=versions(),
@@ -142,6 +204,8 @@ def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, 
         optimizer=config.optimizer,
         class_weights=None if inputs.weights is None else torch.from_numpy(inputs.weights),
         batch_size=config.batch_size,
+        train_pictures=len(inputs.train),
+        names=[picture.name for picture in inputs.catalog.pictures],
         seed=config.seed,
         about=about(
             network,
@@ -187,6 +251,7 @@ def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: 
         train=inputs.train,
         val=inputs.val,
         labels=inputs.labels.values,
+        batch=config.batch_size,
         chunk=config.batch_size * batches,
         seed=config.seed,
     )

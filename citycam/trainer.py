@@ -1,17 +1,20 @@
-"""Lightning's Trainer as citycam sets it up: one device, whole checkpoints, our own bar, TensorBoard."""
+"""Lightning's Trainer as citycam sets it up: whole checkpoints, our own bar, TensorBoard."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from citycam import progress
 from citycam.config import Config, Precision
@@ -31,17 +34,14 @@ class TrainingBar(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, _module: pl.LightningModule) -> None:
         """Open the bar."""
-        loader = trainer.train_dataloader
-        if not isinstance(loader, EpochLoader):
-            raise TypeError("training reads from an EpochLoader")
         self._advance = self._stack.enter_context(
-            progress.bar("training", loader.pictures * int(trainer.max_epochs or 0))
+            progress.bar("training", _loader(trainer).pictures * int(trainer.max_epochs or 0))
         )
 
-    def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, chunk: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, _module: Any, _outputs: Any, _chunk: Any, number: int) -> None:
         """Some pictures more."""
         if self._advance is not None:
-            self._advance(len(chunk[1]))
+            self._advance(_loader(trainer).handed_over(number))
 
     def teardown(self, *_: Any, **__: Any) -> None:
         """Close the bar, also after an exception."""
@@ -77,7 +77,13 @@ class HeadThreads(pl.Callback):
 
 
 def make_trainer(
-    config: Config, folder: Path, resolved: Resolved, callbacks: list[pl.Callback], *, done: int = 0
+    config: Config,
+    folder: Path,
+    resolved: Resolved,
+    callbacks: list[pl.Callback],
+    *,
+    done: int = 0,
+    devices: Sequence[str] = (),
 ) -> pl.Trainer:
     """A Trainer for one run.
 
@@ -85,6 +91,7 @@ def make_trainer(
         folder: the run's; checkpoints and TensorBoard's events go there.
         callbacks: further ones.
         done: epochs that an earlier attempt did; TensorBoard passes over what it logged after them.
+        devices: of all processes that train the model together (see `citycam.ranks`); none where this one does alone.
     """
     # Lines of information on devices and tips say nothing that run.json does not; warnings stay.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
@@ -96,23 +103,43 @@ def make_trainer(
         # Lightning's save_last is a copy of the best one so far, not the last.
         _checkpoint(folder, "last"),
     ]
-    device = torch.device(resolved.device)
+    device, all_devices = torch.device(resolved.device), devices or [resolved.device]
     head_alone = resolved.frozen and config.bank.enabled
     bf16 = not resolved.frozen and resolved.precision == Precision.bf16.name
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=[torch.device(name).index or 0 for name in all_devices] if device.type == "cuda" else len(all_devices),
+        strategy=_together(device) if len(all_devices) > 1 else "auto",
+        use_distributed_sampler=False,
         precision="bf16-mixed" if bf16 else "32-true",
         max_epochs=config.epochs,
         default_root_dir=folder,
         logger=TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, purge_step=done + 1),
         callbacks=[*checkpoints, TrainingBar(), *([HeadThreads()] if head_alone else []), *callbacks],
-        plugins=[WholeCheckpointIO()],
+        # Named, since Lightning would take variables that a cluster set for this process to mean its own.
+        plugins=[WholeCheckpointIO(), *([LightningEnvironment()] if len(all_devices) > 1 else [])],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def _together(device: torch.device) -> DDPStrategy:
+    """Gradients averaged over processes. Buffers are the module's business (see `citycam.model.norms`)."""
+    return DDPStrategy(process_group_backend=backend(device), broadcast_buffers=False)
+
+
+def backend(device: torch.device) -> str:
+    """What processes on devices of this kind talk through."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def _loader(trainer: pl.Trainer) -> EpochLoader:
+    loader = trainer.train_dataloader
+    if not isinstance(loader, EpochLoader):
+        raise TypeError("training reads from an EpochLoader")
+    return loader
 
 
 def _checkpoint(folder: Path, name: str, **which: Any) -> ModelCheckpoint:
@@ -134,5 +161,9 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # A run goes on in the folder that it began.
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+    # Every process has computed the metrics from the logits of all.
+    warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
+    # torch 2.15 would rather be told of the first and the later buffers apart, which torch 2.6 does not know.
+    warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
     # A frozen backbone is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")

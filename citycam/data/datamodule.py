@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -72,14 +73,29 @@ class PictureReader:
         return normalise(torch.from_numpy(batch), self._mean, self._std)
 
 
+@dataclass(frozen=True)
+class Share:
+    """A process among several that train one model together: number ``rank`` of ``ranks``."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def places(self, size: int) -> np.ndarray:
+        """Which pictures of a batch of ``size`` are this process's, int64 (n,); none in a batch too small for all."""
+        return np.arange(self.rank, size, self.ranks)
+
+
 class EpochLoader:
-    """The pictures of one epoch as chunks (inputs, labels, indices); what Lightning takes for a dataloader.
+    """The pictures of one epoch as chunks (inputs, labels, indices, places); what Lightning takes for a dataloader.
 
     The order of an epoch is a function of (seed, epoch) alone; ``epoch`` is asked when the epoch begins. No workers and
-    no collating: one call of the reader a chunk, the next chunk read while the network works on this one.
+    no collating: one call of the reader a chunk, the next chunk read while the network works on this one. Of several
+    processes each reads its share of every batch; where a batch has none for it, it reads one of the others' pictures,
+    whose place is -1, so that all take as many steps. ``places`` are positions in the epoch's order, int64 (N,).
 
     Args:
-        chunk: pictures that are read and handed over at once, a multiple of the batch.
+        batch: pictures a step, of all processes together.
+        chunk: pictures that all processes read and hand over at once, a multiple of the batch.
     """
 
     def __init__(
@@ -88,31 +104,48 @@ class EpochLoader:
         indices: np.ndarray,
         labels: np.ndarray,
         *,
+        batch: int,
         chunk: int,
         epoch: Callable[[], int],
         order_seed: int | None,
+        share: Share = Share(),
     ) -> None:
         self._reader, self._indices, self._labels = reader, indices, torch.from_numpy(labels)
-        self._chunk, self._epoch, self._order_seed = chunk, epoch, order_seed
+        self._batch, self._chunk, self._share = batch, chunk, share
+        self._epoch, self._order_seed = epoch, order_seed
         self.pictures = len(indices)
 
     def __len__(self) -> int:
         return -(-len(self._indices) // self._chunk)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def handed_over(self, number: int) -> int:
+        """Pictures of chunk ``number`` of an epoch, of all processes together."""
+        return min(self._chunk, self.pictures - number * self._chunk)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         epoch = self._epoch()
         order = self._indices
         if self._order_seed is not None:
             order = order[stream(self._order_seed, "order", epoch).permutation(len(order))]
-        chunks = [order[start : start + self._chunk] for start in range(0, len(order), self._chunk)]
+        chunks = [self._own(start) for start in range(0, len(order), self._chunk)]
         with ThreadPoolExecutor(1, thread_name_prefix="chunks") as ahead:
-            coming = ahead.submit(self._reader, chunks[0], epoch)
-            for number, rows in enumerate(chunks):
+            coming = ahead.submit(self._reader, order[chunks[0][0]], epoch)
+            for number, (read, places) in enumerate(chunks):
                 inputs = coming.result()
                 if number + 1 < len(chunks):
-                    coming = ahead.submit(self._reader, chunks[number + 1], epoch)
-                indices = torch.from_numpy(rows)
-                yield inputs, self._labels[indices], indices
+                    coming = ahead.submit(self._reader, order[chunks[number + 1][0]], epoch)
+                indices = torch.from_numpy(order[read])
+                yield inputs, self._labels[indices], indices, torch.from_numpy(places)
+
+    def _own(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of the chunk that begins at ``start``, the places this process reads, and the same with -1 for repeats."""
+        read, places = [], []
+        for first in range(start, min(start + self._chunk, self.pictures), self._batch):
+            size = min(self._batch, self.pictures - first)
+            own = self._share.places(size)
+            read.append(first + (own if len(own) else np.array([self._share.rank % size])))
+            places.append(first + own if len(own) else np.array([-1]))
+        return np.concatenate(read), np.concatenate(places)
 
 
 class CityDataModule(pl.LightningDataModule):
@@ -122,6 +155,7 @@ class CityDataModule(pl.LightningDataModule):
         train_reader, val_reader: where inputs come from.
         train, val: int64 catalog rows of the two parts.
         labels: int64 (N,), in catalog order.
+        batch: pictures a step.
         chunk: pictures that are read at once, a multiple of the batch.
         seed: names the stream of the epochs' orders.
     """
@@ -134,13 +168,14 @@ class CityDataModule(pl.LightningDataModule):
         train: np.ndarray,
         val: np.ndarray,
         labels: np.ndarray,
+        batch: int,
         chunk: int,
         seed: int,
     ) -> None:
         super().__init__()
         self._train_reader, self._val_reader = train_reader, val_reader
         self._train, self._val, self._labels = train, val, labels
-        self._chunk, self._seed = chunk, seed
+        self._batch, self._chunk, self._seed = batch, chunk, seed
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled chunks of the training part."""
@@ -151,11 +186,14 @@ class CityDataModule(pl.LightningDataModule):
         return self._loader(self._val_reader, self._val, None)
 
     def _loader(self, reader: Reader, rows: np.ndarray, order_seed: int | None) -> EpochLoader:
+        trainer = self.trainer
         return EpochLoader(
             reader,
             rows,
             self._labels,
+            batch=self._batch,
             chunk=self._chunk,
-            epoch=lambda: self.trainer.current_epoch if self.trainer is not None else 0,
+            epoch=lambda: trainer.current_epoch if trainer is not None else 0,
             order_seed=order_seed,
+            share=Share(trainer.global_rank, trainer.world_size) if trainer is not None else Share(),
         )

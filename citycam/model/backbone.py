@@ -220,6 +220,11 @@ def make_backbone(config: BackboneConfig, image_size: int, seed: int) -> Backbon
     return backbone
 
 
+def synchronise_norms(backbone: Backbone) -> None:
+    """Show batch norms the whole batch of several GPUs; by timm, whose activations PyTorch's own way would drop."""
+    backbone.net = timm.layers.convert_sync_batchnorm(backbone.net)
+
+
 def check_backbone(config: BackboneConfig, image_size: int) -> None:
     """Refuse a name that timm lacks, an image size that the network does not take, and an unknown stage.
 

@@ -40,10 +40,16 @@ class ClassRow:
 
 
 def loss(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy on logits, the mean over pictures of weight[label] * loss; differentiable.
+    """The mean of `losses`; differentiable.
 
     Weights are not divided by their sum in the batch: their mean over the training pictures is 1, and so a rare class
     counts the same in every batch.
+    """
+    return losses(logits, labels, partition, class_weights).mean()
+
+
+def losses(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each picture's logits, times the weight of its label, (N,); differentiable.
 
     Args:
         logits: (N, K), or (N, 1) of the target where ``partition`` is binary.
@@ -55,7 +61,7 @@ def loss(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor |
         each = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
     else:
         each = F.cross_entropy(logits, labels, reduction="none")
-    return each.mean() if class_weights is None else (each * class_weights.to(each)[labels]).mean()
+    return each if class_weights is None else each * class_weights.to(each)[labels]
 
 
 def probabilities(logits: Tensor, partition: str) -> Tensor:

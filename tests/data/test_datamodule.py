@@ -81,16 +81,16 @@ def test_an_epoch_is_the_same_in_chunks_of_any_size(chunk: int) -> None:
         return torch.from_numpy(indices[:, None] + 1000.0 * number)
 
     def loader(size: int, number: int = 1, seed: int | None = 5) -> EpochLoader:
-        return EpochLoader(read, rows, labels, chunk=size, epoch=lambda: number, order_seed=seed)
+        return EpochLoader(read, rows, labels, batch=8, chunk=size, epoch=lambda: number, order_seed=seed)
 
     def whole(of: EpochLoader) -> list[torch.Tensor]:
         chunks = list(of)
         assert len(chunks) == len(of)
         return [torch.cat(column) for column in zip(*chunks, strict=True)]
 
-    inputs, answers, indices = whole(loader(chunk))
+    inputs, answers, indices, places = whole(loader(chunk))
     expected = whole(loader(8))
-    assert all(torch.equal(a, b) for a, b in zip((inputs, answers, indices), expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip((inputs, answers, indices, places), expected, strict=True))
     assert sorted(indices.tolist()) == rows.tolist()
     assert torch.equal(inputs[:, 0], indices + 1000.0)
     assert torch.equal(answers, torch.from_numpy(labels)[indices])
