@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from citycam import progress
 from citycam.compose import register
 from citycam.config import CONF
+from citycam.processes import end_with_parent
 
 
-def run_hydra(arguments: Sequence[str], task: Any) -> None:
-    """Hand a command line to Hydra, which calls ``task`` with each job's composed configuration through its
-    launcher."""
+def task(composed: Any) -> str:
+    """One job, called by Hydra's launcher with its composed configuration, here or in a process of the launcher's."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from citycam.compose import hydra_record, to_config
+    from citycam.jobs import run_job
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    if multiprocessing.current_process().name != "MainProcess":
+        end_with_parent()
+        progress.speak_as(folder.name)
+    return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
+
+
+def run_hydra(arguments: Sequence[str]) -> None:
+    """Hand a command line to Hydra, which calls `task` for each job, or prints what was asked for."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -24,7 +42,7 @@ def run_hydra(arguments: Sequence[str], task: Any) -> None:
     GlobalHydra.instance().clear()
 
 
-def launch(commands: Sequence[Sequence[str]], at_once: int, task: Any) -> None:
+def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
     """Run the jobs of a request; whatever becomes of the launcher, what they did stands in their folders.
 
     Args:
@@ -33,7 +51,7 @@ def launch(commands: Sequence[Sequence[str]], at_once: int, task: Any) -> None:
     for arguments in commands:
         try:
             with _whole_errors():
-                run_hydra(_at_most(arguments, at_once), task)
+                run_hydra(_at_most(arguments, at_once))
         except Exception as error:  # jobs catch their own, so it is the launcher's: most often a worker that was killed
             if os.environ.get("CITYCAM_DEBUG") == "1":
                 raise

@@ -27,12 +27,13 @@ def is_gone(record: dict[str, Any]) -> bool:
 
 def end_with_parent() -> None:
     """From here on this process ends when its parent does, by whatever death, so that it trains nothing that nobody
-    waits for, and lets go of what it holds."""
-    parent = os.getppid()
+    waits for, and lets go of what it holds. Asked for again, it does nothing."""
+    parent, name = os.getppid(), "end with parent"
 
     def look() -> None:
         while os.getppid() == parent:
             time.sleep(_LOOK_SECONDS)
         os._exit(1)
 
-    threading.Thread(target=look, name="end with parent", daemon=True).start()
+    if not any(thread.name == name for thread in threading.enumerate()):
+        threading.Thread(target=look, name=name, daemon=True).start()

@@ -16,6 +16,10 @@ Advance = Callable[[int], None]
 # Seconds between plain lines, and seconds below which work is not worth a line.
 _EVERY, _WORTH = 10.0, 1.0
 
+# Set where several processes tell of their work in one place: whose work it is, and no live bars, which would write
+# over each other.
+_whose: str | None = None
+
 # The one live display of the process with the number of its users; rich allows no second beside it.
 _live: tuple[Progress, int] | None = None
 
@@ -35,8 +39,17 @@ def bar(what: str, total: int, *, unit: str = "pictures") -> Iterator[Advance]:
     Yields:
         ``advance(n)``, to be called when ``n`` more pieces are done.
     """
-    with _rich_bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit) as advance:
+    if _whose is not None:
+        what = f"{_whose}: {what}"
+    alone = sys.stderr.isatty() and _whose is None
+    with _rich_bar(what, total, unit) if alone else _lines(what, total, unit) as advance:
         yield advance
+
+
+def speak_as(whose: str) -> None:
+    """From here on this process is one of several that tell of their work in one place: plain lines, with its name."""
+    global _whose
+    _whose = whose
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from citycam.gate import Request
 from citycam.report.compare import check_folder, summary, write_comparison
 from citycam.report.ranking import Comparable, arrange
 from citycam.report.runs import read_runs
-from citycam.sweep.ledger import Ledger, job_row
+from citycam.sweep.ledger import STATES, Ledger, job_row
 
 
 @contextlib.contextmanager
@@ -36,10 +37,12 @@ def conclude(request: Request) -> int:
     """Print the table, write the sweep's comparison and ledger; 0 where every job of the request is done, else 1."""
     _write(request)
     states = [job_row(job.folder, job.hash, job.overrides) for job in request.jobs]
-    for job, found in zip(request.jobs, states, strict=True):
-        if found.state == "missing":
-            print(f"citycam: {job.folder.name} never started; the same command trains it.", file=sys.stderr)
-    return 0 if all(found.state == "done" for found in states) else 1
+    if all(found.state == "done" for found in states):
+        return 0
+    counts = Counter(found.state for found in states)
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    print(f"citycam: {len(states)} runs: {told}; the same command goes on with what is not done.", file=sys.stderr)
+    return 1
 
 
 def write_all(folder: Path, comparables: list[Comparable]) -> None:

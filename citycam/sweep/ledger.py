@@ -20,12 +20,12 @@ from citycam.sweep.record import now, read_record
 from citycam.sweep.slots import Device
 
 SCHEMA = 1
+STATES = ("done", "running", "failed", "interrupted", "missing")
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job of a sweep as it stands: ``state`` is done, failed, interrupted, running or missing. A run whose process is
-    gone is interrupted."""
+    """A job of a sweep as it stands: ``state`` is one of `STATES`. A run whose process is gone is interrupted."""
 
     folder: Path
     hash: str
