@@ -67,7 +67,7 @@ def hold(
     """Hold ``count`` of ``devices`` for a job, waiting for them as long as it takes; freed when the context is left,
     and by the kernel when the process dies.
 
-    The device that this process held last comes first, since its memory is warm; then those that fewest jobs share,
+    Those that fewest jobs share come first; of these the one that this process held last, since its memory is warm;
     then those with most free memory.
 
     Args:
@@ -112,7 +112,7 @@ def _choose(
     open_ones = [device for device in devices if taken[device.identity] + share <= 1]
     if len(open_ones) < count:
         return None
-    open_ones.sort(key=lambda device: (device not in _last, taken[device.identity], -free.get(device.identity, 0)))
+    open_ones.sort(key=lambda device: (taken[device.identity], device not in _last, -free.get(device.identity, 0)))
     return open_ones[:count]
 
 
