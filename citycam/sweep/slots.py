@@ -22,7 +22,7 @@ from typing import Any
 
 import filelock
 
-from citycam.files import cache_root, lock, write_json
+from citycam.files import cache_root, explain_os_error, lock
 
 # Seconds between looks for a free device: few at first, and never more than a small share of what was waited.
 _SHORTEST, _LONGEST, _SHARE = 0.02, 0.5, 0.05
@@ -123,9 +123,12 @@ def _claimed(folder: Path, claim: Claim) -> Iterator[None]:
     held, content = filelock.FileLock(folder / f"{name}.lock"), folder / f"{name}.json"
     held.acquire(blocking=False)
     try:
-        write_json(
-            content, {"devices": claim.identities, "share": str(claim.share), "pid": claim.pid, "run": claim.run}
-        )
+        said = {"devices": claim.identities, "share": str(claim.share), "pid": claim.pid, "run": claim.run}
+        try:
+            # Neither synced nor renamed: it is read under the folder's lock, and is nothing once its process is gone.
+            content.write_text(json.dumps(said), encoding="utf-8")
+        except OSError as error:
+            raise explain_os_error(error, content) from error
         yield
     finally:
         content.unlink(missing_ok=True)
