@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import signal
@@ -19,6 +21,7 @@ import torch
 from citycam import ranks
 from citycam.files import read_csv
 from tests.conftest import ROOT, Outcome, small_settings
+from tests.sweeps import caller
 
 Train = Callable[..., Outcome]
 
@@ -200,7 +203,7 @@ def test_what_a_rank_raises_is_the_jobs_failure_with_its_traceback(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [("bank.enabled=false",), ("epochs=3", "batch_size=2", "optimizer=adam")])
+@pytest.mark.parametrize("more", [("bank.enabled=false",), ("epochs=3", "batch_size=2")])
 def test_other_ways_of_training_are_like_one_device_too(more: tuple[str, ...], train: Train, tmp_path: Path) -> None:
     given = {override.partition("=")[0] for override in more}
     settings = [item for item in (*SETTINGS, "explain=none") if item.partition("=")[0] not in given]
@@ -231,11 +234,22 @@ def test_an_interrupted_run_of_one_device_goes_on_by_three(
 
 
 @pytest.mark.slow
-def test_batch_norms_that_train_are_warned_of_on_cpus(train: Train) -> None:
+def test_batch_norms_that_train_on_cpus_are_warned_of_and_all_ranks_validate_what_is_kept(
+    train: Train, cities: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from citycam import cli
+
     outcome = train(*SETTINGS, "explain=none", "backbone.finetune=blocks.5", "trainer=ddp")
     assert outcome.code == 0, outcome.err
-    codes = [warning["code"] for warning in record(outcome.runs[0])["warnings"]]
+    (run,) = outcome.runs
+    codes = [warning["code"] for warning in record(run)["warnings"]]
     assert codes.count("batch_norm_per_device") == 1
+    again = caller(cli, "citycam", monkeypatch, capsys)("predict", run, cities)
+    assert again.code == 0, again.err
+    found = {row["path"]: row for row in csv.DictReader(io.StringIO(again.out))}
+    for row in read_csv(run / "predictions.csv"):
+        shares = [[float(one[key]) for key in row if key.startswith("p_")] for one in (row, found[row["path"]])]
+        np.testing.assert_allclose(*shares, atol=1e-5)
 
 
 @pytest.mark.slow

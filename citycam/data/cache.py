@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import PIL
@@ -29,9 +29,7 @@ class PictureCache:
             "versions": {"pillow": PIL.__version__},
         }
         self._store = ShardStore(key, cache_root() / "bank", np.uint8)
-        self._store.refresh()
-        rows = [(digest, 0) for digest in dict.fromkeys(digests)]
-        self._missing = {digest for digest, _ in key_rows(self._store.missing(rows))}
+        self._missing = self._lacking(digests)
         self._new: dict[str, np.ndarray] = {}
 
     @property
@@ -53,6 +51,22 @@ class PictureCache:
             return
         self._new[digest] = working
         if len(self._new) == len(self._missing) or len(self._new) * working.nbytes >= SHARD_BYTES:
-            self._store.add([(kept, 0) for kept in self._new], np.stack(list(self._new.values())))
-            self._missing -= self._new.keys()
-            self._new.clear()
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what is new and take in what other processes kept. To be called between epochs: of several processes
+        that train one model, each sees only a share of the pictures in one."""
+        if not self._missing:
+            return
+        self._missing = self._lacking(self._missing)
+        self._new = {digest: working for digest, working in self._new.items() if digest in self._missing}
+        if self._new:
+            self._store.add([(digest, 0) for digest in self._new], np.stack(list(self._new.values())))
+        self._missing -= self._new.keys()
+        self._new.clear()
+
+    def _lacking(self, digests: Iterable[str]) -> set[str]:
+        """Those of ``digests`` that are not kept now."""
+        self._store.refresh()
+        rows = [(digest, 0) for digest in dict.fromkeys(digests)]
+        return {digest for digest, _ in key_rows(self._store.missing(rows))}

@@ -51,11 +51,15 @@ class PictureReader:
         self._catalog, self._spec, self._augment, self._training = catalog, spec, augment, training
         self._mean, self._std = mean, std
         self._cache = PictureCache(spec, [catalog.pictures[row].digest for row in rows.tolist()]) if keep else None
+        self._epoch = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="views")
 
     def __call__(self, indices: np.ndarray, epoch: int) -> Tensor:
         number = view_number(self._augment, epoch, self._training)
         pictures = [self._catalog.pictures[index] for index in indices.tolist()]
+        if self._cache is not None and epoch != self._epoch:
+            self._cache.settle()
+        self._epoch = epoch
         kept = self._cache.read([picture.digest for picture in pictures]) if self._cache is not None else {}
         batch = np.empty((len(pictures), self._spec.image_size, self._spec.image_size, 3), dtype=np.uint8)
 

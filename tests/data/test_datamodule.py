@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from citycam.config import AugmentConfig, Decoder, FolderConfig
 from citycam.data.catalog import Catalog, load_catalog
-from citycam.data.datamodule import EpochLoader, PictureReader
+from citycam.data.datamodule import EpochLoader, PictureReader, Share
 from citycam.data.views import training_spec
 
 AUGMENT = AugmentConfig(flip=0.5, rotations=[10.0], crop=0.8, brightness=0.2)
@@ -49,6 +50,20 @@ def test_after_the_first_epoch_no_file_is_read(catalog: Catalog) -> None:
     shutil.rmtree(catalog.root)
     assert torch.equal(epoch(kept, 1, count), wanted[1])
     assert torch.equal(epoch(reader(catalog, keep=True), 2, count), wanted[2])
+
+
+def test_readers_that_see_a_share_each_keep_all_pictures_once(catalog: Catalog, cache: Path) -> None:
+    count = len(catalog.pictures)
+    both, halves = [reader(catalog, keep=True) for _ in range(2)], [np.arange(0, count, 2), np.arange(1, count, 2)]
+    wanted = [epoch(reader(catalog, keep=False), number, count) for number in range(3)]
+    for number in range(3):
+        if number == 2:
+            shutil.rmtree(catalog.root)
+        for turn, one in enumerate(both):
+            half = halves[(turn + number) % 2]
+            assert torch.equal(one(half, number), wanted[number][half])
+    kept = sum(safetensors.torch.load_file(path)["rows"].shape[0] for path in cache.rglob("*.safetensors"))
+    assert kept == count
 
 
 def test_a_reader_that_keeps_nothing_leaves_nothing(catalog: Catalog, cache: Path) -> None:
@@ -97,3 +112,31 @@ def test_an_epoch_is_the_same_in_chunks_of_any_size(chunk: int) -> None:
     assert indices.tolist() != rows.tolist()
     assert whole(loader(chunk, number=2))[2].tolist() != indices.tolist()
     assert whole(loader(chunk, seed=None))[2].tolist() == rows.tolist()
+    assert places.tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+@pytest.mark.parametrize("count", [50, 49, 48, 1])
+def test_shares_of_an_epoch_are_the_whole_epoch(ranks: int, count: int) -> None:
+    labels, rows = np.arange(200) % 3, np.arange(0, 2 * count, 2)
+
+    def loader(share: Share) -> list[tuple[torch.Tensor, ...]]:
+        def read(indices: np.ndarray, _epoch: int) -> torch.Tensor:
+            return torch.from_numpy(indices[:, None] + 1000.0)
+
+        return list(EpochLoader(read, rows, labels, batch=8, chunk=16, epoch=lambda: 3, order_seed=1, share=share))
+
+    alone = loader(Share())
+    shares = [loader(Share(rank, ranks)) for rank in range(ranks)]
+    for number, (_, _, indices, places) in enumerate(alone):
+        found = [torch.cat(column) for column in zip(*(share[number] for share in shares), strict=True)]
+        assert torch.equal(found[0][:, 0], found[2] + 1000.0)
+        assert torch.equal(found[1], torch.from_numpy(labels)[found[2]])
+        own = found[3] >= 0
+        order = torch.argsort(found[3][own])
+        assert torch.equal(found[3][own][order], places)
+        assert torch.equal(found[2][own][order], indices)
+        assert set(found[2].tolist()) == set(indices.tolist())
+        # As many steps for all: every batch of 8 gives each at least one picture, and none more than its share.
+        batches = -(-len(indices) // 8)
+        assert all(batches <= len(share[number][3]) <= batches * -(-8 // ranks) for share in shares)
