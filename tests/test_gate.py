@@ -52,6 +52,14 @@ WRONG = {
     "backbone=timm": "backbone=timm needs backbone.name=NAME",
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",
+    "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
+    "sweep.resume=nowhere": "holds no sweep.json with a command to go on with; give the folder of a sweep",
+    "trainer.devices=0": "trainer.devices=0 must be a whole number of at least 1.",
+    "trainer=ddp batch_size=1": "batch_size=1 cannot be shared by trainer.devices=2",
+    "trainer=dpp": "trainer=dpp is not known; did you mean ddp?",
+    "-m hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0 would run nothing",
+    "-m hydra/launcher=joblib trainer=ddp": "leave out hydra/launcher=joblib, and the jobs run one after the other",
+    "-m hydra/launcher=jolib": "hydra/launcher=jolib is not known; did you mean joblib?",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,4 +137,116 @@ def test_a_damaged_checkpoint_starts_anew_and_says_so(
             checkpoint.write_bytes(checkpoint.read_bytes()[:-500])
     again = train(*SETTINGS, multirun=True)
     assert again.code == 0, again.err
-    assert "starts anew:" in again.err
+    assert "starts anew, since " in again.err
+    assert "is no whole checkpoint" in again.err
+
+
+def half_done(sweep: Path) -> Path:
+    """The one run that was being trained."""
+    (found,) = [path.parent for path in sweep.glob("*/run.json") if read(path.parent)["status"] == "running"]
+    return found
+
+
+def read(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return content
+
+
+def test_a_run_whose_pictures_changed_meanwhile_starts_anew_and_says_so(
+    train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
+) -> None:
+    own = Path(shutil.copytree(cities, tmp_path / "own"))
+    kill("citycam.model.module:CityModule.training_step", 3, tmp_path, own, tiny_weights)
+    half = half_done(tmp_path / "multirun" / "s")
+    some = next(own.rglob("*.png"))
+    some.with_name("new.png").write_bytes(some.read_bytes()[:-1] + b"x")
+    again = train(*SETTINGS, f"data.root={own}", multirun=True)
+    assert again.code == 0, again.err
+    sentence = f"{half.name} starts anew, since pictures were added, changed or removed after it was begun."
+    assert sentence in again.err
+    assert {"code": "started_anew", "sentence": sentence} in read(half)["warnings"]
+
+
+def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
+    train: Train, tmp_path: Path, cities: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(*MOMENTS["a step"], tmp_path, cities, tiny_weights)
+    sweep = tmp_path / "a sweep, moved=yes"
+    (tmp_path / "multirun" / "s").rename(sweep)
+    half = half_done(sweep)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = train(f"sweep.resume='{sweep}'", multirun=True, small=False)
+    assert again.code == 0, again.err
+    assert "2 runs, 1 of them done before" in again.err
+    assert f"{half.name} goes on after epoch 1." in again.err
+    assert read(half)["resumed_after"] == 1
+    runs = sorted(path.parent for path in sweep.glob("*/run.json"))
+    assert_equal(runs, undisturbed(train, tmp_path / "calm"))
+    assert not list((tmp_path / "elsewhere").iterdir())
+    once_more = train(f"sweep.resume='{sweep}'", *SETTINGS, multirun=True, small=False)
+    assert (once_more.code, "2 runs, 2 of them done before" in once_more.err) == (0, True), once_more.err
+    assert read(half)["attempts"] == 2
+
+
+def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train, tmp_path: Path) -> None:
+    begun = train("epochs=1,2", "explain=none", multirun=True)
+    (one, _) = begun.runs
+    for more, what in (
+        (("epochs=1,3",), "epochs=3"),
+        (("batch_size=16",), "batch_size=16"),
+    ):
+        refused = train(f"sweep.resume={begun.results}", *more, multirun=True, small=False)
+        assert refused.code == 2
+        assert f"goes on with what that sweep began, and {what}" not in refused.err  # all of its overrides are named
+        assert what in refused.err
+        assert "is not of it; give the same settings or none" in refused.err
+    # As after a new version whose default differs: the same overrides mean another run.
+    content = json.loads((begun.results / "sweep.json").read_text())
+    for row in content["jobs"].values():
+        row["hash"] = "00000000"
+    (begun.results / "sweep.json").write_text(json.dumps(content))
+    (one / "config.yaml").write_text((one / "config.yaml").read_text().replace("batch_size: 32", "batch_size: 8"))
+    refused = train(f"sweep.resume={begun.results}", multirun=True, small=False)
+    assert refused.code == 2
+    assert f"{one.name} was begun with batch_size=8 (now 32)" in refused.err
+    assert len(begun.runs) == 2
+
+
+def test_several_commands_of_a_sweep_are_all_gone_on_with(train: Train) -> None:
+    for command in (("epochs=1", "explain=none"), ("epochs=1,2", "optimizer=sgd", "explain=none")):
+        assert train(*command, multirun=True).code == 0
+    gone = train("epochs=1,2", "optimizer=sgd", "explain=none", multirun=True).runs[0]
+    kept = {
+        run: (run / "run.json").read_bytes() for run in gone.parent.glob("*/") if run != gone and "epochs" in run.name
+    }
+    shutil.rmtree(gone)
+    again = train(f"sweep.resume={gone.parent}", multirun=True, small=False)
+    assert again.code == 0, again.err
+    assert "3 runs, 2 of them done before" in again.err
+    assert read(gone)["status"] == "completed"
+    assert kept == {run: (run / "run.json").read_bytes() for run in kept}
+    assert len(json.loads((gone.parent / "sweep.json").read_text())["commands"]) == 2
+
+
+def test_a_completed_run_stands_where_sweep_json_is_gone(train: Train) -> None:
+    one, other = train("epochs=1,2", "explain=none", multirun=True).runs
+    before = {path: path.read_bytes() for path in one.rglob("*") if path.is_file()}
+    shutil.rmtree(other)
+    (one.parent / "sweep.json").unlink()
+    again = train("epochs=1,2", "explain=none", multirun=True)
+    assert again.code == 0, again.err
+    assert before == {path: path.read_bytes() for path in one.rglob("*") if path.is_file()}
+    assert read(other)["status"] == "completed"
+
+
+def test_runs_of_other_versions_beside_new_ones_are_named(train: Train) -> None:
+    (one,) = train("epochs=1", "explain=none", multirun=True).runs
+    content = read(one)
+    content["versions"]["torch"] = "1.0"
+    (one / "run.json").write_text(json.dumps(content))
+    again = train("epochs=1,2", "explain=none", multirun=True)
+    assert "Other runs of this sweep were trained by other versions (torch 1.0 then, " in again.err
+    (other,) = set(again.runs) - {one}
+    assert "other_versions" in {warning["code"] for warning in read(other)["warnings"]}
+    assert "trained by other versions" in (again.results / "comparison.md").read_text()
