@@ -139,7 +139,7 @@ def undisturbed(place: Place, words: list[str]) -> tuple[float, float]:
 def killed(
     place: Place, calm: Place, words: list[str], way: str, chance: random.Random, begun: float, took: float
 ) -> str:
-    """Start the sweep and kill it at a random moment of its work, again where it was done before; the phase it was in."""
+    """Start the sweep and kill it at a random moment of its work, again where it was done before; gives the phase."""
     # Which arithmetic is fastest is measured once on a machine; another answer would be another configuration.
     shutil.copytree(calm.folder / "cache" / "arithmetic", place.folder / "cache" / "arithmetic")
     more = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if way != WAYS[0] else []
