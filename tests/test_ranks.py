@@ -214,6 +214,25 @@ def test_other_ways_of_training_are_like_one_device_too(more: tuple[str, ...], t
 
 
 @pytest.mark.slow
+def test_killed_ranks_that_go_on_end_with_the_very_numbers_of_undisturbed_ones(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank_does("os.kill(os.getpid(), signal.SIGKILL)", tmp_path, monkeypatch, 0)
+    assert train(*SETTINGS, "trainer=ddp").code == 1
+    monkeypatch.delenv("PYTHONPATH")
+    again = train(*SETTINGS, "trainer=ddp")
+    assert again.code == 0, again.err
+    (run,) = again.runs
+    assert record(run)["resumed_after"] == 1
+    calm = tmp_path / "calm" / "run"
+    assert train(*SETTINGS, "trainer=ddp", f"hydra.run.dir={calm}").code == 0
+    for name in ("metrics.csv", "predictions.csv"):
+        assert (run / name).read_bytes() == (calm / name).read_bytes()
+    found, wanted = weights(run), weights(calm)
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_of_one_device_goes_on_by_three(
     train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
