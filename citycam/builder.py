@@ -28,7 +28,7 @@ from citycam.bank.build import fill, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.work import Advance
 from citycam.body import frozen_body
-from citycam.children import end_with_parent, environment
+from citycam.children import end_with_input, environment
 from citycam.config import Precision
 from citycam.data.views import ViewSpec
 from citycam.doors import door
@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("plan", type=Path, help="plan.json of the process that started this one")
     parser.add_argument("--device", required=True, help="for example cuda:1")
     given = parser.parse_args()
-    end_with_parent()
+    end_with_input()
     plan = _read(given.plan)
     torch.set_num_threads(plan.threads)
     backbone = frozen_body(**plan.body, device=given.device)

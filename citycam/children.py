@@ -16,7 +16,7 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))} | more
 
 
-def end_with_parent() -> None:
+def end_with_input() -> None:
     """From now on, end this process when its standard input ends, as it does when the parent dies, however it does."""
 
     def wait() -> None:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from citycam.children import end_with_parent, environment
+from citycam.children import end_with_input, environment
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import write_bytes
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("place", type=Path, help="folder of the process that started this one")
     parser.add_argument("--rank", type=int, required=True)
     given = parser.parse_args()
-    end_with_parent()
+    end_with_input()
     try:
         _take_part(given.place, given.rank)
     except BaseException as error:
