@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import gc
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from citycam.errors import CitycamError
+from citycam.processes import collect_rarely
 
 
 def door(main: Callable[[], int]) -> Callable[[], int]:
@@ -24,9 +24,7 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
     @functools.wraps(main)
     def guarded() -> int:
         """As ``main``, which gives the exit code."""
-        # Loading torch makes a million objects that stay; looking through them for garbage again and again takes a
-        # second.
-        gc.set_threshold(200_000, 20, 20)
+        collect_rarely()
         try:
             return main()
         except CitycamError as error:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from citycam import progress
 from citycam.compose import register
 from citycam.config import CONF
-from citycam.processes import end_with_parent
+from citycam.processes import collect_rarely, end_with_parent
 
 
 def task(composed: Any) -> str:
@@ -26,7 +30,7 @@ def task(composed: Any) -> str:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     if multiprocessing.current_process().name != "MainProcess":
-        end_with_parent()
+        _load()
         progress.speak_as(folder.name)
     return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
 
@@ -42,12 +46,49 @@ def run_hydra(arguments: Sequence[str]) -> None:
     GlobalHydra.instance().clear()
 
 
+def warm_up(at_once: int) -> None:
+    """Start the joblib launcher's processes and let them import what jobs need, while this process goes on preparing.
+
+    joblib takes the same processes again for as many jobs at a time.
+    """
+    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
+    from joblib import Parallel, delayed
+
+    # Under other settings than the launcher's, joblib would start other processes. A batch of its own for each, or one
+    # process would do them all.
+    settings = {key: value for key, value in vars(JobLibLauncherConf()).items() if key != "_target_"}
+    settings |= {"n_jobs": at_once, "backend": "loky", "batch_size": 1}
+
+    def start() -> None:
+        with contextlib.suppress(BrokenProcessPool):  # where one is killed already, the launcher starts it anew
+            Parallel(**settings)(delayed(_load)() for _ in range(at_once))
+
+    _warming.append(threading.Thread(target=start, name="warm up", daemon=True))
+    _warming[-1].start()
+
+
+_warming: list[threading.Thread] = []
+
+
+def _load() -> None:
+    """In a process of the launcher: what it is like, and what jobs import."""
+    if "citycam.run" in sys.modules:
+        return
+    end_with_parent()
+    collect_rarely()
+    importlib.import_module("citycam.run")
+    # joblib's processes look for garbage every second, which takes half of one among the million objects of torch.
+    gc.freeze()
+
+
 def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
     """Run the jobs of a request; whatever becomes of the launcher, what they did stands in their folders.
 
     Args:
         at_once: jobs at a time, for launchers that run several.
     """
+    for thread in _warming:
+        thread.join()
     for arguments in commands:
         try:
             with _whole_errors():

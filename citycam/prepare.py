@@ -20,6 +20,7 @@ from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
 from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed
+from citycam.launch import warm_up
 from citycam.names import command
 from citycam.sharing import Share, choose_device, machine_devices, share
 from citycam.sweep.ledger import JobRow, Ledger
@@ -69,6 +70,11 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
     _announce(request, todo, [inputs[job.folder] for job in todo])
     _say_what_was_begun(todo, inputs)
     say = functools.cache(_say)  # what holds for eight jobs is said once
+    devices = {kind: machine_devices(kind) for kind in {_kind_of(job) for job in todo}}
+    shares = _shares(request, todo, devices, say)
+    at_once = max(found.at_once for found in shares.values())
+    if at_once > 1:
+        warm_up(at_once)
     warnings = _other_versions(request, todo, say)
     resolved: dict[str, Resolved] = {}
     fresh = set()
@@ -80,8 +86,6 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
             found = resolve(job.config, inputs[job.folder], say)
             fresh.add(job.hash)
             resolved[job.hash] = dataclasses.replace(found, warnings=found.warnings | warnings)
-    devices = {kind: machine_devices(kind) for kind in {_kind(found.device) for found in resolved.values()}}
-    shares = _shares(request, todo, resolved, devices, say)
     for digest in fresh:  # a run that is gone on with keeps the threads that it was begun with
         resolved[digest] = dataclasses.replace(resolved[digest], threads=shares[digest].threads)
     ledger.add(
@@ -95,7 +99,6 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         resolved={digest: found.as_dict() for digest, found in resolved.items()},
         devices=devices,
     )
-    at_once = max(found.at_once for found in shares.values())
     _say(f"{_about(todo, inputs, resolved, at_once)} on {_where(resolved, devices, at_once)}")
     _make_shared(request, todo, inputs, resolved)
     return at_once
@@ -123,15 +126,12 @@ def _make_shared(
 def _shares(
     request: Request,
     todo: Sequence[Job],
-    resolved: dict[str, Resolved],
     devices: dict[str, list[Device]],
     say: Callable[[str], None],
 ) -> dict[str, Share]:
     """What each job gets of the machine, by hash; says where fewer run at a time than was asked for."""
     asked, jobs = request.at_once, len(request.jobs)
-    shares = {
-        job.hash: share(job.config, devices[_kind(resolved[job.hash].device)], asked=asked, jobs=jobs) for job in todo
-    }
+    shares = {job.hash: share(job.config, devices[_kind_of(job)], asked=asked, jobs=jobs) for job in todo}
     at_once = max(found.at_once for found in shares.values())
     if asked is not None and at_once < min(asked, jobs):
         some = next(iter(shares.values()))
@@ -210,6 +210,11 @@ def _still_there(known: dict[str, Any], config: Config, inputs: Inputs, say: Cal
 
 def _kind(device: str) -> str:
     return device.partition(":")[0]
+
+
+def _kind_of(job: Job) -> str:
+    """The kind of device that a job runs on, here."""
+    return choose_device(job.config.trainer.accelerator).type
 
 
 def _announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) -> None:

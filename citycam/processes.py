@@ -1,7 +1,8 @@
-"""Processes of this machine: whether one still lives, and how one ends with the process that started it."""
+"""Processes of this machine: what all of ours are like, whether one still lives, and how one ends with its parent."""
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import threading
@@ -9,6 +10,12 @@ import time
 from typing import Any
 
 _LOOK_SECONDS = 0.5
+
+
+def collect_rarely() -> None:
+    """Loading torch makes a million objects that stay; looking through them for garbage again and again takes a
+    second."""
+    gc.set_threshold(200_000, 20, 20)
 
 
 def is_gone(record: dict[str, Any]) -> bool:

@@ -76,6 +76,23 @@ class HeadThreads(pl.Callback):
         torch.set_num_threads(self._threads)
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """Knows the files that it wrote also where the folder of the run was moved meanwhile; Lightning's forgets them, and
+    with them which epoch was the best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state, whose paths may be those of another place."""
+        then = str(state_dict["dirpath"])
+        super().load_state_dict({key: self._here(value, then) for key, value in state_dict.items()})
+
+    def _here(self, value: Any, then: str) -> Any:
+        if isinstance(value, str) and value.startswith(then):
+            return f"{self.dirpath}{value.removeprefix(then)}"
+        if isinstance(value, dict):
+            return {self._here(key, then): score for key, score in value.items()}
+        return value
+
+
 def make_trainer(
     config: Config,
     folder: Path,
@@ -142,9 +159,9 @@ def _loader(trainer: pl.Trainer) -> EpochLoader:
     return loader
 
 
-def _checkpoint(folder: Path, name: str, **which: Any) -> ModelCheckpoint:
+def _checkpoint(folder: Path, name: str, **which: Any) -> MovableCheckpoint:
     """checkpoints/NAME.ckpt, replaced at the end of an epoch: of every one, or as ``monitor`` and ``mode`` say."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         dirpath=folder / "checkpoints",
         filename=name,
         save_top_k=1,
