@@ -40,12 +40,12 @@ def tables(runs: list[Path]) -> dict[str, tuple[bytes, bytes]]:
 
 
 def test_joblib_gives_the_numbers_of_the_basic_launcher_and_each_job_a_share_of_the_machine(
-    train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
+    train: Train, tmp_path: Path
 ) -> None:
     asked = ("optimizer=sgd,adam", "partition=binary,multi", "explain=none")
     together = train(*asked, *JOBLIB, multirun=True)
     assert together.code == 0, together.err
-    alone = train(*asked, f"hydra.sweep.dir={tmp_path / 'alone'}", multirun=True)
+    train(*asked, f"hydra.sweep.dir={tmp_path / 'alone'}", multirun=True)
     assert tables(together.runs) == tables(sorted(path.parent for path in (tmp_path / "alone").glob("*/run.json")))
     assert len(together.runs) == 4
     for run in together.runs:
@@ -59,10 +59,8 @@ def test_a_job_that_fails_leaves_the_others_and_is_listed_with_its_log_and_comma
     (failed,) = [run for run, state in states.items() if state == "failed"]
     assert sorted(states.values()) == ["completed", "completed", "failed"]
     printed = " ".join(outcome.out.split())
-    assert f"Log: {failed / 'run.log'}" in printed.replace(" ", "") or str(failed / "run.log") in outcome.out.replace(
-        "\n", ""
-    )
-    assert "optimizer.lr=1e30" in read(failed)["command"]
+    assert f"Log: {failed / 'run.log'}".replace(" ", "") in printed.replace(" ", "")
+    assert "optimizer.lr=1e+30" in read(failed)["command"]
     assert "Again: python train.py" in printed
     assert "citycam: 3 runs: 2 done, 1 failed; the same command goes on" in outcome.err
     again = train("optimizer=sgd", "optimizer.lr=0.01,1e30,0.02", "explain=none", multirun=True)
