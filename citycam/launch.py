@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from citycam import progress
+from citycam.children import environment
 from citycam.compose import register
 from citycam.config import CONF
-from citycam.processes import collect_rarely, end_with_parent
+from citycam.processes import end_with_parent
 
 
 def task(composed: Any) -> str:
@@ -30,7 +29,8 @@ def task(composed: Any) -> str:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     if multiprocessing.current_process().name != "MainProcess":
-        _load()
+        importlib.import_module("citycam.worker")
+        end_with_parent()
         progress.speak_as(folder.name)
     return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
 
@@ -46,39 +46,19 @@ def run_hydra(arguments: Sequence[str]) -> None:
     GlobalHydra.instance().clear()
 
 
-def warm_up(at_once: int) -> None:
-    """Start the joblib launcher's processes and let them import what jobs need, while this process goes on preparing.
-
-    joblib takes the same processes again for as many jobs at a time.
-    """
-    from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
-    from joblib import Parallel, delayed
-
-    # Under other settings than the launcher's, joblib would start other processes. A batch of its own for each, or one
-    # process would do them all.
-    settings = {key: value for key, value in vars(JobLibLauncherConf()).items() if key != "_target_"}
-    settings |= {"n_jobs": at_once, "backend": "loky", "batch_size": 1}
-
-    def start() -> None:
-        with contextlib.suppress(BrokenProcessPool):  # where one is killed already, the launcher starts it anew
-            Parallel(**settings)(delayed(_load)() for _ in range(at_once))
-
-    _warming.append(threading.Thread(target=start, name="warm up", daemon=True))
-    _warming[-1].start()
-
-
-_warming: list[threading.Thread] = []
-
-
-def _load() -> None:
-    """In a process of the launcher: what it is like, and what jobs import."""
-    if "citycam.run" in sys.modules:
+def warm_up() -> None:
+    """Start the process from which the joblib launcher's are forked, and let it import what jobs need while this one
+    goes on preparing. It computes nothing, so that forks of it are safe; a fork of this process would not be, once it
+    has used its threads or a GPU. Elsewhere than on Linux, imported libraries may not survive a fork: there each
+    process imports for itself."""
+    if sys.platform != "linux":
         return
-    end_with_parent()
-    collect_rarely()
-    importlib.import_module("citycam.run")
-    # joblib's processes look for garbage every second, which takes half of one among the million objects of torch.
-    gc.freeze()
+    from joblib.externals.loky.backend import context
+
+    context.set_start_method("forkserver", force=True)
+    multiprocessing.set_forkserver_preload(["citycam.worker"])
+    with _changed_environment("PYTHONPATH", environment()["PYTHONPATH"]):
+        forkserver.ensure_running()
 
 
 def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
@@ -87,11 +67,10 @@ def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
     Args:
         at_once: jobs at a time, for launchers that run several.
     """
-    for thread in _warming:
-        thread.join()
     for arguments in commands:
         try:
-            with _whole_errors():
+            # Else Hydra prints an error of its launcher and ends the process.
+            with _changed_environment("HYDRA_FULL_ERROR", "1"):
                 run_hydra(_at_most(arguments, at_once))
         except Exception as error:  # jobs catch their own, so it is the launcher's: most often a worker that was killed
             if os.environ.get("CITYCAM_DEBUG") == "1":
@@ -118,11 +97,10 @@ def _first_sentence(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _whole_errors() -> Iterator[None]:
-    """Hydra prints an error of its launcher and ends the process, unless it is told to let it through."""
-    name = "HYDRA_FULL_ERROR"
+def _changed_environment(name: str, value: str) -> Iterator[None]:
+    """A variable for as long as the context lasts."""
     before = os.environ.get(name)
-    os.environ[name] = "1"
+    os.environ[name] = value
     try:
         yield
     finally:

@@ -62,6 +62,12 @@ def prepare(request: Request) -> Prepared:
 
 
 def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> int:
+    say = functools.cache(_say)  # what holds for eight jobs is said once
+    devices = {kind: machine_devices(kind) for kind in {_kind_of(job) for job in todo}}
+    shares = _shares(request, todo, devices, say)
+    at_once = max(found.at_once for found in shares.values())
+    if at_once > 1:
+        warm_up()
     from citycam.resolve import Resolved as Values
     from citycam.resolve import check, resolve
 
@@ -69,12 +75,6 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         check(job.config)
     _announce(request, todo, [inputs[job.folder] for job in todo])
     _say_what_was_begun(todo, inputs)
-    say = functools.cache(_say)  # what holds for eight jobs is said once
-    devices = {kind: machine_devices(kind) for kind in {_kind_of(job) for job in todo}}
-    shares = _shares(request, todo, devices, say)
-    at_once = max(found.at_once for found in shares.values())
-    if at_once > 1:
-        warm_up(at_once)
     warnings = _other_versions(request, todo, say)
     resolved: dict[str, Resolved] = {}
     fresh = set()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import platform
 import threading
-import time
 from typing import Any
-
-_LOOK_SECONDS = 0.5
 
 
 def collect_rarely() -> None:
@@ -33,14 +31,14 @@ def is_gone(record: dict[str, Any]) -> bool:
 
 
 def end_with_parent() -> None:
-    """From here on this process ends when its parent does, by whatever death, so that it trains nothing that nobody
-    waits for, and lets go of what it holds. Asked for again, it does nothing."""
-    parent, name = os.getppid(), "end with parent"
+    """From here on this process of `multiprocessing` ends when the one that asked for it does, by whatever death: it
+    trains nothing that nobody waits for, and lets go of what it holds. Asked for again, it does nothing."""
+    parent, name = multiprocessing.parent_process(), "end with parent"
 
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_SECONDS)
-        os._exit(1)
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
     if not any(thread.name == name for thread in threading.enumerate()):
-        threading.Thread(target=look, name=name, daemon=True).start()
+        threading.Thread(target=wait, name=name, daemon=True).start()
