@@ -68,10 +68,10 @@ def say(
     """Ratios, seconds, and what threads change."""
     ratio = statistics.median(one / two for one, two in zip(taken[1], taken[2], strict=True))
     words = {jobs: ", ".join(f"{one:.1f}" for one in every) + " s" for jobs, every in taken.items()}
+    name = pictures.resolve().name if pictures else "painted towns"
     report(
-        "launchers",
-        how=f"`python benchmarks/launchers.py` on {pictures.name if pictures else 'painted towns'}: eight runs, "
-        f"ResNet50's features kept, {cores()} cores.",
+        f"launchers: {name}",
+        how=f"`python benchmarks/launchers.py` on {name}: eight runs, ResNet50's features kept, {cores()} cores.",
         ratios=[Ratio("one job after the other / two at a time by joblib", ratio, GOAL)],
         figures={
             "one after the other, two threads": f"{words[1]}; in its runs: {phases[1]}",

@@ -28,13 +28,13 @@ from citycam.bank.build import fill, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.work import Advance
 from citycam.body import frozen_body
-from citycam.children import end_with_input, environment
 from citycam.config import Precision
 from citycam.data.views import ViewSpec
 from citycam.doors import door
 from citycam.errors import CitycamError
 from citycam.files import write_json
 from citycam.model.backbone import Backbone
+from citycam.processes import end_with_input, environment
 from citycam.shards import ShardStore, view_keys
 
 

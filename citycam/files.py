@@ -9,6 +9,8 @@ import hashlib
 import io
 import json
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,11 +20,16 @@ import filelock
 import platformdirs
 
 from citycam.errors import CitycamError
+from citycam.processes import is_gone
 
 # Modes of a new file and a new folder. Asked once: the umask can only be read by setting it, which threads would do to
 # each other.
 os.umask(_umask := os.umask(0o077))
 _MODE, FOLDER_MODE = 0o666 & ~_umask, 0o777 & ~_umask
+
+
+# Who writes a file that is not whole yet: .NAME.PID@HOST.RANDOM.part
+_PART = re.compile(r"\.(\d+)@(.+)\.[^.]+\.part$")
 
 
 def cache_root() -> Path:
@@ -42,7 +49,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        beginning = f".{path.name[:80]}."
+        _remove_leftovers(path.parent, beginning)
+        own = f"{beginning}{os.getpid()}@{platform.node()}."
+        descriptor, name = tempfile.mkstemp(prefix=own, suffix=".part", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
@@ -58,6 +68,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path, beginning: str) -> None:
+    """Remove what processes that were killed meanwhile left of the same file."""
+    for entry in os.scandir(folder):
+        found = _PART.search(entry.name) if entry.name.startswith(beginning) else None
+        if found is not None and is_gone(found[2], int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

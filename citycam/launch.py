@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from citycam import progress
-from citycam.children import environment
 from citycam.compose import register
 from citycam.config import CONF
-from citycam.processes import end_with_parent
+from citycam.processes import end_with_parent, environment
 
 
 def task(composed: Any) -> str:

@@ -7,7 +7,10 @@ import multiprocessing
 import os
 import platform
 import threading
+from pathlib import Path
 from typing import Any
+
+import citycam
 
 
 def collect_rarely() -> None:
@@ -16,10 +19,16 @@ def collect_rarely() -> None:
     gc.set_threshold(200_000, 20, 20)
 
 
-def is_gone(record: dict[str, Any]) -> bool:
-    """Whether the process that a record names by ``host`` and ``pid`` was of this machine and is no more."""
-    pid = record.get("pid")
-    if record.get("host") != platform.node() or not isinstance(pid, int):
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment and ``more``, for a child that is to find the package; ours stays as it is."""
+    # train.py also runs where citycam is not installed, from its own folder.
+    places = [str(Path(citycam.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))} | more
+
+
+def is_gone(host: Any, pid: Any) -> bool:
+    """Whether a process was of this machine and is no more; False where that cannot be known."""
+    if host != platform.node() or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
@@ -42,3 +51,16 @@ def end_with_parent() -> None:
 
     if not any(thread.name == name for thread in threading.enumerate()):
         threading.Thread(target=wait, name=name, daemon=True).start()
+
+
+def end_with_input() -> None:
+    """From here on this process ends when its standard input does, as it does when the one that holds the other end
+    dies, by whatever death."""
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock a thread must not hold when the interpreter ends.
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from citycam.children import end_with_input, environment
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import write_bytes
+from citycam.processes import end_with_input, environment
 from citycam.resolve import Resolved
 from citycam.resume import Begun
 from citycam.sweep.record import RunRecord, read_record

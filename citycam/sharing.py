@@ -52,8 +52,9 @@ def machine_devices(kind: str) -> list[Device]:
     if kind == "cuda":
         import torch
 
-        known = [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())]
-        return [Device(f"cuda:{number}", f"GPU-{identity}") for number, identity in enumerate(known)]
+        numbers = range(torch.cuda.device_count())
+        known = [str(torch.cuda.get_device_properties(number).uuid).removeprefix("GPU-") for number in numbers]
+        return [Device(f"cuda:{number}", f"GPU-{identity}") for number, identity in zip(numbers, known, strict=True)]
     return cpu_devices() if kind == "cpu" else [Device(kind, kind)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -74,6 +75,12 @@ def test_a_killed_writer_leaves_the_older_file_or_none(tmp_path: Path, older: bo
     assert all(
         name.startswith(".maps.npz.") and name.endswith(".part") for name in _left(tmp_path) if name != path.name
     )
+    # The next one who writes the file removes it, but nothing of a writer who lives, or may live elsewhere.
+    others = [f".maps.npz.{os.getppid()}@{platform.node()}.x.part", ".maps.npz.1@elsewhere.x.part", ".maps.csv.part"]
+    for name in others:
+        files.write_text(tmp_path / name, "")
+    files.write_text(path, "new")
+    assert _left(tmp_path) == sorted([*others, path.name])
 
 
 def _mounted(place: Path, options: str) -> Iterator[Path]:

@@ -174,6 +174,7 @@ def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
     sweep = tmp_path / "a sweep, moved=yes"
     (tmp_path / "multirun" / "s").rename(sweep)
     half = half_done(sweep)
+    (half / "checkpoints" / ".last.ckpt.1@elsewhere.abc.part").write_bytes(b"half a checkpoint")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     again = train(f"sweep.resume='{sweep}'", multirun=True, small=False)
@@ -183,6 +184,7 @@ def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
     assert read(half)["resumed_after"] == 1
     runs = sorted(path.parent for path in sweep.glob("*/run.json"))
     assert_equal(runs, undisturbed(train, tmp_path / "calm"))
+    assert not list(sweep.rglob("*.part"))
     assert not list((tmp_path / "elsewhere").iterdir())
     once_more = train(f"sweep.resume='{sweep}'", *SETTINGS, multirun=True, small=False)
     assert (once_more.code, "2 runs, 2 of them done before" in once_more.err) == (0, True), once_more.err

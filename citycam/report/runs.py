@@ -247,7 +247,7 @@ def _without_record(folder: Path, status: str, error: str) -> RunRow:
 def _row_of(folder: Path, record: dict[str, Any]) -> RunRow:
     # A newer or foreign writer may have put other things in these places: what is not as it should be is left out.
     status, error = str(record["status"]), record.get("error")
-    if status == "running" and is_gone(record):
+    if status == "running" and is_gone(record.get("host"), record.get("pid")):
         status, error = "interrupted", error or f"Its process {record.get('pid')} is gone."
     seed, classes = record.get("seed"), _items(record, "classes")
     return RunRow(

@@ -131,7 +131,7 @@ def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRo
     if record is None or record.get("config_hash") != config_hash:
         return JobRow(folder, config_hash, overrides, "missing")
     status = str(record.get("status"))
-    if status == "running" and is_gone(record):
+    if status == "running" and is_gone(record.get("host"), record.get("pid")):
         status = "interrupted"
     return JobRow(
         folder,
