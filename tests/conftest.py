@@ -71,6 +71,13 @@ def forget() -> None:
         for memory in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
             if hasattr(memory, "cache_clear"):
                 memory.cache_clear()
+    if "joblib" in sys.modules:
+        from multiprocessing import forkserver
+
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def small_settings(cities: Path, tiny_weights: Path) -> list[str]:

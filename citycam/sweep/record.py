@@ -85,7 +85,7 @@ class RunRecord:
 
 def now() -> str:
     """The time as run.json and sweep.json write it; later times sort behind earlier ones."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
