@@ -184,7 +184,9 @@ def differences(place: Place, calm: Place) -> list[str]:
         if not same_maps(one, other):
             found.append(f"{name}/maps.npz")
     found += [f"left behind: {path.name}" for path in place.folder.rglob("*.part")]
-    found += [f"left in the temporary folder: {path.name}" for path in (place.folder / "tmp").iterdir()]
+    # Python's own folder for the socket of joblib's processes, which a killed process cannot remove, is no result.
+    left = [path.name for path in (place.folder / "tmp").iterdir() if not path.name.startswith("pymp-")]
+    found += [f"left in the temporary folder: {name}" for name in left]
     return found
 
 

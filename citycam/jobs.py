@@ -101,6 +101,7 @@ def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, A
         per_device=config.sweep.jobs_per_device,
         run=str(folder),
         waiting=lambda sentence: _say(f"{folder.name}: {sentence}"),
+        warm=_warm[-1] if _warm else None,
     ) as held:
         yield [kind] * ranks if kind == "cpu" else [device.name for device in held]
 
@@ -124,8 +125,9 @@ def _do(
     record.update(
         attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None, device=devices[0], devices=devices
     )
-    for code, sentence in notes.items():
-        record.warn(code, sentence)
+    if begun is None:
+        for code, sentence in notes.items():
+            record.warn(code, sentence)
     if begun is not None and earlier is not None:
         # At once on disk: killed before it describes its data, the run would not be known again and start anew.
         record.update(resumed_after=begun.epochs, data=earlier["data"], versions=earlier["versions"])
@@ -134,7 +136,7 @@ def _do(
     with _ending(record, folder):
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
-        _on(devices[0])
+        computes_on(devices[0])
         _train(config, folder, Resolved(**resolved | {"device": devices[0]}), record, begun, devices)
     return str(record.content["status"])
 
@@ -174,23 +176,23 @@ def _warn_of_another_place(
         _say(f"note: {record.folder.name}: {sentence}")
 
 
-# The device that the last job of this process ran on.
-_before: list[str] = []
-
-
-def _on(device: str) -> None:
-    """Compute on ``device`` from here on; what the process keeps on another one is given up, since it is somebody
+def computes_on(device: str) -> None:
+    """Compute on ``device`` from here on; what this process keeps on another one is given up, since it may be somebody
     else's now."""
     import torch
 
     from citycam.body import frozen_body
 
-    if _before and _before != [device]:
+    if _warm and _warm != [device]:
         frozen_body.cache_clear()
         torch.cuda.empty_cache()  # does nothing where no GPU was used
-    _before[:] = [device]
+    _warm[:] = [device]
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
+
+
+# The device that this process computed on last.
+_warm: list[str] = []
 
 
 @contextlib.contextmanager

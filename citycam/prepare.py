@@ -19,7 +19,7 @@ from citycam.errors import CitycamError
 from citycam.files import cache_root, write_json
 from citycam.gate import Job, Request
 from citycam.inputs import Inputs, load_inputs
-from citycam.jobs import completed
+from citycam.jobs import completed, computes_on
 from citycam.launch import warm_up
 from citycam.names import command
 from citycam.sharing import Share, choose_device, machine_devices, share
@@ -114,6 +114,7 @@ def _make_shared(
     # The longest runs first: they need every view that the shorter ones need.
     for job in sorted(todo, key=lambda job: -job.config.epochs):
         found = dataclasses.replace(resolved[job.hash], threads=all_threads(job.config))
+        computes_on(found.device)
         if not found.frozen:
             _check_room_for_pictures(job.config, inputs[job.folder])
             continue

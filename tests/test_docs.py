@@ -36,7 +36,7 @@ def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
     for arguments in commands:
         words = arguments.replace("…", "").split()
         if any(word.startswith("sweep.resume=") for word in words):
-            with pytest.raises(CitycamError, match="holds no sweep.json"):  # that sweep is a reader's
+            with pytest.raises(CitycamError, match=r"holds no sweep\.json"):  # that sweep is a reader's
                 read_request(words)
             continue
         assert read_request(words) is not None

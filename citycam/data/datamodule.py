@@ -78,7 +78,7 @@ class PictureReader:
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """A process among several that train one model together: number ``rank`` of ``ranks``."""
 
     rank: int = 0
@@ -112,7 +112,7 @@ class EpochLoader:
         chunk: int,
         epoch: Callable[[], int],
         order_seed: int | None,
-        share: Share = Share(),
+        share: RankShare = RankShare(),
     ) -> None:
         self._reader, self._indices, self._labels = reader, indices, torch.from_numpy(labels)
         self._batch, self._chunk, self._share = batch, chunk, share
@@ -199,5 +199,5 @@ class CityDataModule(pl.LightningDataModule):
             chunk=self._chunk,
             epoch=lambda: trainer.current_epoch if trainer is not None else 0,
             order_seed=order_seed,
-            share=Share(trainer.global_rank, trainer.world_size) if trainer is not None else Share(),
+            share=RankShare(trainer.global_rank, trainer.world_size) if trainer is not None else RankShare(),
         )

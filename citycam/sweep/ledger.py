@@ -87,9 +87,9 @@ class Ledger:
             self._content["commands"] += [command for command in commands if command not in self._content["commands"]]
             self._content["began"] = now()
             self._content["resolved"] |= resolved
-            self._content["devices"][platform.node()] = {
-                kind: [[device.name, device.identity] for device in found] for kind, found in devices.items()
-            }
+            self._content["devices"].setdefault(platform.node(), {}).update(
+                {kind: [[device.name, device.identity] for device in found] for kind, found in devices.items()}
+            )
             for job in jobs:
                 self._content["jobs"][job.folder.name] = {
                     "hash": job.hash,

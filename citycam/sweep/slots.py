@@ -62,18 +62,24 @@ def room(devices: Sequence[Device], count: int, per_device: int) -> int:
 
 @contextlib.contextmanager
 def hold(
-    devices: Sequence[Device], *, count: int, per_device: int, run: str, waiting: Callable[[str], None]
+    devices: Sequence[Device],
+    *,
+    count: int,
+    per_device: int,
+    run: str,
+    waiting: Callable[[str], None],
+    warm: str | None = None,
 ) -> Iterator[list[Device]]:
     """Hold ``count`` of ``devices`` for a job, waiting for them as long as it takes; freed when the context is left,
     and by the kernel when the process dies.
 
-    Those that fewest jobs share come first; of these the one that this process held last, since its memory is warm;
-    then those with most free memory.
+    Those that fewest jobs share come first; of these the one that is ``warm``, then those with most free memory.
 
     Args:
         per_device: jobs that share a device; a job that wants one for itself waits until nobody else is on it.
         run: whose job it is, for those who wait.
         waiting: called once, with a sentence, where there is no room.
+        warm: the name of the device that this process has computed on before.
 
     Raises:
         CitycamError: the cache cannot be written.
@@ -85,7 +91,7 @@ def hold(
         while True:
             with lock(folder / _GATE):
                 claims = _living(folder)
-                chosen = _choose(devices, claims, count, share, free)
+                chosen = _choose(devices, claims, count, share, warm, free)
                 if chosen is not None:
                     identities = tuple(device.identity for device in chosen)
                     stack.enter_context(_claimed(folder, Claim(identities, share, os.getpid(), run)))
@@ -94,15 +100,16 @@ def hold(
                 waiting(_sentence(devices, claims, count))
                 told = True
             time.sleep(min(_LONGEST, max(_SHORTEST, _SHARE * (time.monotonic() - begun))))
-        _last[:] = chosen
         yield chosen
 
 
-_last: list[Device] = []
-
-
 def _choose(
-    devices: Sequence[Device], claims: Sequence[Claim], count: int, share: Fraction, free: dict[str, int]
+    devices: Sequence[Device],
+    claims: Sequence[Claim],
+    count: int,
+    share: Fraction,
+    warm: str | None,
+    free: dict[str, int],
 ) -> list[Device] | None:
     """The ``count`` best devices with room for ``share``, or None where there are fewer."""
     taken = {
@@ -112,7 +119,7 @@ def _choose(
     open_ones = [device for device in devices if taken[device.identity] + share <= 1]
     if len(open_ones) < count:
         return None
-    open_ones.sort(key=lambda device: (taken[device.identity], device not in _last, -free.get(device.identity, 0)))
+    open_ones.sort(key=lambda device: (taken[device.identity], device.name != warm, -free.get(device.identity, 0)))
     return open_ones[:count]
 
 

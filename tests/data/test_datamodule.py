@@ -12,7 +12,7 @@ import torch
 
 from citycam.config import AugmentConfig, Decoder, FolderConfig
 from citycam.data.catalog import Catalog, load_catalog
-from citycam.data.datamodule import EpochLoader, PictureReader, Share
+from citycam.data.datamodule import EpochLoader, PictureReader, RankShare
 from citycam.data.views import training_spec
 
 AUGMENT = AugmentConfig(flip=0.5, rotations=[10.0], crop=0.8, brightness=0.2)
@@ -120,14 +120,14 @@ def test_an_epoch_is_the_same_in_chunks_of_any_size(chunk: int) -> None:
 def test_shares_of_an_epoch_are_the_whole_epoch(ranks: int, count: int) -> None:
     labels, rows = np.arange(200) % 3, np.arange(0, 2 * count, 2)
 
-    def loader(share: Share) -> list[tuple[torch.Tensor, ...]]:
+    def loader(share: RankShare) -> list[tuple[torch.Tensor, ...]]:
         def read(indices: np.ndarray, _epoch: int) -> torch.Tensor:
             return torch.from_numpy(indices[:, None] + 1000.0)
 
         return list(EpochLoader(read, rows, labels, batch=8, chunk=16, epoch=lambda: 3, order_seed=1, share=share))
 
-    alone = loader(Share())
-    shares = [loader(Share(rank, ranks)) for rank in range(ranks)]
+    alone = loader(RankShare())
+    shares = [loader(RankShare(rank, ranks)) for rank in range(ranks)]
     for number, (_, _, indices, places) in enumerate(alone):
         found = [torch.cat(column) for column in zip(*(share[number] for share in shares), strict=True)]
         assert torch.equal(found[0][:, 0], found[2] + 1000.0)

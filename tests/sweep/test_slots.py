@@ -152,25 +152,21 @@ def test_several_devices_are_taken_all_or_none() -> None:
     assert {len(found) for what, _, found in told if what == "take"} == {2}
 
 
-def test_the_device_held_last_comes_first_and_then_the_one_with_most_free_memory(
+def test_a_warm_device_comes_first_and_then_the_one_with_most_free_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from citycam.sweep import slots
-
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
     tool.write_text("#!/bin/sh\nprintf 'GPU-0, 100\\nGPU-1, [N/A]\\nGPU-2, 900\\nGPU-3, 300\\n'\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    monkeypatch.setattr(slots, "_last", [])
 
-    def first(devices: list[Device]) -> str:
-        with hold(devices, count=1, per_device=1, run="x", waiting=pytest.fail) as found:
+    def first(warm: str | None) -> str:
+        with hold(GPUS, count=1, per_device=1, run="x", waiting=pytest.fail, warm=warm) as found:
             return found[0].identity
 
-    assert first(GPUS) == "GPU-2"
-    assert first([GPUS[0], GPUS[3]]) == "GPU-3"
-    assert first(GPUS) == "GPU-3", "its memory is warm"
+    assert first(None) == "GPU-2"
+    assert first("cuda:3") == "GPU-3"
 
 
 def test_cores_of_the_processor_are_devices() -> None:
