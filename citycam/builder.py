@@ -129,10 +129,12 @@ def _fill(part: Part, plan: Plan, backbone: Backbone, threads: int, advance: Adv
 def _others(plan: Plan, devices: Sequence[str]) -> Iterator[Callable[[], None]]:
     """Builders of their own process on ``devices``, ended when the context is left: by then all rows are there, or
     something failed. Yields a function that raises if one of them has failed."""
+    if not devices:
+        yield lambda: None
+        return
     with tempfile.TemporaryDirectory(prefix="citycam-") as name, contextlib.ExitStack() as stack:
         folder, started = Path(name), []
-        if devices:
-            write_json(folder / "plan.json", _plain(plan))
+        write_json(folder / "plan.json", _plain(plan))
         for number, device in enumerate(devices):
             said = folder / f"{number}.log"
             started.append((device, said, _start(folder / "plan.json", device, said)))

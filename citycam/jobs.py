@@ -103,7 +103,9 @@ def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, A
         waiting=lambda sentence: _say(f"{folder.name}: {sentence}"),
         warm=_warm[-1] if _warm else None,
     ) as held:
-        yield [kind] * ranks if kind == "cpu" else [device.name for device in held]
+        # In the order of their numbers, as Lightning deals them to ranks.
+        names = sorted((device.name for device in held), key=lambda name: (len(name), name))
+        yield [kind] * ranks if kind == "cpu" else names
 
 
 def _do(
@@ -169,7 +171,7 @@ def _warn_of_another_place(
     now = (devices[0].partition(":")[0], resolved["threads"])
     if None not in then and then != now:
         sentence = (
-            f"It was begun on {then[0]} with {then[1]} threads and goes on on {now[0]} with {now[1]}, so its last "
+            f"It was begun on {then[0]} (threads={then[1]}) and goes on on {now[0]} (threads={now[1]}), so its last "
             "digits are not those of a run on either alone."
         )
         record.warn("begun_elsewhere", sentence)

@@ -16,18 +16,20 @@ from tests.conftest import ROOT, Outcome, small_settings
 
 Train = Callable[..., Outcome]
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-# Read by every Python that starts: a job of a launcher's worker kills its process, once.
-DIES_ONCE = """
-import os, pathlib, signal
+# Read by every Python that starts: a job of a launcher's process kills one, once, and would stay for ever.
+KILLS_ONCE = """
+import multiprocessing, os, pathlib, signal
 import citycam.jobs
 begin, once = citycam.jobs._train, pathlib.Path({once!r})
-def dying(config, *rest):
+def killing(config, *rest):
     if config.epochs == 2 and not once.exists():
         once.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill({victim}, signal.SIGKILL)
+        signal.pause()
     begin(config, *rest)
-citycam.jobs._train = dying
+citycam.jobs._train = killing
 """
+ITSELF, ITS_PARENT = "os.getpid()", "multiprocessing.parent_process().pid"
 
 
 def read(run: Path) -> dict[str, Any]:
@@ -80,37 +82,65 @@ def test_after_a_failure_fail_fast_starts_no_further_job(train: Train) -> None:
     assert sorted(read(run)["status"] for run in again.runs) == ["completed", "failed"]
 
 
-def test_a_killed_worker_loses_nothing_that_was_done(tmp_path: Path, cities: Path, tiny_weights: Path) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(DIES_ONCE.format(once=str(tmp_path / "died")))
-    arguments = ["-m", *small_settings(cities, tiny_weights), "epochs=1,2,3,4", "explain=none", *JOBLIB]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+@pytest.fixture
+def sweep_that_kills(
+    tmp_path: Path, cities: Path, tiny_weights: Path
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """A sweep of four as a process; in its first call a job kills the given process."""
 
-    def call() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "train.py"), *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    def call(victim: str) -> subprocess.CompletedProcess[str]:
+        site = tmp_path / "site"
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text(KILLS_ONCE.format(once=str(tmp_path / "done"), victim=victim))
+        arguments = ["-m", *small_settings(cities, tiny_weights), "epochs=1,2,3,4", "explain=none", *JOBLIB]
+        # Ends when all have ended that write to its pipes: also the processes of the launcher.
+        return subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
-    sweep, first = tmp_path / "multirun" / "s", call()
+    return call
+
+
+def done(sweep: Path) -> dict[str, bytes]:
+    """run.json of the completed runs."""
+    found = {path.parent.name: path.read_bytes() for path in sweep.glob("*/run.json")}
+    return {name: content for name, content in found.items() if json.loads(content)["status"] == "completed"}
+
+
+def test_a_killed_worker_loses_nothing_that_was_done(
+    tmp_path: Path, sweep_that_kills: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    sweep, first = tmp_path / "multirun" / "s", sweep_that_kills(ITSELF)
     assert first.returncode == 1, first.stderr
     assert "Hydra's launcher broke down (TerminatedWorkerError" in first.stderr
     assert "the same command goes on" in first.stderr
     assert "Traceback" not in first.stderr
-    jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
-    completed = {
-        path.parent.name: path.read_bytes() for path in sweep.glob("*/run.json") if b'"completed"' in path.read_bytes()
-    }
+    jobs, completed = json.loads((sweep / "sweep.json").read_text())["jobs"], done(sweep)
     assert len(jobs) == 4
     assert {name for name, row in jobs.items() if row["state"] == "done"} == set(completed)
     assert {row["state"] for row in jobs.values()} - {"done"} <= {"interrupted", "missing"}
-    table = (sweep / "comparison.csv").read_text()
-    assert all(name in table for name in jobs)
-    second = call()
+    assert all(name in (sweep / "comparison.csv").read_text() for name in jobs)
+    second = sweep_that_kills(ITSELF)
     assert second.returncode == 0, second.stderr
-    assert {read(sweep / name)["status"] for name in jobs} == {"completed"}
-    assert all((sweep / name / "run.json").read_bytes() == content for name, content in completed.items())
+    assert set(done(sweep)) == set(jobs)
+    assert {name: done(sweep)[name] for name in completed} == completed
     claims = [path.name for path in Path(os.environ["CITYCAM_CACHE"]).rglob("slots/*/*")]
     assert claims == ["claims.lock"]
+
+
+def test_workers_end_with_the_process_that_started_them(
+    tmp_path: Path, sweep_that_kills: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    sweep, first = tmp_path / "multirun" / "s", sweep_that_kills(ITS_PARENT)
+    assert first.returncode == -9, first.stderr
+    second = sweep_that_kills(ITS_PARENT)
+    assert second.returncode == 0, second.stderr
+    assert len(done(sweep)) == 4
 
 
 @pytest.mark.parametrize("words", [("hydra.launcher.n_jobs=64",), ()])

@@ -211,6 +211,25 @@ def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train)
     assert len(begun.runs) == 2
 
 
+def test_a_run_that_goes_on_on_another_kind_of_device_says_so(
+    train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
+) -> None:
+    kill(*MOMENTS["a step"], tmp_path, cities, tiny_weights)
+    sweep = tmp_path / "multirun" / "s"
+    half = half_done(sweep)
+    content = json.loads((sweep / "sweep.json").read_text())
+    for resolved in content["resolved"].values():
+        resolved["device"] = "cuda:0"
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    (half / "run.json").write_text(json.dumps(read(half) | {"device": "cuda:0"}))
+    again = train(*SETTINGS, "trainer.accelerator=cpu", multirun=True)
+    assert again.code == 0, again.err
+    assert "This sweep was begun on cuda and goes on on cpu" in again.err
+    assert read(half)["device"] == "cpu"
+    (sentence,) = [one["sentence"] for one in read(half)["warnings"] if one["code"] == "begun_elsewhere"]
+    assert sentence.startswith("It was begun on cuda (threads=1) and goes on on cpu (threads=1)")
+
+
 def test_several_commands_of_a_sweep_are_all_gone_on_with(train: Train) -> None:
     for command in (("epochs=1", "explain=none"), ("epochs=1,2", "optimizer=sgd", "explain=none")):
         assert train(*command, multirun=True).code == 0
