@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,17 +18,19 @@ from citycam.sweep.ledger import Ledger
 
 def recorded(sweep_folder: Path, given: Sequence[str]) -> list[tuple[bool, list[str]]]:
     """The commands of a sweep, as (whether with -m, overrides), with ``given`` in place of those of the same name, and
-    with the sweep's folder where it lies now.
+    with the sweep's folder where it lies now. From here on, this process works in the folder in which they were given.
 
     Raises:
         CitycamError: the folder is none of a sweep.
     """
-    commands = Ledger(sweep_folder).commands if (sweep_folder / "sweep.json").is_file() else []
+    ledger = Ledger(sweep_folder)
+    commands = ledger.commands
     if not commands:
         raise CitycamError(
             f"sweep.resume={sweep_folder} holds no sweep.json with a command to go on with; "
             "give the folder of a sweep, which is multirun/NAME."
         )
+    os.chdir(ledger.working_folder or ".")
     replaced = {_key(item) for item in given} | {"hydra.sweep.dir"}
     gone = "hydra.launcher." if "hydra/launcher" in replaced else None  # another launcher's settings
     found = []

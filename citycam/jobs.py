@@ -81,6 +81,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         return "failed"  # asked for twice in one request
     with _devices(config, folder, ledger, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
+            _say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
             return "stopped"
         return _do(config, folder, overrides, hydra, resolved, earlier, devices)
 

@@ -76,6 +76,7 @@ def test_after_a_failure_fail_fast_starts_no_further_job(train: Train) -> None:
     assert outcome.code == 1
     assert [read(run)["status"] for run in outcome.runs] == ["failed"]
     assert "1 failed, 1 missing" in outcome.err
+    assert "is not started, since another job has failed (sweep.fail_fast=true)." in outcome.err
     assert "It never started." in outcome.out
     # An earlier failure stops nothing: the rest has its chance first.
     again = train("optimizer=sgd", "optimizer.lr=0.01,1e30", "explain=none", "sweep.fail_fast=true", multirun=True)

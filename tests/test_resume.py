@@ -191,6 +191,18 @@ def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
     assert read(half)["attempts"] == 2
 
 
+def test_relative_paths_lead_from_where_the_sweep_was_asked_for(
+    train: Train, tmp_path: Path, cities: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").symlink_to(cities)
+    begun = train("data.root=photos", "explain=none", multirun=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = train("sweep.resume=../multirun/s", multirun=True, small=False)
+    assert (again.code, "1 run, 1 of them done before" in again.err) == (0, True), again.err
+    assert len(begun.runs) == 1
+
+
 def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train) -> None:
     begun = train("epochs=1,2", "explain=none", multirun=True)
     (one, _) = begun.runs

@@ -19,8 +19,8 @@ from citycam.statistics import Mark, marks
 
 # The layout of run.json that this version writes.
 _SCHEMA = 1
-# Settings that name a place and not an experiment.
-_NOT_SETTINGS = ("sweep.name", "hydra.", "hydra/")
+# Settings of the place and the way, and not of an experiment.
+_NOT_SETTINGS = ("sweep.", "hydra.", "hydra/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from citycam.errors import CitycamError
 from citycam.files import lock, write_json
 from citycam.processes import is_gone
 from citycam.sweep.record import now, read_record
@@ -58,6 +59,12 @@ class Ledger:
         return dict(self._content["jobs"])
 
     @property
+    def working_folder(self) -> Path | None:
+        """Where the latest command was given, from which its relative paths lead; None where it is not there now."""
+        known = self._content.get("working_folder")
+        return Path(known) if known is not None and Path(known).is_dir() else None
+
+    @property
     def began(self) -> str:
         """When the latest request began, as run.json writes times; empty where there was none."""
         return str(self._content.get("began", ""))
@@ -85,6 +92,7 @@ class Ledger:
         devices (by kind)."""
         with self._changed():
             self._content["commands"] += [command for command in commands if command not in self._content["commands"]]
+            self._content["working_folder"] = str(Path.cwd())
             self._content["began"] = now()
             self._content["resolved"] |= resolved
             self._content["devices"].setdefault(platform.node(), {}).update(
@@ -121,8 +129,15 @@ class Ledger:
 
     def _read(self) -> None:
         self._content: dict[str, Any] = {"schema": SCHEMA, "commands": [], "devices": {}, "resolved": {}, "jobs": {}}
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self._content |= json.loads(self._path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (ValueError, TypeError) as error:
+            raise CitycamError(
+                f"{self._path} cannot be read ({error}); remove it, and give the sweep's command again: its runs "
+                "stand in their own folders."
+            ) from error
 
 
 def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRow:

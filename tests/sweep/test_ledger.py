@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from citycam.errors import CitycamError
 from citycam.sweep.ledger import JobRow, Ledger, job_row
 from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.slots import Device
@@ -70,3 +71,10 @@ def test_a_warning_is_told_once(tmp_path: Path) -> None:
 def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text, encoding="latin-1")
     assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+def test_a_damaged_ledger_is_named_with_the_way_out(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(CitycamError, match=r"cannot be read .*; remove it, and give the sweep's command again"):
+        Ledger(tmp_path)
