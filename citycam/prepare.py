@@ -99,7 +99,7 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
         resolved={digest: found.as_dict() for digest, found in resolved.items()},
         devices=devices,
     )
-    _say(f"{_about(todo, inputs, resolved, at_once)} on {_where(resolved, devices, at_once)}")
+    _say(f"{_about(todo, inputs, resolved, at_once)} on {_where(todo, resolved, devices, at_once)}")
     _make_shared(request, todo, inputs, resolved)
     return at_once
 
@@ -143,11 +143,15 @@ def _shares(
     return shares
 
 
-def _where(resolved: dict[str, Resolved], devices: dict[str, list[Device]], at_once: int) -> str:
+def _where(todo: Sequence[Job], resolved: dict[str, Resolved], devices: dict[str, list[Device]], at_once: int) -> str:
+    """``2 x cuda, 2 jobs at a time, 8 threads each``."""
     kinds = ", ".join(kind if kind == "cpu" else f"{len(found)} x {kind}" for kind, found in sorted(devices.items()))
     threads = "/".join(map(str, sorted({found.threads for found in resolved.values()})))
+    ranks = max(job.config.trainer.devices for job in todo)
+    together = f"{ranks} processes for a model, " if ranks > 1 else ""
     return (
-        f"{kinds}, {at_once} job{'s' if at_once > 1 else ''} at a time, {threads} thread{'s' * (threads != '1')} each"
+        f"{kinds}, {together}{at_once} job{'s' if at_once > 1 else ''} at a time, "
+        f"{threads} thread{'s' * (threads != '1')} each"
     )
 
 
