@@ -22,7 +22,7 @@ from citycam.inputs import Inputs, load_inputs
 from citycam.jobs import completed, computes_on
 from citycam.launch import warm_up
 from citycam.names import command
-from citycam.sharing import Share, choose_device, machine_devices, share
+from citycam.sharing import Share, check_devices, choose_device, machine_devices, share
 from citycam.sweep.ledger import JobRow, Ledger
 from citycam.sweep.record import read_record
 from citycam.sweep.slots import Device
@@ -62,36 +62,28 @@ def prepare(request: Request) -> Prepared:
 
 
 def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs], ledger: Ledger) -> int:
+    """Everything that jobs share; returns how many of them run at a time."""
     say = functools.cache(_say)  # what holds for eight jobs is said once
+    for job in todo:
+        check_devices(job.config)
     devices = {kind: machine_devices(kind) for kind in {_kind_of(job) for job in todo}}
     shares = _shares(request, todo, devices, say)
     at_once = max(found.at_once for found in shares.values())
     if at_once > 1:
         warm_up()
-    from citycam.resolve import Resolved as Values
-    from citycam.resolve import check, resolve
+    from citycam.resolve import check
 
     for job in todo:
         check(job.config)
     _announce(request, todo, [inputs[job.folder] for job in todo])
     _say_what_was_begun(todo, inputs)
     warnings = _other_versions(request, todo, say)
-    resolved: dict[str, Resolved] = {}
-    fresh = set()
-    for job in todo:
-        known = ledger.resolved(job.hash)
-        if known is not None and _still_there(known, job.config, inputs[job.folder], say):
-            resolved[job.hash] = Values(**known)
-        else:
-            found = resolve(job.config, inputs[job.folder], say)
-            fresh.add(job.hash)
-            resolved[job.hash] = dataclasses.replace(found, warnings=found.warnings | warnings)
-    for digest in fresh:  # a run that is gone on with keeps the threads that it was begun with
-        resolved[digest] = dataclasses.replace(resolved[digest], threads=shares[digest].threads)
+    resolved = {
+        job.hash: _resolved(job, inputs[job.folder], ledger, shares[job.hash].threads, warnings, say) for job in todo
+    }
     ledger.add(
-        commands=[shlex.join(["python", "train.py", *arguments]) for arguments in request.commands]
-        if not request.resumed
-        else [],
+        # What is gone on with was asked for before.
+        commands=[shlex.join(["python", "train.py", *words]) for words in request.commands if not request.resumed],
         jobs=[
             JobRow(job.folder, job.hash, job.overrides, "missing", command=command(job.overrides, job.folder))
             for job in request.jobs
@@ -102,6 +94,20 @@ def _resolve_all(request: Request, todo: Sequence[Job], inputs: dict[Path, Input
     _say(f"{_about(todo, inputs, resolved, at_once)} on {_where(todo, resolved, devices, at_once)}")
     _make_shared(request, todo, inputs, resolved)
     return at_once
+
+
+def _resolved(
+    job: Job, inputs: Inputs, ledger: Ledger, threads: int, warnings: dict[str, str], say: Callable[[str], None]
+) -> Resolved:
+    """What a job runs with: as in an earlier request of the sweep, threads and all, where that holds today."""
+    from citycam.resolve import Resolved as Values
+    from citycam.resolve import resolve
+
+    known = ledger.resolved(job.hash)
+    if known is not None and _still_there(known, job.config, inputs, say):
+        return Values(**known)
+    found = resolve(job.config, inputs, say)
+    return dataclasses.replace(found, threads=threads, warnings=found.warnings | warnings)
 
 
 def _make_shared(

@@ -18,7 +18,7 @@ from citycam.errors import CitycamError
 from citycam.inputs import Inputs
 from citycam.model.backbone import Backbone, check_backbone, grid, strides
 from citycam.model.weights import WeightsSource
-from citycam.sharing import check_devices, choose_device
+from citycam.sharing import choose_device
 from citycam.sweep.slots import cpu_devices
 
 # Fewer cells than this say little more than left, right, top and bottom.
@@ -74,12 +74,11 @@ class Resolved:
 
 
 def check(config: Config) -> None:
-    """The heavy gate's part that needs no data: devices, network, sizes, stage and stride.
+    """The heavy gate's part that needs no data: network, sizes, stage and stride.
 
     Raises:
         CitycamError: one of them cannot be.
     """
-    check_devices(config)
     check_backbone(config.backbone, config.image_size)
     if config.explain.methods and config.explain.stride != AUTO:
         known = strides(config.backbone, config.image_size)
