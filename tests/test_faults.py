@@ -73,6 +73,7 @@ def test_training_that_diverges_is_a_sentence(train: Train) -> None:
 
 CHILD = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background of a shell
 sys.path.insert(0, {root!r})
 from citycam.model import module
 real = module.CityModule.training_step

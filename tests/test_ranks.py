@@ -292,7 +292,13 @@ def test_ranks_end_with_the_process_that_started_them(
     )
     rank_does(what, tmp_path, monkeypatch)
     arguments = [*small_settings(cities, tiny_weights), *SETTINGS, "explain=none", "trainer=ddp"]
-    job = subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, check=False)
+    job = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=tmp_path,
+        # Ctrl-C is ignored where tests run in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        check=False,
+    )
     assert job.returncode == {"SIGKILL": -signal.SIGKILL, "SIGINT": 130}[name]
     pid = int((tmp_path / "pid").read_text())
     if name == "SIGKILL":  # nobody is left to wait for it
