@@ -30,6 +30,8 @@ _MODE, FOLDER_MODE = 0o666 & ~_umask, 0o777 & ~_umask
 
 # Who writes a file that is not whole yet: .NAME.PID@HOST.RANDOM.part
 _PART = re.compile(r"\.(\d+)@(.+)\.[^.]+\.part$")
+# As much of NAME as leaves room for the rest: a letter may take four of the 255 bytes that a file's name may have.
+_NAMED = 32
 
 
 def cache_root() -> Path:
@@ -49,7 +51,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beginning = f".{path.name[:80]}."
+        beginning = f".{path.name[:_NAMED]}."
         _remove_leftovers(path.parent, beginning)
         own = f"{beginning}{os.getpid()}@{platform.node()}."
         descriptor, name = tempfile.mkstemp(prefix=own, suffix=".part", dir=path.parent)

@@ -28,6 +28,12 @@ def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert _left(tmp_path / "a") == ["b.txt"]
 
 
+def test_names_as_long_as_a_file_system_takes(tmp_path: Path) -> None:
+    name = "巴" * 83 + ".csv"  # 253 of 255 bytes
+    files.write_text(tmp_path / name, "")
+    assert _left(tmp_path) == [name]
+
+
 def test_new_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     files.write_text(tmp_path / "whole", "")

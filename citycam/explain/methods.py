@@ -190,6 +190,7 @@ class _WeightedCAM(SafeCAM):
         grads: Array,
         eigen_smooth: bool,
     ) -> Array:
+        """Raw, signed maps (B, h, w); the class has the formula."""
         weights = self.get_cam_weights(input_tensor, target_layer, targets, activations, grads)
         cells = activations.reshape(*activations.shape[:2], -1)
         painted: Array = np.matmul(weights[:, None, :], cells)
@@ -207,6 +208,7 @@ class Cam(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         features = self.model.features(input_tensor).detach().requires_grad_(True)
         explained = explained_by(self.model.head(features), targets)
         (weights,) = torch.autograd.grad(explained.sum(), features)
@@ -252,6 +254,7 @@ class XGradCam(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         total = activations.sum(axis=(2, 3))
         weighted = (grads * activations).sum(axis=(2, 3))
         weights: Array = np.divide(weighted, total, out=np.zeros_like(total), where=total != 0)
@@ -271,6 +274,7 @@ class GradCamPlusPlus(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         alpha = _alpha(activations.sum(axis=(2, 3), keepdims=True) * grads)
         each_alike = activations[0, 0].size // grads[0, 0].size
         weights: Array = each_alike * (alpha * np.maximum(grads, 0)).sum(axis=(2, 3))
@@ -290,6 +294,7 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         noisy = self._noisy_gradients(input_tensor, targets)
         # Powers of small gradients leave the range of floats; only their ratios matter.
         scale = np.abs(noisy).max(axis=(0, 2, 3, 4), keepdims=True)[0]
@@ -335,6 +340,7 @@ class FinerCam(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         logits = self.model(input_tensor)
         explained = explained_by(logits, targets)
         # The closest is the class itself.
@@ -354,6 +360,7 @@ class ShapleyCam(_WeightedCAM):
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array
     ) -> Array:
+        """Weights (B, C) of the channels; the class has the formula."""
         explained = explained_by(self.model(input_tensor), targets)
         (first,) = torch.autograd.grad(explained.sum(), input_tensor, create_graph=True)
         second = None
@@ -381,6 +388,7 @@ class EigenGradCam(SafeCAM):
         grads: Array,
         eigen_smooth: bool,
     ) -> Array:
+        """Raw, signed maps (B, h, w); the class has the formula."""
         products = (grads * activations).reshape(*activations.shape[:2], -1).transpose(0, 2, 1)
         centred = products - products.mean(axis=1, keepdims=True)
         # A decomposition refuses a NaN for the whole batch; the map that has one becomes NaN.

@@ -157,6 +157,7 @@ def _download(url: str, path: Path) -> Path:
     from rich.progress import wrap_file
 
     def write(file: BinaryIO) -> None:
+        """Fetch into an open file, and verify."""
         request = urllib.request.Request(url, headers={"User-Agent": "citycam"})
         found = hashlib.sha256()
         try:
