@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from citycam.doors import door, leave
-from citycam.explain_request import HELP, read_asked
+from citycam.inference.request import HELP, read_asked
 
 
 @door
@@ -15,7 +15,7 @@ def main() -> int:
     if asked is None:
         print(HELP)
         return 0
-    from citycam.explain_runs import explain
+    from citycam.inference.explain import explain
 
     return explain(asked)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from citycam.doors import door, leave
-from citycam.gate import read_request
-from citycam.launch import launch, run_hydra
+from citycam.jobs.launch import launch, run_hydra
+from citycam.sweep.gate import read_request
 
 
 @door
@@ -16,7 +16,7 @@ def main() -> int:
     if request is None:
         run_hydra(sys.argv[1:])
         return 0
-    from citycam import prepare, summary
+    from citycam.jobs import prepare, summary
 
     with summary.kept_up(request):
         prepared = prepare.prepare(request)

@@ -32,8 +32,8 @@ from common import (
 from results import Ratio, median_ratio, report
 from torch import Tensor
 
+from citycam.bank.frozen import FrozenBody
 from citycam.doors import door
-from citycam.frozen import FrozenBody
 
 EPOCHS = 10
 GOALS = {64: 0.85, 224: 0.95}

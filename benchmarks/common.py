@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from citycam.bank.arithmetic import Arithmetic
+from citycam.bank.frozen import FrozenBody
 from citycam.config import BackboneConfig, Config, Precision
+from citycam.data.inputs import Inputs, load_inputs
 from citycam.data.pictures import decode
 from citycam.data.views import normalise, render
 from citycam.errors import CitycamError
-from citycam.frozen import FrozenBody
-from citycam.gate import read_request
-from citycam.inputs import Inputs, load_inputs
+from citycam.jobs.resolve import Resolved, resolve
 from citycam.model.backbone import make_backbone
 from citycam.model.optimizers import make_optimizer
 from citycam.model.weights import save_weights
-from citycam.resolve import Resolved, resolve
-from citycam.run import fit, make_datamodule, make_module, make_network
-from citycam.trainer import make_trainer
+from citycam.sweep.gate import read_request
+from citycam.train.run import fit, make_datamodule, make_module, make_network
+from citycam.train.trainer import make_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 TOWNS, SIDES = 7, (275, 183)

@@ -29,7 +29,7 @@ from pathlib import Path
 from rich.console import Console
 from citycam.report.compare import summary, write_comparison
 from citycam.report.ranking import arrange
-from citycam.report.runs import read_all
+from citycam.sweep.runs import read_all
 folder = Path(sys.argv[1])
 found = arrange(read_all([folder]))
 Console().print(summary(found))

@@ -17,7 +17,7 @@ from common import BareLoop, Setting, options, pictures_of, scratch, settle, tra
 from results import Ratio, median_ratio, report
 
 from citycam.doors import door
-from citycam.run import make_network
+from citycam.train.run import make_network
 
 GOAL = 0.95
 # Pictures per city: an epoch is long enough to time and short enough to wait for.

@@ -40,15 +40,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from citycam.bank.frozen import FrozenBody
 from citycam.config import AdamConfig, SgdConfig
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, normalise, render
 from citycam.doors import door
 from citycam.errors import CitycamError
-from citycam.frozen import FrozenBody
+from citycam.jobs.resolve import Resolved
 from citycam.model.head import make_head
 from citycam.model.optimizers import make_optimizer
-from citycam.resolve import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import read_record
 

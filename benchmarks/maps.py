@@ -23,11 +23,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from results import Ratio, median_ratio, report
 from torch import Tensor, nn
 
+from citycam.bank.frozen import FrozenBody
 from citycam.doors import door
 from citycam.explain.maps import make_maps
 from citycam.explain.tail import Tail
 from citycam.explain.targets import LogitTarget
-from citycam.frozen import FrozenBody
 from citycam.model.backbone import Backbone
 from citycam.model.head import make_head
 

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from citycam.bank.frozen import FrozenBody
+from citycam.data.inputs import load_inputs
 from citycam.data.toytown import distinctive_mask
 from citycam.explain.methods import explain
 from citycam.explain.tail import Tail
-from citycam.frozen import FrozenBody
-from citycam.gate import read_request
-from citycam.inputs import load_inputs
+from citycam.jobs.resolve import Resolved
 from citycam.model.checkpoint import load_checkpoint
-from citycam.resolve import Resolved
-from citycam.run import make_network
 from citycam.seeds import stream
+from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
+from citycam.train.run import make_network
 
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = ["-m", "seed=0,1,2", "explain=none", "sweep.name=pointing"]

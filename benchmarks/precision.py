@@ -21,10 +21,10 @@ from results import Ratio, report
 
 from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.extract import Extractor
+from citycam.bank.frozen import FrozenBody
 from citycam.config import Precision
 from citycam.data.views import open_working
 from citycam.doors import door
-from citycam.frozen import FrozenBody
 
 SEEDS = "0,1,2"
 

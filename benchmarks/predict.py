@@ -25,9 +25,9 @@ from torch import Tensor
 
 from citycam.data.views import normalise, open_working
 from citycam.doors import door
-from citycam.new_pictures import Given, find_pictures
-from citycam.predict import Classifier, verify
-from citycam.trained_runs import TrainedRun, find_runs
+from citycam.inference.new_pictures import Given, find_pictures
+from citycam.inference.predict import Classifier, verify
+from citycam.inference.runs import TrainedRun, find_runs
 
 GOAL = 0.8
 COUNT = 2000

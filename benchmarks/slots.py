@@ -22,7 +22,7 @@ from pathlib import Path
 
 from results import RESULTS, Ratio, report
 
-from citycam.sweep.slots import Device, hold
+from citycam.jobs.slots import Device, hold
 
 DEVICES = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
 JOBS, PROCESSES = 100, 8

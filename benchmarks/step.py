@@ -32,9 +32,9 @@ from common import (
 )
 from results import Ratio, median_ratio, report
 
+from citycam.bank.frozen import FrozenBody
 from citycam.doors import door
 from citycam.errors import CitycamError
-from citycam.frozen import FrozenBody
 from citycam.model.head import make_head
 
 GOAL = 1.4

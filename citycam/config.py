@@ -1,7 +1,7 @@
 """Every setting: dataclasses that conf/ must fit, checked before any work starts. Imports no torch.
 
 Each class is one Hydra group (or the root); its `__post_init__` holds the ranges. A value that depends on the machine
-or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.prepare`).
+or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.jobs.prepare`).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forget() -> None:
     """Drop what one process remembers between jobs, as a new process would."""
-    for name in ("citycam.inputs", "citycam.frozen", "citycam.body"):
+    for name in ("citycam.data.inputs", "citycam.bank.frozen", "citycam.train.lesson"):
         for memory in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
             if hasattr(memory, "cache_clear"):
                 memory.cache_clear()

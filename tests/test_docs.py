@@ -27,7 +27,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
-    from citycam.gate import read_request
+    from citycam.sweep.gate import read_request
 
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^ {4}(?:\S*/)?python train\.py([^\n#]*)", text, flags=re.MULTILINE)

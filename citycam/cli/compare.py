@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from citycam.report.runs import RunRow
+from citycam.sweep.runs import RunRow
 
 
 def add(commands: Any) -> None:
@@ -36,10 +36,10 @@ def add(commands: Any) -> None:
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from citycam.jobs.summary import write_all
     from citycam.report.compare import FILES, check_folder, summary
     from citycam.report.ranking import arrange
-    from citycam.report.runs import read_all
-    from citycam.summary import write_all
+    from citycam.sweep.runs import read_all
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)

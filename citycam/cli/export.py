@@ -26,11 +26,11 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from citycam.trained_runs import find_run
+    from citycam.inference.runs import find_run
 
     run = find_run(given.run_folder, given.weights)
     name = "export" if run.checkpoint.stem == "last" else f"export-{run.checkpoint.stem}"
-    from citycam.export import Exporter
+    from citycam.inference.export import Exporter
 
     exporter = Exporter(run, given.out or run.folder / name)
     print(exporter.write_weights(), flush=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from citycam.errors import CitycamError
 
 if TYPE_CHECKING:
-    from citycam.predict import Predictions, Verdict
+    from citycam.inference.predict import Predictions, Verdict
 
 _SHOWN = 20
 _NAMED = 10
@@ -36,15 +36,15 @@ def add(commands: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from citycam.trained_runs import find_run
+    from citycam.inference.runs import find_run
 
     run = find_run(given.run_folder, given.weights)
     if given.out is not None:
         _check_out(given.out, _header(run.classes))
-    from citycam.new_pictures import find_pictures
+    from citycam.inference.new_pictures import find_pictures
 
     found = find_pictures(given.path)
-    from citycam.predict import predict, verify
+    from citycam.inference.predict import predict, verify
 
     predictions = predict(run, found)
     words = sys.stderr if given.out is None and not sys.stdout.isatty() else sys.stdout
@@ -75,7 +75,7 @@ def _check_out(path: Path, header: Sequence[str]) -> None:
 
 def _give(predictions: Predictions, out: Path | None) -> None:
     """The rows, into a file, as a table for people, or as CSV for programs."""
-    from citycam.predict import rows
+    from citycam.inference.predict import rows
 
     if out is not None:
         from citycam.files import write_csv

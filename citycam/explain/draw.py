@@ -14,13 +14,13 @@ from citycam import progress
 from citycam.config import ExplainConfig, Partition
 from citycam.explain.maps import Explained, MethodMaps, make_maps, summary, warnings_about, write_maps
 from citycam.explain.methods import identities
-from citycam.explain.overlay import Pixels
 from citycam.explain.sample import write_sample
 from citycam.explain.tail import Tail, as_found
 from citycam.explain.targets import Target, choose_targets
 from citycam.model.backbone import Backbone
 from citycam.model.metrics import probabilities
 from citycam.model.network import Network
+from citycam.report.overlay import Pixels
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from citycam.explain import overlay
 from citycam.explain.look import look_at
 from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain
-from citycam.explain.overlay import Caption, Pixels
 from citycam.explain.tail import Tail
 from citycam.explain.targets import Target
 from citycam.files import write_bytes, write_whole
+from citycam.report import overlay
+from citycam.report.overlay import Caption, Pixels
 
 SMALLEST = 7
 BLANK_SHARE = 1e-8

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from citycam.errors import CitycamError
 from citycam.files import write_csv, write_text
 from citycam.report.ranking import SAME, UNTESTED, Comparable, Entry
-from citycam.report.runs import RunRow, differing, warnings_of
+from citycam.sweep.runs import RunRow, differing, warnings_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,7 +15,7 @@ from citycam.files import write_text
 
 if TYPE_CHECKING:
     from citycam.report.ranking import Comparable
-    from citycam.report.runs import RunRow
+    from citycam.sweep.runs import RunRow
 
 _SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "gallery.js")
 

@@ -12,7 +12,7 @@ from citycam.files import read_csv
 from citycam.report.page_gallery import gather_galleries
 from citycam.report.page_maps import gather_maps
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.runs import RunRow, differing, warnings_of
+from citycam.sweep.runs import RunRow, differing, warnings_of
 
 if TYPE_CHECKING:
     from citycam.report.ranking import Comparable

@@ -10,7 +10,7 @@ from typing import Any
 
 from citycam.files import read_csv
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.runs import RunRow
+from citycam.sweep.runs import RunRow
 
 _PER_CITY, _PER_PAIR, _PAIRS = 4, 4, 6
 _SIDE = 72

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.runs import RunRow
+from citycam.sweep.runs import RunRow
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.report.runs import RunRow, differing
 from citycam.statistics import LEVEL, holm, seeds_interval, sign_flip, welch
+from citycam.sweep.runs import RunRow, differing
 
 BEST, SAME, BELOW, UNTESTED = "best", "≈ best", "below", "untested"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from citycam.errors import CitycamError
 from citycam.files import lock, write_json
+from citycam.jobs.slots import Device
 from citycam.processes import is_gone
 from citycam.sweep.record import now, read_record
-from citycam.sweep.slots import Device
 
 SCHEMA = 1
 STATES = ("done", "running", "failed", "interrupted", "missing")

@@ -24,7 +24,7 @@ class RunRecord:
         folder: the run's, which need not exist yet.
         overrides: what was asked for, ``key=value``.
         command: the line that trains this run again.
-        config_hash: see `citycam.names.config_hash`.
+        config_hash: see `citycam.sweep.names.config_hash`.
     """
 
     def __init__(self, folder: Path, *, overrides: list[str], command: str, config_hash: str) -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import nn
 
 from citycam.errors import CitycamError
-from citycam.explain import overlay
 from citycam.explain.maps import (
     Explained,
     file_names,
@@ -25,9 +24,10 @@ from citycam.explain.maps import (
     write_maps,
 )
 from citycam.explain.methods import METHODS
-from citycam.explain.overlay import Caption, Pixels
 from citycam.explain.tail import Tail
 from citycam.explain.targets import LogitTarget
+from citycam.report import overlay
+from citycam.report.overlay import Caption, Pixels
 
 N, C = 40, 5
 

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from citycam import files
-from citycam.report import compare, ranking, runs
+from citycam.report import compare, ranking
+from citycam.sweep import runs
 
 RECORD: dict[str, Any] = {
     "schema": 1,

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from citycam.explain.overlay import colours, shown
 from citycam.files import write_csv
+from citycam.report.overlay import colours, shown
 from citycam.report.page import write_page
 from citycam.report.ranking import arrange
-from citycam.report.runs import read_all, read_runs
+from citycam.sweep.runs import read_all, read_runs
 from tests.conftest import Outcome
 from tests.report.page_runs import digest, make_run
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from citycam.report.page import write_page
-from citycam.report.runs import read_runs
+from citycam.sweep.runs import read_runs
 from tests.report.page_runs import make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

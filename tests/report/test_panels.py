@@ -11,7 +11,7 @@ import pytest
 from citycam import files
 from citycam.report import figures, panels
 from citycam.report.ranking import arrange
-from citycam.report.runs import read_runs
+from citycam.sweep.runs import read_runs
 from tests.report.made import answers, make_run
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from citycam import files
 from citycam.report.ranking import BELOW, BEST, SAME, UNTESTED, Comparable, arrange
-from citycam.report.runs import read_all, read_runs
+from citycam.sweep.runs import read_all, read_runs
 from tests.report.made import answers, make_run
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from citycam.errors import CitycamError
+from citycam.jobs.slots import Device
 from citycam.sweep.ledger import JobRow, Ledger, job_row
 from citycam.sweep.record import RunRecord, read_record
-from citycam.sweep.slots import Device
 
 CORES = [Device("cpu", "core0"), Device("cpu", "core3")]
 

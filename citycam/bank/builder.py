@@ -1,0 +1,234 @@
+"""Features by all devices of a machine: this process works on the first, a process of its own on each of the others.
+
+Builders share the work list of the store, as those of two sweeps do. They start as ``python -m citycam.bank.builder``:
+what uses several devices inside one process tree would run the command of the whole sweep again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from citycam import progress
+from citycam.bank.arithmetic import Arithmetic
+from citycam.bank.build import fill, view_inputs
+from citycam.bank.extract import Extractor
+from citycam.bank.work import Advance
+from citycam.config import Precision
+from citycam.data.views import ViewSpec
+from citycam.doors import door
+from citycam.errors import CitycamError
+from citycam.files import write_json
+from citycam.model.backbone import Backbone
+from citycam.processes import end_with_input, environment
+from citycam.shards import ShardStore, view_keys
+from citycam.train.lesson import frozen_body
+
+
+@dataclass(frozen=True)
+class Part:
+    """A store that is to hold features of ``numbers`` of every picture of ``digests``, seen as ``spec`` says."""
+
+    what: str
+    store: ShardStore
+    spec: ViewSpec
+    digests: list[str]
+    numbers: list[int]
+
+    @functools.cached_property
+    def keys(self) -> np.ndarray:
+        """Its rows."""
+        return view_keys(self.digests, self.numbers)
+
+    def missing(self) -> int:
+        """How many of its rows the store lacks now."""
+        self.store.refresh()
+        return len(self.store.missing(self.keys))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a builder needs to know. ``body``: arguments of `citycam.train.lesson.frozen_body` but for the device; ``threads``:
+    of all builders together; ``paths``: a file for each digest."""
+
+    body: dict[str, Any]
+    arithmetic: Arithmetic
+    batch: int
+    threads: int
+    parts: list[Part]
+    paths: dict[str, Path]
+
+
+def all_devices(device: str) -> list[str]:
+    """The devices that build beside ``device``, which comes first: all GPUs, or nothing else."""
+    first = torch.device(device)
+    if first.type != "cuda":
+        return [device]
+    others = [number for number in range(torch.cuda.device_count()) if number != (first.index or 0)]
+    return [device, *(f"cuda:{number}" for number in others)]
+
+
+def build(plan: Plan, backbone: Backbone, devices: Sequence[str]) -> None:
+    """Fill the stores of a plan.
+
+    Args:
+        backbone: the body, on ``devices[0]``, where this process works.
+        devices: each of the others gets a process.
+
+    Raises:
+        CitycamError: one of the builders failed; none is left running then.
+    """
+    threads = max(1, plan.threads // len(devices))
+    with _others(dataclasses.replace(plan, threads=threads), devices[1:]) as check:
+        for part in plan.parts:
+            with progress.bar(part.what, len(part.keys), unit="views") as advance:
+                _fill(part, plan, backbone, threads, _first(check, advance))
+        check()
+
+
+def _first(check: Callable[[], None], advance: Advance) -> Advance:
+    """Check on the other builders whenever rows have come."""
+
+    def checked(count: int) -> None:
+        check()
+        advance(count)
+
+    return checked
+
+
+def _fill(part: Part, plan: Plan, backbone: Backbone, threads: int, advance: Advance) -> None:
+    extractor = Extractor(backbone, plan.arithmetic, batch=plan.batch)
+    fill(
+        part.store,
+        part.keys,
+        plan.paths,
+        inputs=view_inputs(part.spec),
+        extract=extractor.views,
+        row_bytes=4 * backbone.num_features,
+        batch=plan.batch,
+        threads=threads,
+        turns=extractor.on_cpu,
+        advance=advance,
+    )
+
+
+@contextlib.contextmanager
+def _others(plan: Plan, devices: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Builders of their own process on ``devices``, ended when the context is left: by then all rows are there, or
+    something failed. Yields a function that raises if one of them has failed."""
+    if not devices:
+        yield lambda: None
+        return
+    with tempfile.TemporaryDirectory(prefix="citycam-") as name, contextlib.ExitStack() as stack:
+        folder, started = Path(name), []
+        write_json(folder / "plan.json", _plain(plan))
+        for number, device in enumerate(devices):
+            said = folder / f"{number}.log"
+            started.append((device, said, _start(folder / "plan.json", device, said)))
+            stack.callback(_end, started[-1][2])
+
+        def check() -> None:
+            for device, said, process in started:
+                if process.poll():
+                    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                    reason = lines[-1].removeprefix("citycam: ") if lines else f"exit code {process.returncode}"
+                    raise CitycamError(
+                        f"Building features on {device} failed ({reason}); mend that and run the same command again.",
+                        exit_code=1,
+                    )
+
+        yield check
+
+
+def _start(plan: Path, device: str, said: Path) -> subprocess.Popen[bytes]:
+    with said.open("wb") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "citycam.bank.builder", str(plan), "--device", device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment(),
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.communicate()
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    parts = [
+        {
+            "what": part.what,
+            "key": part.store.asked,
+            "root": str(part.store.folder.parent.absolute()),
+            "spec": dataclasses.asdict(part.spec),
+            "digests": part.digests,
+            "numbers": part.numbers,
+        }
+        for part in plan.parts
+    ]
+    return {
+        "body": plan.body,
+        "arithmetic": [plan.arithmetic.precision.name, plan.arithmetic.memory_format],
+        "batch": plan.batch,
+        "threads": plan.threads,
+        "parts": parts,
+        "paths": {digest: str(path.absolute()) for digest, path in plan.paths.items()},
+    }
+
+
+def _read(path: Path) -> Plan:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    parts = [
+        Part(
+            part["what"],
+            ShardStore(part["key"], Path(part["root"])),
+            ViewSpec(**part["spec"] | {"rotations": tuple(part["spec"]["rotations"])}),
+            part["digests"],
+            part["numbers"],
+        )
+        for part in content["parts"]
+    ]
+    precision, memory_format = content["arithmetic"]
+    return Plan(
+        body=content["body"] | {"strides": tuple(content["body"]["strides"])},
+        arithmetic=Arithmetic(Precision[precision], memory_format),
+        batch=content["batch"],
+        threads=content["threads"],
+        parts=parts,
+        paths={digest: Path(file) for digest, file in content["paths"].items()},
+    )
+
+
+@door
+def main() -> int:
+    """Build a plan's features on one device, as part of `build` in another process."""
+    parser = argparse.ArgumentParser(prog="python -m citycam.bank.builder", description=__doc__)
+    parser.add_argument("plan", type=Path, help="plan.json of the process that started this one")
+    parser.add_argument("--device", required=True, help="for example cuda:1")
+    given = parser.parse_args()
+    end_with_input()
+    plan = _read(given.plan)
+    torch.set_num_threads(plan.threads)
+    backbone = frozen_body(**plan.body, device=given.device)
+    for part in plan.parts:
+        _fill(part, plan, backbone, plan.threads, lambda _count: None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Maps of trained runs, made again: with other methods or targets, or of any pictures; never over existing ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from citycam.config import Config, ExplainConfig, ExplainTarget, to_dict
+from citycam.data.catalog import Catalog, Picture, counted
+from citycam.data.inputs import Inputs
+from citycam.data.labels import Labels, make_labels
+from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
+from citycam.data.splits import Split
+from citycam.data.views import plain_spec, training_spec, validation_spec
+from citycam.errors import CitycamError, UnreadablePicture
+from citycam.explain.draw import Drawn
+from citycam.explain.drawing import make_drawer, validation_sample
+from citycam.files import FOLDER_MODE, sha256, write_json
+from citycam.inference.network import load_network, settled
+from citycam.inference.new_pictures import find_pictures, tell_truth
+from citycam.inference.own_pictures import find_root, hold_to_digest, read_own
+from citycam.inference.request import Asked
+from citycam.inference.runs import TrainedRun
+from citycam.jobs.resolve import check
+
+SCHEMA = 1
+MANIFEST = "explain.json"
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What is explained of a run. ``rows``: catalog rows (N,). ``unreadable``: names and reasons of those left out."""
+
+    inputs: Inputs
+    rows: np.ndarray
+    unreadable: dict[str, str]
+
+
+def explain(asked: Asked) -> int:
+    """Make the maps that were asked for, run by run; 0 where all are there, 1 where a run or a picture failed.
+
+    Raises:
+        CitycamError: there is one run only, and its maps cannot be made.
+    """
+    _say(f"citycam: maps of {counted(len(asked.runs), 'run')}")
+    whole = True
+    for run, settings in asked.runs:
+        try:
+            whole &= _explain_run(asked, run, settings)
+        except CitycamError as error:
+            if len(asked.runs) == 1:
+                raise
+            whole = False
+            print(f"{run.folder.name}: {error}", file=sys.stderr, flush=True)
+    return 0 if whole else 1
+
+
+def _explain_run(asked: Asked, run: TrainedRun, settings: ExplainConfig) -> bool:
+    """Make one run's maps; returns whether every picture could be read."""
+    config = dataclasses.replace(run.config, explain=settings)
+    check(config)
+    resolved = settled(dataclasses.replace(run, config=config))
+    torch.set_num_threads(resolved.threads)
+    pictures = _own(asked, run, config) if asked.pictures is None else _given(asked.pictures, run, config)
+    for name, reason in pictures.unreadable.items():
+        _say(f"note: {name} is left out: {reason}.")
+    request = _request(asked, run, config, pictures)
+    folder = _folder(asked, run, request)
+    if _is_there(folder, request):
+        print(f"{run.folder.name}: these maps are there already: {folder}")
+        return not pictures.unreadable
+    _say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
+    network = load_network(run, resolved)
+    drawer = make_drawer(config, pictures.inputs, resolved, pictures.rows)
+    with _new_folder(folder) as part:
+        drawn = drawer.draw(network, part, part / "explain_sample.csv")
+        facts = drawn.facts | {"weights": run.checkpoint.stem}
+        content = {"schema": SCHEMA, "run": run.folder.name, "request": request, "explained": facts}
+        write_json(part / MANIFEST, {**content, "unreadable": pictures.unreadable, "warnings": drawn.warnings})
+    print(_line(run, drawn, folder), flush=True)
+    return not pictures.unreadable
+
+
+def _own(asked: Asked, run: TrainedRun, config: Config) -> _Pictures:
+    """The run's validation pictures of its city, as its split.csv lists them; each is still the picture it was."""
+    catalog, split = read_own(run, find_root(run, asked.data_root))
+    labels = make_labels(catalog, config.partition, run.target)
+    inputs = _inputs(config, catalog, split, labels)
+    rows = validation_sample(config, inputs)
+    for row in rows.tolist():
+        hold_to_digest(run, catalog, catalog.pictures[row])
+    return _Pictures(inputs, rows, {})
+
+
+def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
+    """Any pictures; what they show is known only where their folders are named like the run's classes."""
+    found = find_pictures(path)
+    unreadable: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    for name in found.names:
+        try:
+            content = read_bytes(found.path(name))
+            check_bytes(content, found.path(name))
+            digests[name] = digest_bytes(content)
+        except UnreadablePicture as error:
+            unreadable[name] = error.reason
+    if not digests:
+        raise CitycamError(f"None of the {len(found.names)} pictures at {path} can be read (first: {found.names[0]}).")
+    truth = tell_truth(list(digests), run.classes, config.partition)
+    labels = np.full(len(digests), -1, dtype=np.int64) if truth is None else truth.labels
+    if config.explain.target is ExplainTarget.true and (labels < 0).any():
+        raise CitycamError(
+            f"explain.target=true needs to know what the pictures at {path} show; put them into folders named "
+            f"{', '.join(run.classes)}, or take explain.target=predicted."
+        )
+    cities = [run.classes[label] if label >= 0 else "" for label in labels.tolist()]
+    pictures = [Picture(*row) for row in zip(digests, digests.values(), cities, strict=True)]
+    catalog = Catalog("folder", found.root, tuple(pictures), target=run.target)
+    split = Split("folder", None, ("val",) * len(pictures))
+    inputs = _inputs(config, catalog, split, Labels(config.partition.name, run.classes, labels))
+    return _Pictures(inputs, np.sort(_some(config, inputs)), unreadable)
+
+
+def _some(config: Config, inputs: Inputs) -> np.ndarray:
+    """At most ``explain.pictures`` of all pictures, drawn as those of a run's city are."""
+    pictures = tuple(dataclasses.replace(picture, city=inputs.target) for picture in inputs.catalog.pictures)
+    alike = dataclasses.replace(inputs, catalog=dataclasses.replace(inputs.catalog, pictures=pictures))
+    rows = validation_sample(config, alike)
+    if len(rows) < len(pictures):
+        _say(f"note: {len(rows)} of {len(pictures)} pictures are explained; explain.pictures=N takes more.")
+    return rows
+
+
+def _inputs(config: Config, catalog: Catalog, split: Split, labels: Labels) -> Inputs:
+    parts = {part: split.indices(part) for part in ("train", "val", "test")}
+    return Inputs(
+        catalog=catalog,
+        split=split,
+        labels=labels,
+        target=str(catalog.target),
+        **parts,
+        weights=None,
+        train_spec=training_spec(config.augment, config.image_size, config.data.decoder),
+        val_spec=validation_spec(config.augment, config.image_size, config.data.decoder),
+        plain_spec=plain_spec(config.image_size, config.data.decoder),
+        warnings={},
+    )
+
+
+def _request(asked: Asked, run: TrainedRun, config: Config, pictures: _Pictures) -> dict[str, Any]:
+    """Everything that changes the maps."""
+    chosen = [pictures.inputs.catalog.pictures[row] for row in pictures.rows.tolist()]
+    rows = [[picture.name, picture.digest, picture.city] for picture in chosen]
+    return {
+        "explain": to_dict(config.explain) | {"weights": run.checkpoint.stem},
+        "checkpoint": sha256(run.checkpoint)[:32],
+        "pictures": None if asked.pictures is None else asked.pictures.name,
+        "digest": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32],
+    }
+
+
+def _folder(asked: Asked, run: TrainedRun, request: dict[str, Any]) -> Path:
+    """Where the maps go: short words for what differs from the run's own, and a hash of the request."""
+    if asked.out is not None:
+        return asked.out if len(asked.runs) == 1 else asked.out / run.folder.name
+    before = to_dict(run.config.explain)
+    changed = [name for name, value in request["explain"].items() if value != before[name]]
+    words = [request["pictures"] or ""]
+    for name in changed:
+        value = request["explain"][name]
+        words.append("-".join(value) if name == "methods" else f"{name}{value}" if str(value).isdigit() else str(value))
+    text = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words))).strip("_.-")[:60]
+    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]
+    return run.folder / "-".join(filter(None, ("explain", text, digest)))
+
+
+def _is_there(folder: Path, request: dict[str, Any]) -> bool:
+    """Whether ``folder`` holds these very maps.
+
+    Raises:
+        CitycamError: it holds anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["request"] == request
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise CitycamError(f"{folder} holds something else, which is not written over; give another out=FOLDER.")
+    return True
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that becomes ``folder`` when all is well, and else is gone."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".explain-", dir=folder.parent))
+    except OSError as error:
+        raise CitycamError(f"{folder.parent} cannot be written ({error.strerror}); give out=FOLDER.") from error
+    try:
+        yield part
+        part.chmod(FOLDER_MODE)  # mkdtemp makes private ones
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:
+    height, width = drawn.facts["map_size"]
+    blank = sum(method["blank"] for method in drawn.facts["methods"].values())
+    for warning in drawn.warnings:
+        _say(f"note: {warning['sentence']}")
+    return (
+        f"{run.folder.name}: {counted(drawn.facts['pictures'], 'picture')}, {', '.join(drawn.facts['methods'])}, maps "
+        f"{height} × {width}, {blank} blank: {folder}"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""How the devices of a machine are shared by the jobs of a request: how many run at a time, with how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from citycam.config import AUTO, Accelerator, Config
+from citycam.errors import CitycamError
+from citycam.jobs.slots import Device, cpu_devices, room
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each of ``at_once`` jobs gets: ``threads`` for its work on the CPU, ``devices`` of the machine's (on a CPU
+    a core for each thread)."""
+
+    at_once: int
+    threads: int
+    devices: int
+
+
+def choose_device(accelerator: Accelerator) -> torch.device:
+    """The device that was asked for, or the best there is; of several GPUs the first.
+
+    Raises:
+        CitycamError: it is not there.
+    """
+    import torch  # late: a refused request need not wait for it
+
+    there: dict[Accelerator, Callable[[], bool]] = {
+        Accelerator.cuda: torch.cuda.is_available,
+        Accelerator.mps: torch.backends.mps.is_available,
+        Accelerator.cpu: lambda: True,
+    }
+    wanted = list(there) if accelerator is Accelerator.auto else [accelerator]
+    for kind in wanted:
+        if there[kind]():
+            return torch.device("cuda", 0) if kind is Accelerator.cuda else torch.device(kind.name)
+    raise CitycamError(
+        f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
+        "use trainer.accelerator=auto or cpu."
+    )
+
+
+def machine_devices(kind: str) -> list[Device]:
+    """Every device of a kind (cpu, cuda, mps) that this process may use; of the CPU, its cores."""
+    if kind == "cuda":
+        import torch
+
+        numbers = range(torch.cuda.device_count())
+        known = [str(torch.cuda.get_device_properties(number).uuid).removeprefix("GPU-") for number in numbers]
+        return [Device(f"cuda:{number}", f"GPU-{identity}") for number, identity in zip(numbers, known, strict=True)]
+    return cpu_devices() if kind == "cpu" else [Device(kind, kind)]
+
+
+def check_devices(config: Config) -> None:
+    """Refuse more devices for one model than there are.
+
+    Raises:
+        CitycamError: there are fewer.
+    """
+    kind = choose_device(config.trainer.accelerator).type
+    if kind != "cpu" and config.trainer.devices > len(machine_devices(kind)):
+        there = len(machine_devices(kind))
+        raise CitycamError(
+            f"trainer.devices={config.trainer.devices}, but there {'is' if there == 1 else 'are'} {there} of {kind} "
+            f"here; use trainer.devices={there}."
+        )
+
+
+def share(config: Config, devices: list[Device], *, asked: int | None, jobs: int) -> Share:
+    """The share of a job.
+
+    Args:
+        devices: all of the kind that it runs on.
+        asked: jobs at a time, as the launcher was told; None for as many as there is room for.
+        jobs: how many there are.
+    """
+    cores, per_device = len(cpu_devices()), config.sweep.jobs_per_device
+    given = None if config.threads == AUTO else int(config.threads)
+    if devices[0].name == "cpu":
+        wanted = min(asked or cores * per_device, jobs)
+        threads = given or max(1, cores // wanted)
+        needed = min(threads, cores)
+        return Share(min(wanted, room(devices, needed, per_device)), threads, needed)
+    needed = config.trainer.devices
+    at_once = min(asked or len(devices) * per_device, jobs, room(devices, needed, per_device))
+    return Share(at_once, given or max(1, cores // at_once), needed)

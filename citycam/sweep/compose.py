@@ -1,0 +1,86 @@
+"""Between Hydra and `citycam.config`: the ConfigStore that conf/ fits, and plain `Config` objects. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from citycam.config import CONF, AdamConfig, Config, FolderConfig, SgdConfig, ToytownConfig
+from citycam.errors import CitycamError, near_matches
+
+
+def register() -> None:
+    """Put every dataclass into Hydra's ConfigStore: the root as ``schema``, group options below ``schema/GROUP``.
+
+    Also registers the resolver ``citycam.run_folder`` of conf/config.yaml.
+    """
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from citycam.sweep.names import run_folder
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, options in SCHEMAS.items():
+        for option, node in options.items():
+            store.store(group=f"schema/{group}", name=option, node=node)
+    OmegaConf.register_new_resolver("citycam.run_folder", run_folder, replace=True)
+    OmegaConf.register_new_resolver("citycam.groups", _list_groups, replace=True)
+
+
+def _list_groups() -> str:
+    """A line for each group of conf/ with its options, for --help."""
+    groups = sorted(folder for folder in CONF.iterdir() if folder.is_dir())
+    options = {folder.name: sorted(option.stem for option in folder.glob("*.yaml")) for folder in groups}
+    return "\n".join(f"  {name}: {', '.join(names)}" for name, names in options.items())
+
+
+# Groups whose options have knobs of their own; in the other groups the root's field type checks them.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
+    "data": {"toytown": ToytownConfig, "folder": FolderConfig},
+}
+
+
+def to_config(composed: Any) -> Config:
+    """The plain `Config` of what Hydra composed (an OmegaConf DictConfig); every range is checked on the way.
+
+    Raises:
+        CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
+    """
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    names = [f.name for f in dataclasses.fields(Config)]
+    settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    _refuse_unknown("", settings, names)
+    for key in map(str, settings):
+        node = settings._get_node(key)
+        kind: Any = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        if dataclasses.is_dataclass(kind):
+            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(kind)])
+    try:
+        values: Any = OmegaConf.to_object(settings)
+        return Config(**values)
+    except OmegaConfBaseException as error:
+        raise CitycamError(str(error).splitlines()[0]) from error
+
+
+def hydra_record(composed: Any) -> dict[str, str]:
+    """Hydra's own files of a job (what it calls its output subdirectory), by name. Hydra would write them also for a
+    run that is only found done, over those of the run as it was trained; so citycam writes them when a run begins."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    hydra = HydraConfig.get()
+    return {
+        "config.yaml": OmegaConf.to_yaml(composed),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
+    }
+
+
+def _refuse_unknown(prefix: str, given: Any, names: list[str]) -> None:
+    for key in given:
+        if key not in names:
+            raise CitycamError(f"{prefix}{key} is no setting of citycam; {near_matches(str(key), names)}")

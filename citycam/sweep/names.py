@@ -1,0 +1,81 @@
+"""What a run is called: a hash of what changes its trained numbers, and a folder's name made of it; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from citycam.config import Config, to_dict
+
+# Settings that leave the trained numbers as they are; `explain` draws maps afterwards, `bank` only keeps features.
+_OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
+# A path counts by its last part, so that another way of writing it names the same run.
+_PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
+_LONGEST = 100
+
+
+def config_hash(config: Config) -> str:
+    """Eight hex digits over every setting that changes the trained numbers (paths by their last part)."""
+    settings = {key: value for key, value in to_dict(config).items() if key not in _OUTSIDE}
+    for group, key in _PATHS:
+        if settings[group].get(key) is not None:
+            settings[group][key] = Path(settings[group][key]).name
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def folder_name(overrides: list[str], digest: str) -> str:
+    """Short words for what the overrides say, ``-``, and the hash: at most 100 characters, no slash, and the same when
+    asked again, in whatever order the overrides stand. Flat names come first, since what is too long is cut off.
+
+    >>> folder_name(["partition=multi", "epochs=5", "optimizer.lr=0.01", "sweep.name=x"], "0123abcd")
+    'epochs5-multi-lr0.01-0123abcd'
+    """
+    words = []
+    for override in sorted(overrides, key=_flat_first):
+        key, _, value = override.partition("=")
+        key = key.lstrip("+~")
+        top, _, rest = key.replace("/", ".").partition(".")
+        if top in _OUTSIDE:
+            continue
+        last = rest.rpartition(".")[2]
+        # A group's own name says enough (adam, multi); a number needs its setting's name (epochs5, lr0.01).
+        plain = not rest and not value[:1].isdigit()
+        word = Path(value).name if plain or "/" in value else f"{last or top}{value}"
+        words.append(re.sub(r"[^\w.+]+", "_", word).strip("_."))
+    text = "-".join(filter(None, words))[: _LONGEST - len(digest) - 1].rstrip("-_.")
+    return f"{text}-{digest}" if text else f"run-{digest}"
+
+
+def _flat_first(override: str) -> tuple[bool, str]:
+    return "." in override.partition("=")[0], override
+
+
+def command(overrides: Sequence[str], folder: Path) -> str:
+    """The line that trains a run again, into the same folder."""
+    name = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.name=")), "")
+    where = [] if folder == Path.cwd() / "multirun" / name / folder.name else [f"hydra.run.dir={quoted(str(folder))}"]
+    return shlex.join(["python", "train.py", *overrides, *where])
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's overrides take it, whatever characters it holds."""
+    if re.fullmatch(r"[\w./-]+", value, flags=re.ASCII):
+        return value
+    escaped = value.replace("'", "\\'").replace("${", "\\${")
+    return f"'{escaped}'"
+
+
+def run_folder(*, _root_: Any) -> str:
+    """Hydra's resolver ``${citycam.run_folder:}``: the folder's name of the job that ``_root_`` describes."""
+    from omegaconf import OmegaConf
+
+    from citycam.sweep.compose import to_config
+
+    overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
+    return folder_name(overrides, config_hash(to_config(_root_)))

@@ -1,0 +1,289 @@
+"""One run, from its settings to a folder of results: the pipeline, to be read aloud."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from citycam.bank.frozen import FrozenBody, body_file, first_views
+from citycam.config import Config, to_dict
+from citycam.data.datamodule import CityDataModule, PictureReader, Reader
+from citycam.data.inputs import Inputs, load_inputs
+from citycam.data.views import assert_range, scale
+from citycam.files import write_text
+from citycam.jobs.resolve import Resolved
+from citycam.model.backbone import synchronise_norms
+from citycam.model.checkpoint import about
+from citycam.model.divergence import DIVERGED
+from citycam.model.head import make_head
+from citycam.model.module import CityModule
+from citycam.model.network import Network
+from citycam.model.norms import trained_norms
+from citycam.statistics import marks
+from citycam.sweep.record import RunRecord
+from citycam.train.lesson import load_body
+from citycam.train.results import write_inputs, write_results, write_thumb_files
+from citycam.train.resume import Begun, versions
+from citycam.train.tensorboard import log_figures, log_settings
+from citycam.train.trainer import make_trainer
+
+if TYPE_CHECKING:
+    from citycam.explain.callback import MapCallback
+
+# Batches of features that are read and handed to Lightning at once: more of them wait longer for the first.
+_BATCHES = 16
+
+
+def train(
+    config: Config,
+    folder: Path,
+    resolved: Resolved,
+    record: RunRecord,
+    begun: Begun | None = None,
+    devices: Sequence[str] = (),
+) -> None:
+    """Train a run into ``folder``.
+
+    Args:
+        record: its run.json, which the caller finishes.
+        begun: where an earlier attempt stopped.
+        devices: of all processes that train it together, this one's first, while the others `join`; none where it
+            trains alone.
+
+    Raises:
+        CitycamError: what a person can mend.
+    """
+    whole, resolved = resolved, part_of(resolved, devices)
+    torch.set_num_threads(resolved.threads)
+    with record.phase("data"):
+        inputs = load_inputs(config)
+        describe(record, config, whole, inputs, devices)
+        (folder / DIVERGED).unlink(missing_ok=True)
+        write_text(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
+        write_inputs(folder, inputs)
+    with record.phase("model"):
+        network = make_network(config, inputs, resolved)
+        for sentence in spread_norms(network, devices):
+            print(f"note: {sentence}", file=sys.stderr, flush=True)
+            record.warn("batch_norm_per_device", sentence)
+        module = make_module(config, folder, network, inputs, resolved)
+    with record.phase("bank"):
+        datamodule = make_datamodule(config, network, inputs, resolved)
+    maps = make_map_callback(config, folder, inputs, resolved)
+    done = begun.epochs if begun is not None else 0
+    callbacks: list[pl.Callback] = [maps] if maps is not None else []
+    trainer = make_trainer(config, folder, resolved, callbacks, done=done, devices=devices)
+    log_settings(trainer, config, inputs.target)
+    with record.phase("train"):
+        fit(trainer, module, datamodule, begun)
+    with record.phase("files"):
+        write_results(folder, inputs, module, record)
+        log_figures(folder, config.epochs)
+        if maps is not None:
+            write_thumb_files(folder, inputs.catalog, maps.drawer.sample.names)
+    finish(record, module, maps)
+
+
+def join(config: Config, folder: Path, resolved: Resolved, begun: Begun | None, devices: Sequence[str]) -> None:
+    """Train on ``resolved.device`` as one of several processes, of which the one that does `train` writes everything.
+
+    Raises:
+        CitycamError: what a person can mend.
+    """
+    resolved = part_of(resolved, devices)
+    torch.set_num_threads(resolved.threads)
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, resolved)
+    spread_norms(network, devices)
+    module = make_module(config, folder, network, inputs, resolved)
+    datamodule = make_datamodule(config, network, inputs, resolved)
+    fit(make_trainer(config, folder, resolved, [], devices=devices), module, datamodule, begun)
+
+
+def part_of(resolved: Resolved, devices: Sequence[str]) -> Resolved:
+    """What one of several processes runs with: its part of the threads."""
+    return dataclasses.replace(resolved, threads=max(1, resolved.threads // max(1, len(devices))))
+
+
+def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
+    """Let batch norms that train see the whole batch, of which each device has a share; returns what is to be said
+    where they cannot."""
+    if len(devices) < 2 or not trained_norms(network):
+        return []
+    if torch.device(devices[0]).type == "cuda":
+        synchronise_norms(network.backbone)
+        return []
+    return [
+        f"Batch norms of the fine-tuned stages see {len(devices)} shares of every batch apart, since PyTorch joins "
+        "them on GPUs only; numbers differ from those of one device, as with a smaller batch_size."
+    ]
+
+
+def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, begun: Begun | None = None) -> None:
+    """Lightning's fit, from where an attempt stopped, with Ctrl-C as KeyboardInterrupt: Lightning leaves by
+    ``sys.exit`` instead."""
+    try:
+        trainer.fit(module, datamodule, ckpt_path=begun.checkpoint if begun is not None else None)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def describe(
+    record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs, devices: Sequence[str] = ()
+) -> None:
+    """What run.json says before training begins."""
+    counts = {
+        part: dict(zip(*np.unique([inputs.catalog.pictures[i].city for i in rows], return_counts=True), strict=True))
+        for part, rows in (("train", inputs.train), ("val", inputs.val), ("test", inputs.test))
+    }
+    record.update(
+        data={
+            "kind": inputs.catalog.kind,
+            "root": str(inputs.catalog.root),
+            "digest": inputs.catalog.digest,
+            "target": inputs.target,
+            "counts": {part: {str(city): int(n) for city, n in found.items()} for part, found in counts.items()},
+            "skipped": len(inputs.catalog.skipped),
+        },
+        split={"kind": inputs.split.kind, "leaky": "unknown" if inputs.split.leaky is None else inputs.split.leaky},
+        backbone={
+            "name": config.backbone.name,
+            "weights": {
+                "origin": resolved.weights_origin,
+                "digest": resolved.weights_digest,
+                "path": resolved.weights_path,
+                "note": resolved.weights_note,
+            },
+            "finetune": resolved.finetune,
+        },
+        classes=list(inputs.labels.classes),
+        device=resolved.device,
+        devices=list(devices or [resolved.device]),
+        threads=resolved.threads,
+        precision=resolved.precision,
+        versions=versions(),
+        memory_format=resolved.memory_format,
+        seed=config.seed,
+    )
+    for code, sentence in (inputs.warnings | resolved.warnings).items():
+        record.warn(code, sentence)
+    if inputs.weights is not None:
+        record.warn(
+            "ece_with_class_weights",
+            "Classes are unequal and weighted in the loss, so probabilities are shifted on purpose and the expected "
+            "calibration error (ece) is not that of the data as it is; balance=none trains without weights.",
+        )
+
+
+def make_network(config: Config, inputs: Inputs, resolved: Resolved) -> Network:
+    """Backbone and head; a frozen backbone is the one that all runs share."""
+    if resolved.frozen:
+        backbone = FrozenBody(config, inputs, resolved).backbone
+    else:
+        backbone = load_body(config.backbone, config.image_size, resolved.source, config.seed)
+        backbone.freeze(resolved.finetune)
+        backbone.to(memory_format=resolved.arithmetic.torch_format)
+    return Network(backbone, make_head(config.head, backbone.num_features, inputs.labels.n_logits, config.seed))
+
+
+def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, resolved: Resolved) -> CityModule:
+    """The LightningModule of a run."""
+    return CityModule(
+        network,
+        partition=config.partition.name,
+        optimizer=config.optimizer,
+        class_weights=None if inputs.weights is None else torch.from_numpy(inputs.weights),
+        batch_size=config.batch_size,
+        train_pictures=len(inputs.train),
+        names=[picture.name for picture in inputs.catalog.pictures],
+        seed=config.seed,
+        about=about(
+            network,
+            classes=inputs.labels.classes,
+            partition=config.partition.name,
+            image_size=config.image_size,
+            body=body_file(folder.parent, network.backbone, resolved.weights_digest) if resolved.frozen else None,
+            checkpoint_folder=folder / "checkpoints",
+            head=to_dict(config.head),
+        ),
+    )
+
+
+def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: Resolved) -> CityDataModule:
+    """Batches of kept features where the body is frozen, else of pictures."""
+    assert_range(scale(first_views(inputs)))
+    body = FrozenBody(config, inputs, resolved) if resolved.frozen else None
+    if body is not None and config.bank.enabled:
+        body.fill_features(config.epochs)
+    batches = 1
+    if body is not None:
+        batches = _BATCHES if config.bank.enabled else max(1, resolved.batch // config.batch_size)
+    readers: list[Reader] = []
+    for training in (True, False):
+        if body is not None and config.bank.enabled:
+            readers.append(body.reader(training=training, epochs=config.epochs))
+            continue
+        pictures = PictureReader(
+            inputs.catalog,
+            inputs.train_spec if training else inputs.val_spec,
+            config.augment,
+            inputs.train if training else inputs.val,
+            training=training,
+            mean=network.backbone.mean,
+            std=network.backbone.std,
+            threads=resolved.threads,
+            keep=config.bank.enabled and config.epochs > 1,
+        )
+        readers.append(pictures if body is None else body.passing(pictures))
+    return CityDataModule(
+        train_reader=readers[0],
+        val_reader=readers[1],
+        train=inputs.train,
+        val=inputs.val,
+        labels=inputs.labels.values,
+        batch=config.batch_size,
+        chunk=config.batch_size * batches,
+        seed=config.seed,
+    )
+
+
+def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Resolved) -> MapCallback | None:
+    """The callback that draws maps, or None where no method is asked for."""
+    if not config.explain.methods:
+        return None
+    # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
+    from citycam.explain.callback import MapCallback
+    from citycam.explain.drawing import make_drawer, validation_sample
+
+    return MapCallback(folder, make_drawer(config, inputs, resolved, validation_sample(config, inputs)))
+
+
+def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:
+    """The last facts of run.json: maps, marks and what training took by epoch."""
+    if maps is not None:
+        record.update(explained=maps.explained)
+        for warning in maps.warnings:
+            record.warn(**warning)
+        seconds = record.content["seconds"]
+        seconds["train"] -= maps.seconds
+        seconds["maps"] = maps.seconds
+    record.content["seconds"]["epochs"] = [round(epoch, 3) for epoch in module.epoch_seconds]
+    final = record.content["final"]
+    for mark in marks(
+        accuracy=final["val_accuracy"],
+        majority_accuracy=final["majority_accuracy"],
+        balanced_accuracy=final["val_balanced_accuracy"],
+        balanced_accuracy_interval=final["val_balanced_accuracy_interval"],
+        chance=final["chance"],
+    ):
+        record.warn(**mark.as_dict())

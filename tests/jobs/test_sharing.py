@@ -1,0 +1,89 @@
+"""How many jobs run at a time, and what each of them gets; without GPUs: a device is a name here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from citycam.config import Config
+from citycam.errors import CitycamError
+from citycam.jobs.job import _devices
+from citycam.jobs.sharing import Share, check_devices, share
+from citycam.jobs.slots import Device
+from citycam.sweep.gate import read_request
+from citycam.sweep.ledger import Ledger
+
+FOUR = [Device("cpu", f"core{number}") for number in range(4)]
+GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
+
+
+def config(*overrides: str) -> Config:
+    request = read_request(overrides)
+    assert request is not None
+    return request.jobs[0].config
+
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("citycam.jobs.sharing.cpu_devices", lambda: FOUR)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices", "asked", "jobs", "expected"),
+    [
+        ((), FOUR, 1, 8, Share(1, 4, 4)),
+        ((), FOUR, 2, 8, Share(2, 2, 2)),
+        ((), FOUR, 3, 8, Share(3, 1, 1)),
+        ((), FOUR, None, 8, Share(4, 1, 1)),
+        ((), FOUR, 64, 8, Share(4, 1, 1)),
+        ((), FOUR, 64, 2, Share(2, 2, 2)),
+        (("threads=4",), FOUR, None, 8, Share(1, 4, 4)),
+        (("threads=64",), FOUR, None, 8, Share(1, 64, 4)),
+        (("sweep.jobs_per_device=2",), FOUR, None, 99, Share(8, 1, 1)),
+        (("trainer=ddp",), FOUR, 1, 8, Share(1, 4, 4)),
+        ((), GPUS, 1, 8, Share(1, 4, 1)),
+        ((), GPUS, None, 8, Share(4, 1, 1)),
+        ((), GPUS, 2, 8, Share(2, 2, 1)),
+        (("sweep.jobs_per_device=3",), GPUS[:1], None, 8, Share(3, 1, 1)),
+        (("trainer=ddp", "trainer.devices=4"), GPUS, 1, 8, Share(1, 4, 4)),
+    ],
+)
+def test_a_machine_is_shared_so_that_jobs_do_not_fight(
+    overrides: tuple[str, ...], devices: list[Device], asked: int | None, jobs: int, expected: Share
+) -> None:
+    assert share(config(*overrides), devices, asked=asked, jobs=jobs) == expected
+
+
+def test_jobs_hold_gpus_of_their_own_and_ranks_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / "cache"))
+    Ledger(tmp_path).add(commands=[], jobs=[], resolved={}, devices={"cuda": GPUS})
+    ledger, resolved = Ledger(tmp_path), {"device": "cuda:0", "threads": 1}
+    with (
+        _devices(config(), tmp_path / "one", ledger, resolved) as one,
+        _devices(config("trainer=ddp", "trainer.devices=3"), tmp_path / "two", ledger, resolved) as two,
+    ):
+        assert sorted(one + two) == [device.name for device in GPUS]
+        assert (len(one), len(two)) == (1, 3)
+
+
+def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr("citycam.jobs.sharing.choose_device", lambda _: torch.device("mps"))
+    with pytest.raises(CitycamError, match=r"trainer.devices=2, but there is 1 of mps here; use trainer.devices=1."):
+        check_devices(config("trainer=ddp"))
+
+
+def test_every_gpu_is_known_by_what_the_driver_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from citycam.jobs.sharing import machine_devices
+
+    class Properties:
+        def __init__(self, number: int) -> None:
+            self.uuid = f"aaaa-{number}"
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
+    assert machine_devices("cuda") == [Device("cuda:0", "GPU-aaaa-0"), Device("cuda:1", "GPU-aaaa-1")]
