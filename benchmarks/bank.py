@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from common import (
-    Setting,
     bare_forward,
     fresh_cache,
     now,
@@ -33,6 +32,7 @@ from results import Ratio, median_ratio, report
 from torch import Tensor
 
 from citycam.bank.frozen import FrozenBody
+from citycam.data.inputs import PlannedRun
 from citycam.doors import door
 
 EPOCHS = 10
@@ -64,12 +64,12 @@ def main() -> int:
     return 0
 
 
-def measure(setting: Setting, size: int, rounds: int, folder: Path, results: Path) -> None:
+def measure(setting: PlannedRun, size: int, rounds: int, folder: Path, results: Path) -> None:
     """All sides in turn, and their report."""
     device = setting.resolved.device
     rows = np.resize(setting.inputs.train, max(BATCHES))
     tensors = views_in_memory(setting, rows, training=True)
-    body = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
+    body = FrozenBody(setting).backbone
     alone = bare_forward(body, setting.resolved.arithmetic)
     batch = best_batch(alone, tensors, device)
     ours, bare, passing = [], [], []
@@ -96,18 +96,18 @@ def measure(setting: Setting, size: int, rounds: int, folder: Path, results: Pat
     )
 
 
-def cold_build(setting: Setting, folder: Path) -> tuple[int, float]:
+def cold_build(setting: PlannedRun, folder: Path) -> tuple[int, float]:
     """Views made, and the seconds that a build of an empty bank takes."""
     fresh_cache(folder)
-    body = FrozenBody(setting.config, setting.inputs, setting.resolved)
+    body = FrozenBody(setting)
     begun = now(setting.resolved.device)
     made = body.fill_features(EPOCHS)
     return made, now(setting.resolved.device) - begun
 
 
-def passing_rate(setting: Setting, tensors: Tensor) -> float:
+def passing_rate(setting: PlannedRun, tensors: Tensor) -> float:
     """Views per second of tensors in memory the way the bank passes them, without decoding and files."""
-    body = FrozenBody(setting.config, setting.inputs, setting.resolved)
+    body = FrozenBody(setting)
     rows = np.arange(setting.resolved.batch)
     ready = tensors[rows % len(tensors)].cpu()
     passing = body.passing(lambda *_: ready)

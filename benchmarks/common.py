@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,32 +19,24 @@ from results import RESULTS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from citycam.bank.arithmetic import Arithmetic
+from citycam.bank.extract import TORCH_FORMATS
 from citycam.bank.frozen import FrozenBody
-from citycam.config import BackboneConfig, Config, Precision
-from citycam.data.inputs import Inputs, load_inputs
+from citycam.config import BackboneConfig, Precision
+from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.data.pictures import decode
 from citycam.data.views import normalise, render
 from citycam.errors import CitycamError
-from citycam.jobs.resolve import Resolved, resolve
+from citycam.jobs.resolve import resolve
 from citycam.model.backbone import make_backbone
 from citycam.model.optimizers import make_optimizer
 from citycam.model.weights import save_weights
+from citycam.resolved import Arithmetic, Resolved
 from citycam.sweep.gate import read_request
 from citycam.train.run import fit, make_datamodule, make_module, make_network
 from citycam.train.trainer import make_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 TOWNS, SIDES = 7, (275, 183)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One run's settings, pictures and what every auto became."""
-
-    config: Config
-    inputs: Inputs
-    resolved: Resolved
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
@@ -110,29 +101,29 @@ def random_weights(folder: Path) -> Path:
     return path
 
 
-def settle(*overrides: str) -> Setting:
+def settle(*overrides: str) -> PlannedRun:
     """What ``python train.py OVERRIDES`` would run with."""
     request = read_request([*overrides, "sweep.name=bench"])
     assert request is not None
     config = request.jobs[0].config
     inputs = load_inputs(config)
-    return Setting(config, inputs, resolve(config, inputs, print))
+    return PlannedRun(config, inputs, resolve(config, inputs, print))
 
 
-def views_in_memory(setting: Setting, rows: np.ndarray, *, training: bool) -> Tensor:
+def views_in_memory(setting: PlannedRun, rows: np.ndarray, *, training: bool) -> Tensor:
     """First views of catalog rows, normalised float32 (B, 3, S, S), in the run's memory format and on its device."""
     spec = setting.inputs.train_spec if training else setting.inputs.val_spec
     catalog = setting.inputs.catalog
     chosen = [catalog.pictures[row] for row in rows.tolist()]
     views = np.stack([render(decode(catalog.path(picture)), spec, 0, picture.digest) for picture in chosen])
-    backbone = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
+    backbone = FrozenBody(setting).backbone
     made = normalise(torch.from_numpy(views), backbone.mean, backbone.std)
-    return made.to(setting.resolved.device, memory_format=setting.resolved.arithmetic.torch_format)
+    return made.to(setting.resolved.device, memory_format=TORCH_FORMATS[setting.resolved.memory_format])
 
 
 def bare_forward(network: nn.Module, arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
     """The plain network in an arithmetic: nothing folded, nothing prepared."""
-    copied = copy.deepcopy(network).to(memory_format=arithmetic.torch_format)
+    copied = copy.deepcopy(network).to(memory_format=TORCH_FORMATS[arithmetic.memory_format])
     bf16 = arithmetic.precision is Precision.bf16
 
     @torch.inference_mode()
@@ -172,7 +163,7 @@ class BareLoop:
         setting: names optimizer, batch size, device and precision.
     """
 
-    def __init__(self, network: nn.Module, inputs: Tensor, labels: Tensor, setting: Setting) -> None:
+    def __init__(self, network: nn.Module, inputs: Tensor, labels: Tensor, setting: PlannedRun) -> None:
         self._device = setting.resolved.device
         self._network = network.to(self._device).train()
         self._inputs, self._labels = inputs.to(self._device), labels.to(self._device)
@@ -224,12 +215,11 @@ class Alternating(pl.Callback):
             self.bare.append(took)
 
 
-def train_beside(setting: Setting, bare: BareLoop, folder: Path) -> Alternating:
+def train_beside(setting: PlannedRun, bare: BareLoop, folder: Path) -> Alternating:
     """Train as train.py does, epoch by epoch in turn with a bare loop."""
-    config, inputs, resolved = setting.config, setting.inputs, setting.resolved
-    clock = Alternating(bare, resolved.device)
-    network = make_network(config, inputs, resolved)
-    module = make_module(config, folder, network, inputs, resolved)
-    datamodule = make_datamodule(config, network, inputs, resolved)
-    fit(make_trainer(config, folder, resolved, [clock]), module, datamodule)
+    clock = Alternating(bare, setting.resolved.device)
+    network = make_network(setting)
+    module = make_module(setting, folder, network)
+    datamodule = make_datamodule(setting, network)
+    fit(make_trainer(setting.config, folder, setting.resolved, [clock]), module, datamodule)
     return clock

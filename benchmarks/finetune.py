@@ -13,9 +13,10 @@ import statistics
 import sys
 
 import torch
-from common import BareLoop, Setting, options, pictures_of, scratch, settle, train_beside, views_in_memory
+from common import BareLoop, options, pictures_of, scratch, settle, train_beside, views_in_memory
 from results import Ratio, median_ratio, report
 
+from citycam.data.inputs import PlannedRun
 from citycam.doors import door
 from citycam.train.run import make_network
 
@@ -55,9 +56,9 @@ def main() -> int:
     return 0
 
 
-def bare_loop(setting: Setting) -> BareLoop:
+def bare_loop(setting: PlannedRun) -> BareLoop:
     """A second network beside the one that is trained, and the views of the first epoch."""
-    network = make_network(setting.config, setting.inputs, setting.resolved)
+    network = make_network(setting)
     labels = torch.from_numpy(setting.inputs.labels.values[setting.inputs.train])
     return BareLoop(network, views_in_memory(setting, setting.inputs.train, training=True), labels, setting)
 

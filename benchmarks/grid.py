@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from common import (
     ROOT,
-    Setting,
     fresh_cache,
     now,
     options,
@@ -40,15 +39,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from citycam.bank.extract import TORCH_FORMATS
 from citycam.bank.frozen import FrozenBody
 from citycam.config import AdamConfig, SgdConfig
+from citycam.data.inputs import PlannedRun
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, normalise, render
 from citycam.doors import door
 from citycam.errors import CitycamError
-from citycam.jobs.resolve import Resolved
 from citycam.model.head import make_head
 from citycam.model.optimizers import make_optimizer
+from citycam.resolved import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import read_record
 
@@ -118,7 +119,7 @@ def say(
     name: str,
     sides: dict[str, Sweep],
     epochs: dict[str, list[float]],
-    setting: Setting,
+    setting: PlannedRun,
     notes: list[str],
     results: Path,
 ) -> None:
@@ -179,7 +180,7 @@ def sweep(folder: Path, name: str, overrides: Sequence[str]) -> tuple[Sweep, Res
 class Views(Dataset[tuple[Tensor, int]]):
     """Pictures decoded anew whenever they are asked for. An item is asked by (catalog row, whether it trains)."""
 
-    def __init__(self, setting: Setting, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(self, setting: PlannedRun, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         self._inputs, self._mean, self._std = setting.inputs, mean, std
 
     def __getitem__(self, place: tuple[int, bool]) -> tuple[Tensor, int]:
@@ -207,11 +208,11 @@ class Order(Sampler[tuple[int, bool]]):
 class PlainLoop:
     """A frozen backbone and a head as a careful person writes them down, in the multi partition."""
 
-    def __init__(self, setting: Setting, *, tuned: bool) -> None:
+    def __init__(self, setting: PlannedRun, *, tuned: bool) -> None:
         resolved = setting.resolved
         self._setting, self._device = setting, torch.device(resolved.device)
-        shared = FrozenBody(setting.config, setting.inputs, resolved).backbone
-        layout = resolved.arithmetic.torch_format if tuned else torch.contiguous_format
+        shared = FrozenBody(setting).backbone
+        layout = TORCH_FORMATS[resolved.memory_format] if tuned else torch.contiguous_format
         self._backbone, self._format = copy.deepcopy(shared).to(memory_format=layout), layout
         self._bf16 = tuned and resolved.precision == "bf16"
         self._step = setting.config.batch_size

@@ -18,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import pytorch_grad_cam as pgc
 import torch
-from common import Setting, fresh_cache, options, pictures_of, random_weights, scratch, seconds, settle, views_in_memory
+from common import fresh_cache, options, pictures_of, random_weights, scratch, seconds, settle, views_in_memory
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from results import Ratio, median_ratio, report
 from torch import Tensor, nn
 
 from citycam.bank.frozen import FrozenBody
+from citycam.data.inputs import PlannedRun
 from citycam.doors import door
+from citycam.explain.activations import plain_activations
 from citycam.explain.maps import make_maps
 from citycam.explain.tail import Tail
 from citycam.explain.targets import LogitTarget
@@ -52,12 +54,12 @@ def main() -> int:
     return 0
 
 
-def measure(setting: Setting, others: int, rounds: int, folder: Path, results: Path) -> None:
+def measure(setting: PlannedRun, others: int, rounds: int, folder: Path, results: Path) -> None:
     """All sides in turn, and their report."""
     device = setting.resolved.device
     rows = np.arange(min(PICTURES, len(setting.inputs.catalog.pictures)))
     labels = setting.inputs.labels.values[rows].tolist()
-    backbone = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
+    backbone = FrozenBody(setting).backbone
     heads = [make_head(setting.config.head, backbone.num_features, max(labels) + 1, seed) for seed in range(MODELS)]
     heads = [head.to(device).eval() for head in heads]
     tensors = views_in_memory(setting, rows, training=False).contiguous(memory_format=torch.channels_last)
@@ -78,7 +80,7 @@ def measure(setting: Setting, others: int, rounds: int, folder: Path, results: P
 
 
 def say(
-    times: dict[str, list[float]], libraries: list[str], setting: Setting, rows: np.ndarray, few: int, results: Path
+    times: dict[str, list[float]], libraries: list[str], setting: PlannedRun, rows: np.ndarray, few: int, results: Path
 ) -> None:
     """Ratios and seconds, and what was multiplied."""
     best = min(libraries, key=lambda name: statistics.median(times[name]))
@@ -102,14 +104,14 @@ def say(
     )
 
 
-def our_maps(setting: Setting, rows: np.ndarray, labels: list[int], heads: list[nn.Module], folder: Path) -> None:
+def our_maps(setting: PlannedRun, rows: np.ndarray, labels: list[int], heads: list[nn.Module], folder: Path) -> None:
     """Activations into an empty cache, then the maps of every head."""
     fresh_cache(folder)
-    body = FrozenBody(setting.config, setting.inputs, setting.resolved)
-    activations = torch.from_numpy(body.activations(rows))
+    backbone = FrozenBody(setting).backbone
+    activations = torch.from_numpy(plain_activations(setting, backbone, rows))
     targets = [LogitTarget(label) for label in labels]
     for head in heads:
-        make_maps(Tail(body.backbone.pool, head, pool_kind=body.backbone.pool_kind), activations, targets, METHODS)
+        make_maps(Tail(backbone.pool, head, pool_kind=backbone.pool_kind), activations, targets, METHODS)
 
 
 @torch.inference_mode()

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from citycam.bank.frozen import FrozenBody
-from citycam.data.inputs import load_inputs
+from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.data.toytown import distinctive_mask
+from citycam.explain.activations import plain_activations
 from citycam.explain.methods import explain
 from citycam.explain.tail import Tail
-from citycam.jobs.resolve import Resolved
 from citycam.model.checkpoint import load_checkpoint
+from citycam.resolved import Resolved
 from citycam.seeds import stream
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
@@ -46,16 +46,16 @@ def main() -> None:
         for job in request.jobs:
             inputs = load_inputs(job.config)
             resolved = Resolved(**(Ledger(request.sweep_folder).resolved(job.hash) or {}) | {"stride": stride})
-            network = make_network(job.config, inputs, resolved)
+            run = PlannedRun(job.config, inputs, resolved)
+            network = make_network(run)
             load_checkpoint(job.folder / "checkpoints" / "last.ckpt", network, inputs.labels.classes)
-            body = FrozenBody(job.config, inputs, resolved)
             tail = Tail(
                 network.backbone.pool,
                 network.head,
                 pool_kind=network.backbone.pool_kind,
                 plain_stride_step=network.backbone.strides[0] // stride,
             )
-            activations = torch.from_numpy(body.activations(inputs.val))
+            activations = torch.from_numpy(plain_activations(run, network.backbone, inputs.val))
             maps = explain("gradcam", tail, activations, inputs.labels.values[inputs.val].tolist()).raw
             pictures = [inputs.catalog.pictures[index] for index in inputs.val.tolist()]
             masks = np.stack([distinctive_mask(inputs.catalog.root, picture.name) for picture in pictures])

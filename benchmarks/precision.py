@@ -19,12 +19,12 @@ import torch
 from common import ROOT, options, scratch, settle
 from results import Ratio, report
 
-from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.extract import Extractor
 from citycam.bank.frozen import FrozenBody
 from citycam.config import Precision
 from citycam.data.views import open_working
 from citycam.doors import door
+from citycam.resolved import Arithmetic
 
 SEEDS = "0,1,2"
 
@@ -70,7 +70,7 @@ def main() -> int:
 def features(overrides: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Cosine, and norm of the difference over the norm, of each validation picture's features in bf16 and fp32."""
     setting = settle(*overrides, "precision=fp32")
-    backbone = FrozenBody(setting.config, setting.inputs, setting.resolved).backbone
+    backbone = FrozenBody(setting).backbone
     catalog, spec = setting.inputs.catalog, setting.inputs.plain_spec
     views = np.stack([open_working(catalog.path(catalog.pictures[row]), spec) for row in setting.inputs.val.tolist()])
     exact, rounded = (

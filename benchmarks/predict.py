@@ -23,6 +23,7 @@ from common import ROOT, bare_forward, now, options, paint, random_weights, scra
 from results import Ratio, median_ratio, report
 from torch import Tensor
 
+from citycam.bank.extract import TORCH_FORMATS
 from citycam.data.views import normalise, open_working
 from citycam.doors import door
 from citycam.inference.new_pictures import Given, find_pictures
@@ -97,7 +98,7 @@ def in_memory(classify: Classifier, given: Given) -> Tensor:
     views = np.stack([open_working(given.path(name), classify.spec) for name in names])
     backbone = classify.network.backbone
     made = normalise(torch.from_numpy(views), backbone.mean, backbone.std)
-    return made.to(classify.resolved.device, memory_format=classify.resolved.arithmetic.torch_format)
+    return made.to(classify.resolved.device, memory_format=TORCH_FORMATS[classify.resolved.memory_format])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from results import RESULTS, Ratio, report
 
-from citycam import progress
+from citycam import progress, words
 from citycam.doors import door
 from citycam.errors import CitycamError
 from citycam.files import cache_root
@@ -52,8 +52,8 @@ def main() -> int:
     free = shutil.disk_usage(asked.folder).free
     if needed > free:
         raise CitycamError(
-            f"The bank of {asked.rows:,} rows needs {progress.size(needed)} below {asked.folder}, where "
-            f"{progress.size(free)} are free; give fewer --rows or another --folder."
+            f"The bank of {asked.rows:,} rows needs {words.size(needed)} below {asked.folder}, where "
+            f"{words.size(free)} are free; give fewer --rows or another --folder."
         )
     with tempfile.TemporaryDirectory(prefix="scale-", dir=asked.folder) as name:
         folder = Path(name)
@@ -74,7 +74,7 @@ def tell(asked: argparse.Namespace, disk: float, found: dict[str, float]) -> Non
     report(
         "scale",
         how=f"`python benchmarks/scale.py --rows {asked.rows} --batch {asked.batch}`: {asked.rows:,} rows of "
-        f"{FEATURES} features, {progress.size(asked.rows * FEATURES * 4)} on disk, one epoch of one head. Checksums "
+        f"{FEATURES} features, {words.size(asked.rows * FEATURES * 4)} on disk, one epoch of one head. Checksums "
         "are verified from the disk; shuffled reading then finds in memory what the kernel has kept.",
         ratios=[
             Ratio(f"anonymous memory / {LIMIT:g} GB", found["memory"] / LIMIT, 1.0, True),

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from results import RESULTS, Ratio, report
 
-from citycam.jobs.slots import Device, hold
+from citycam.devices import Device
+from citycam.jobs.slots import hold
 
 DEVICES = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
 JOBS, PROCESSES = 100, 8

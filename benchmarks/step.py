@@ -22,7 +22,6 @@ from common import (
     ROOT,
     Alternating,
     BareLoop,
-    Setting,
     options,
     pictures_of,
     random_weights,
@@ -33,6 +32,7 @@ from common import (
 from results import Ratio, median_ratio, report
 
 from citycam.bank.frozen import FrozenBody
+from citycam.data.inputs import PlannedRun
 from citycam.doors import door
 from citycam.errors import CitycamError
 from citycam.model.head import make_head
@@ -101,10 +101,10 @@ def main() -> int:
     return 0
 
 
-def beside_bare_loop(setting: Setting, folder: Path) -> Alternating:
+def beside_bare_loop(setting: PlannedRun, folder: Path) -> Alternating:
     """Epochs of the head through the framework and in a bare loop, which gets the bank's own features."""
     config, inputs = setting.config, setting.inputs
-    body = FrozenBody(config, inputs, setting.resolved)
+    body = FrozenBody(setting)
     body.fill_features(config.epochs)
     features = body.reader(training=True, epochs=config.epochs)(inputs.train, 0)
     head = make_head(config.head, features.shape[1], inputs.labels.n_logits, config.seed)

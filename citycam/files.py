@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import platformdirs
 
 from citycam.errors import CitycamError
 from citycam.processes import is_gone
+from citycam.words import size
 
 # Modes of a new file and a new folder. Asked once: the umask can only be read by setting it, which threads would do to
 # each other.
@@ -134,6 +136,23 @@ def lock(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[N
         yield
     finally:
         held.release()
+
+
+def check_room(place: Path, needed: int, what: str) -> int:
+    """Free bytes of the disk that holds ``place``, which need not exist yet.
+
+    Raises:
+        CitycamError: there are less than ``needed``, for ``what``.
+    """
+    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise CitycamError(
+            f"No room for {what}: {size(needed)} are needed below {place} and {size(free)} are free; free some space "
+            "(citycam bank prune removes old stores), or choose another place (hydra.sweep.dir=…, or CITYCAM_CACHE for "
+            "the cache)."
+        )
+    return free
 
 
 def explain_os_error(error: OSError, path: Path) -> CitycamError:

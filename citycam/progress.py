@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from citycam.words import duration, say
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -103,29 +105,9 @@ class Lines:
         return f"{self.what}: {self.done} of {self.total} {self.unit}{share}{rate}"
 
 
-def duration(seconds: float) -> str:
-    """``8 s``, ``3 min 20 s``, ``2 h 5 min``: seconds as a person says them."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: int) -> str:
-    """``512 B``, ``8.2 MB``, ``1.5 TB``: bytes as a person says them, in steps of 1024."""
-    amount, unit = float(count), "B"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
-
-
 @contextlib.contextmanager
 def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
-    lines = Lines(what, total, unit, lambda text: print(text, file=sys.stderr, flush=True), time.monotonic)
+    lines = Lines(what, total, unit, say, time.monotonic)
     try:
         yield lines.advance
     finally:

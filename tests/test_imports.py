@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from importlib import import_module
@@ -11,59 +12,127 @@ from pathlib import Path
 import pytest
 
 from citycam import config
+from tests import structure
 
-PACKAGE = Path(config.__file__).parent
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-# Each may import those of lower rank, and itself. Those of rank 2 do not know each other.
-RANKS = {"errors": 0, "config": 1, "files": 1, "seeds": 1, "statistics": 1, "progress": 1, "shards": 1}
-RANKS |= {"names": 1, "compose": 1, "processes": 1}
-RANKS |= {"data": 2, "model": 2, "sweep": 2, "report": 2, "bank": 3, "explain": 4, "cli": 6}
-LAST_STEPS = 5  # run, prepare, pretrain, predict, export and whatever stands beside them
+# The packages in the order of the way of a picture, each with those that it may know. All know the root.
+KNOWS: dict[str, set[str]] = {
+    "root": set(),
+    "data": set(),
+    "model": set(),
+    "sweep": set(),
+    "report": {"sweep"},
+    "bank": {"data", "model"},
+    "explain": {"bank", "data", "model", "report"},
+    "train": {"bank", "data", "explain", "model", "report", "sweep"},
+    "inference": {"bank", "data", "explain", "model", "sweep"},
+    "jobs": {"bank", "data", "explain", "model", "report", "sweep", "train"},
+    "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "sweep", "train"},
+}
+GROUND = {"config", "devices", "doors", "errors", "files", "processes", "progress", "resolved", "seeds", "shards"}
+GROUND |= {"statistics", "words"}
 # Only these know these libraries.
 ALONE = {"timm": "model/backbone.py", "pytorch_grad_cam": "explain/methods.py"}
+# Libraries that take time to import, with those that they import in turn.
+SLOW: dict[str, set[str]] = {
+    "hydra": {"omegaconf", "yaml"},
+    "joblib": set(),
+    "lightning_fabric": {"torch", "numpy"},
+    "matplotlib": {"numpy", "PIL"},
+    "numpy": set(),
+    "omegaconf": {"yaml"},
+    "PIL": set(),
+    "pytorch_grad_cam": {"torch", "torchvision", "cv2", "matplotlib", "scipy", "sklearn", "numpy", "PIL"},
+    "pytorch_lightning": {"lightning_fabric", "torch", "torchmetrics", "numpy", "yaml"},
+    "rich": set(),
+    "safetensors": {"numpy"},
+    "scipy": {"numpy"},
+    "timm": {"torch", "torchvision", "safetensors", "huggingface_hub", "yaml", "numpy", "PIL"},
+    "torch": {"numpy"},
+    "torchmetrics": {"torch", "numpy"},
+    "torchvision": {"torch", "numpy", "PIL"},
+    "yaml": set(),
+    "huggingface_hub": {"yaml"},
+}
+# Installed by an extra, or not on every system.
+OPTIONAL = {"onnx", "onnxruntime", "pillow_heif", "resource"}
+# What a process that only looks at a request must not wait for.
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "scipy", "sklearn", "pytorch_lightning", "torchmetrics", "cv2"}
-LIGHT = ["errors", "config", "files", "seeds", "statistics", "progress", "names", "gate", "compose", "report", "sweep"]
-LIGHT += ["shards", "cli", "processes", "continued", "launch", "sharing"]
+LIGHT = ["citycam.jobs.launch", "citycam.jobs.sharing", "citycam.inference.request"]
+
+MODULES = structure.modules()
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """Modules that a syntax tree imports, wherever it does."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module == "citycam"}
-    return {name for name in found if name}
+def light_modules() -> list[str]:
+    """Modules that load nothing heavy, whole packages among them."""
+    packages = ("root", "sweep", "report")
+    whole = [name for name in MODULES if structure.package_of(name, set(MODULES)) in packages]
+    return [*whole, *(name for name in MODULES if name.startswith("citycam.cli.")), *LIGHT]
 
 
-def part(path: Path) -> str:
-    """``data`` for citycam/data/splits.py, ``files`` for citycam/files.py."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name: str) -> None:
+    own = structure.package_of(name, set(MODULES))
+    others = {structure.package_of(other, set(MODULES)) for other in structure.graph(with_late=True)[name]}
+    assert others - {own, "root"} <= KNOWS[own]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_imports_go_one_way(path: Path) -> None:
-    names, own = imported(ast.parse(path.read_text(encoding="utf-8"))), part(path)
-    for other in {name.split(".")[1] for name in names if name.startswith("citycam.")} - {own}:
-        below = RANKS.get(other, LAST_STEPS) < RANKS.get(own, LAST_STEPS)
-        beside = RANKS.get(other, LAST_STEPS) == RANKS.get(own, LAST_STEPS) in (1, LAST_STEPS)
-        assert below or beside, f"{own} may not import {other}"
-    for library, home in ALONE.items():
-        if path.relative_to(PACKAGE).as_posix() != home:
-            assert library not in {name.split(".")[0] for name in names}, f"only {home} knows {library}"
+def test_packages_know_only_those_before_them() -> None:
+    order = list(KNOWS)
+    assert set(order) == {structure.package_of(name, set(MODULES)) for name in MODULES}
+    for number, (package, others) in enumerate(KNOWS.items()):
+        assert others <= set(order[:number]), package
 
 
-@pytest.mark.parametrize("name", [name for name in LIGHT if any(part(path) == name for path in FILES)])
-def test_light_modules_import_nothing_heavy(name: str) -> None:
-    modules = [
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        for path in FILES
-        if part(path) == name
-    ]
-    code = f"import sys, {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}} & {HEAVY!r})"
+def test_no_file_is_part_of_a_circle() -> None:
+    assert structure.circles(structure.graph(with_late=True)) == []
+
+
+def test_only_ground_lies_at_the_root() -> None:
+    package = structure.PACKAGE
+    assert {path.stem for path in package.glob("*.py")} == GROUND | {"__init__"}
+
+
+@pytest.mark.parametrize("library", ALONE)
+def test_one_file_knows_a_library(library: str) -> None:
+    users = {name for name, path in MODULES.items() if library in libraries(path)}
+    assert {MODULES[name].relative_to(structure.PACKAGE).as_posix() for name in users} == {ALONE[library]}
+
+
+def libraries(path: Path) -> set[str]:
+    """Other people's libraries that a file names, wherever it does."""
+    tree = structure.parse(path)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for node in nodes for name in structure.imported(node, MODULES) if name not in MODULES}
+
+
+@functools.cache
+def waits_for(name: str) -> frozenset[str]:
+    """Slow libraries that are loaded with a module of ours."""
+    slow: set[str] = set()
+    for node in structure.top_level(structure.parse(MODULES[name])):
+        for other in structure.imported(node, MODULES):
+            slow |= costs(other)
+    return frozenset(slow)
+
+
+def costs(other: str) -> frozenset[str]:
+    """Slow libraries that are loaded with a module of ours or with a library."""
+    if other in MODULES:
+        return waits_for(other)
+    return frozenset({other, *SLOW[other]}) if other in SLOW else frozenset()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_import_is_late_only_to_save_time_or_for_an_extra(name: str) -> None:
+    for node in structure.late(structure.parse(MODULES[name])):
+        for other in structure.imported(node, MODULES) - OPTIONAL:
+            assert costs(other) - waits_for(name), f"{ast.unparse(node)} in {name}, line {node.lineno}"
+
+
+def test_light_modules_import_nothing_heavy() -> None:
+    code = (
+        f"import sys, {', '.join(light_modules())}; print(*{{name.split('.')[0] for name in sys.modules}} & {HEAVY!r})"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.split() == []
 
@@ -74,6 +143,7 @@ def test_light_modules_import_nothing_heavy(name: str) -> None:
         (config.OPTIMIZERS, "citycam.model.optimizers", "OPTIMIZERS"),
         (config.HEADS, "citycam.model.head", "HEADS"),
         (config.METHODS, "citycam.explain.methods", "METHODS"),
+        (config.DATA_KINDS, "citycam.data.sources", "SOURCES"),
         ([kind.name for kind in config.SplitKind if kind.name != "auto"], "citycam.data.splits", "SPLITS"),
     ],
 )

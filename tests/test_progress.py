@@ -58,14 +58,6 @@ def test_nothing_to_do_and_nothing_done_yet() -> None:
     assert _lines(5, [(11.0, 0)])[0] == "bank: 0 of 5 pictures (0%), 0 pictures/s"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"), (3600, "1 h 0 min"), (7530, "2 h 5 min")],
-)
-def test_durations_as_a_person_says_them(seconds: float, words: str) -> None:
-    assert progress.duration(seconds) == words
-
-
 def test_work_that_fails_still_ends_its_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

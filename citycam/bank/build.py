@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from citycam import progress
 from citycam.bank.work import Advance, Claim, WorkList
-from citycam.data.catalog import counted
 from citycam.data.views import ViewSpec, open_working, views
-from citycam.errors import CitycamError
+from citycam.files import check_room
 from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
+from citycam.words import counted, say, size
 
 # One picture's inputs for the backbone: (n, ...) for its n missing rows.
 Inputs = Callable[[Path, str, Sequence[int]], np.ndarray]
@@ -140,37 +137,23 @@ def _rows_of(claims: Iterator[Claim], taken: deque[Claim]) -> Iterator[Row]:
 
 def _say_damaged(store: ShardStore) -> None:
     if store.damaged:
-        print(
+        say(
             f"note: damaged and removed: {counted(len(store.damaged), 'shard')} of {store.folder}; what they held is "
-            "made again.",
-            file=sys.stderr,
-            flush=True,
+            "made again."
         )
         store.damaged.clear()
 
 
-def check_room(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
-    """Say on stderr how many bytes ``rows`` more rows need and what is free; nothing where there are none.
+def check_rows(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
+    """Say how many bytes ``rows`` more rows need and what is free; nothing where there are none.
 
     Raises:
         CitycamError: the disk has not that much room.
     """
-    if not rows:
-        return
-    root = store.folder.parent
-    existing = next(parent for parent in (root, *root.parents) if parent.exists())
-    free, needed = shutil.disk_usage(existing).free, rows * row_bytes
-    if needed > free:
-        raise CitycamError(
-            f"No room for {what}: {rows:,} rows need {progress.size(needed)} below {root}, where "
-            f"{progress.size(free)} are free; remove old stores with citycam bank prune, free some space, or choose "
-            "another place with CITYCAM_CACHE."
-        )
-    print(
-        f"{what}: {rows:,} rows to make, {progress.size(needed)}; {progress.size(free)} free below {root}",
-        file=sys.stderr,
-        flush=True,
-    )
+    if rows:
+        root = store.folder.parent
+        free = check_room(root, rows * row_bytes, what)
+        say(f"{what}: {rows:,} rows to make, {size(rows * row_bytes)}; {size(free)} free below {root}")
 
 
 def compute(

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from citycam import progress
-from citycam.bank.arithmetic import Arithmetic
+from citycam.bank.body import frozen_body
 from citycam.bank.build import fill, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.work import Advance
@@ -34,8 +34,8 @@ from citycam.errors import CitycamError
 from citycam.files import write_json
 from citycam.model.backbone import Backbone
 from citycam.processes import end_with_input, environment
+from citycam.resolved import Arithmetic
 from citycam.shards import ShardStore, view_keys
-from citycam.train.lesson import frozen_body
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a builder needs to know. ``body``: arguments of `citycam.train.lesson.frozen_body` but for the device; ``threads``:
-    of all builders together; ``paths``: a file for each digest."""
+    """What a builder needs to know. ``body``: arguments of `citycam.bank.body.frozen_body` but for the device;
+    ``threads``: of all builders together; ``paths``: a file for each digest."""
 
     body: dict[str, Any]
     arithmetic: Arithmetic

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from citycam.bank.arithmetic import Arithmetic
 from citycam.config import Precision
 from citycam.data.views import normalise
 from citycam.model.backbone import Backbone
 from citycam.model.fold import folded
+from citycam.resolved import Arithmetic
 
+TORCH_FORMATS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format}
 # The latest prepared copy of each frozen backbone, for as long as the backbone itself lives.
 _prepared: weakref.WeakKeyDictionary[Backbone, tuple[Arithmetic, Backbone]] = weakref.WeakKeyDictionary()
 
@@ -46,6 +47,10 @@ class Extractor:
         """Whether the backbone computes on the cores that also decode."""
         return self._device.type == "cpu"
 
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Values of `views` where ``inputs`` are uint8, else of normalised `pictures`."""
+        return self.views(inputs) if inputs.dtype == np.uint8 else self.pictures(torch.from_numpy(inputs))
+
     def views(self, views: np.ndarray) -> np.ndarray:
         """Values of uint8 views (B, S, S, 3)."""
         batch = torch.from_numpy(views).to(self._device)
@@ -63,7 +68,7 @@ class Extractor:
         if count < self.batch:
             filling = pictures[-1:].expand(self.batch - count, -1, -1, -1)
             pictures = torch.cat([pictures, filling])
-        pictures = pictures.to(self._device).contiguous(memory_format=self._arithmetic.torch_format)
+        pictures = pictures.to(self._device).contiguous(memory_format=TORCH_FORMATS[self._arithmetic.memory_format])
         bf16 = self._arithmetic.precision is Precision.bf16
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             values = self._cut(pictures)[:count]
@@ -81,6 +86,6 @@ def prepared(backbone: Backbone, arithmetic: Arithmetic) -> Backbone:
         for module in made.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)
-    made = made.to(memory_format=arithmetic.torch_format)
+    made = made.to(memory_format=TORCH_FORMATS[arithmetic.memory_format])
     _prepared[backbone] = (arithmetic, made)
     return made

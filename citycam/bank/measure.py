@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 
 import torch
 
-from citycam.bank.arithmetic import FORMATS, Arithmetic
 from citycam.bank.extract import Extractor
 from citycam.config import Precision
+from citycam.devices import device_name
 from citycam.files import cache_root, write_json
 from citycam.model.backbone import Backbone
+from citycam.resolved import MEMORY_FORMATS, Arithmetic
 
 # How much faster than the first choice another must be. bf16 changes features by a percent or more; on a busy machine
 # a measurement alone would choose the rest by chance.
@@ -47,7 +47,7 @@ def choose(backbone: Backbone, image_size: int, wanted: Precision, *, threads: i
     A processor may accept bf16 without having a unit for it, and then is ten times slower: only a measurement tells.
     """
     key = {
-        "device": _device_name(next(backbone.parameters()).device),
+        "device": device_name(next(backbone.parameters()).device),
         "backbone": backbone.name,
         "image_size": image_size,
         "threads": threads,
@@ -68,7 +68,7 @@ def _measure(backbone: Backbone, image_size: int, wanted: Precision) -> Choice:
     trial = max(2, round(_TRIAL * (64 / image_size) ** 2))
     rates: dict[Arithmetic, float] = {}
     for precision in precisions:
-        for memory_format in FORMATS:
+        for memory_format in MEMORY_FORMATS:
             arithmetic = Arithmetic(precision, memory_format)
             slowest = trial / max(rates.values()) * 3 if rates else float("inf")
             rates[arithmetic] = _rate(backbone, arithmetic, image_size, trial, slowest)
@@ -114,21 +114,8 @@ def _kept(path: Path) -> Choice | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         arithmetic = Arithmetic(Precision[content["precision"]], content["memory_format"])
-        if content["memory_format"] not in FORMATS or arithmetic.precision is Precision.auto:
+        if content["memory_format"] not in MEMORY_FORMATS or arithmetic.precision is Precision.auto:
             return None
         return Choice(arithmetic, int(content["batch"]), float(content["rate"]), dict(content["rates"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    # The processor's own name where Linux tells it: one image of a system runs on many processors.
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    flags = next((line for line in lines if line.startswith("flags")), platform.processor())
-    return f"{device.type} {model or platform.machine()} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from citycam import progress
+from citycam import progress, words
 from citycam.errors import CitycamError
 
 _UNITS = {"": 0, "B": 0, "KB": 1, "MB": 2, "GB": 3, "TB": 4}
@@ -60,7 +59,7 @@ def _list(_given: argparse.Namespace) -> int:
             store.folder.name[:8],
             *_made_from(store.key),
             f"{store.rows:,}",
-            progress.size(store.size),
+            words.size(store.size),
             _ago(now - store.made),
             _ago(now - store.used),
             {True: "yes", False: "no", None: "?"}[store.busy],
@@ -68,9 +67,9 @@ def _list(_given: argparse.Namespace) -> int:
         for store in stores
     ]
     header = ["store", "holds", "backbone", "weights", "pixels", "views", "precision", "rows", "size"]
-    _print_table([*header, "made", "last used", "in use"], rows)
-    total = progress.size(sum(store.size for store in stores))
-    print(f"{total} in {_counted(len(stores), 'store')} below {bank_root()}")
+    print("\n".join(words.text_table([[*header, "made", "last used", "in use"], *rows])))
+    total = words.size(sum(store.size for store in stores))
+    print(f"{total} in {words.counted(len(stores), 'store')} below {bank_root()}")
     return 0
 
 
@@ -83,9 +82,11 @@ def _verify(_given: argparse.Namespace) -> int:
     for name in damaged:
         print(f"removed, damaged: {name}")
     if damaged:
-        print(f"{len(damaged)} of {_counted(count, 'shard')} damaged; the next run that needs them makes them again.")
+        print(
+            f"{len(damaged)} of {words.counted(count, 'shard')} damaged; the next run that needs them makes them again."
+        )
         return 1
-    print(f"No damage in {_counted(count, 'shard')} ({bank_root()}).")
+    print(f"No damage in {words.counted(count, 'shard')} ({bank_root()}).")
     return 0
 
 
@@ -98,11 +99,11 @@ def _prune(given: argparse.Namespace) -> int:
     removed = prune(bank_root(), used_before=before, most=given.max_size)
     for store in removed:
         what = "removed" if store.rows else "left by dead writers, removed"
-        print(f"{store.folder.name[:8]}: {what}, {progress.size(store.size)}")
+        print(f"{store.folder.name[:8]}: {what}, {words.size(store.size)}")
     left = list_stores(bank_root())
     size, busy = sum(store.size for store in left), sum(bool(store.busy) for store in left)
-    freed = progress.size(sum(store.size for store in removed))
-    kept = f"{progress.size(size)} left in {_counted(len(left), 'store')} below {bank_root()}"
+    freed = words.size(sum(store.size for store in removed))
+    kept = f"{words.size(size)} left in {words.counted(len(left), 'store')} below {bank_root()}"
     print(f"{freed} freed; {kept}" + (f", {busy} of them in use" if busy else ""))
     return 0
 
@@ -130,19 +131,9 @@ def _made_from(key: dict[str, Any]) -> list[str]:
     ]
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
-
-
 def _ago(seconds: float) -> str:
     days = int(seconds // _DAY)
-    return f"{days} days ago" if days > 1 else f"{progress.duration(max(seconds, 0.0))} ago"
+    return f"{days} days ago" if days > 1 else f"{words.duration(max(seconds, 0.0))} ago"
 
 
 def _days(text: str) -> float:

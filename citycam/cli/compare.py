@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from citycam.sweep.runs import RunRow
+from citycam.report.compare import FILES, check_folder, summary
+from citycam.report.ranking import arrange
+from citycam.sweep.runs import RunRow, read_all
 
 
 def add(commands: Any) -> None:
@@ -37,9 +39,6 @@ def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from citycam.jobs.summary import write_all
-    from citycam.report.compare import FILES, check_folder, summary
-    from citycam.report.ranking import arrange
-    from citycam.sweep.runs import read_all
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from citycam.errors import CitycamError
+from citycam.files import write_csv
+from citycam.words import text_table
 
 if TYPE_CHECKING:
     from citycam.inference.predict import Predictions, Verdict
@@ -78,8 +80,6 @@ def _give(predictions: Predictions, out: Path | None) -> None:
     from citycam.inference.predict import rows
 
     if out is not None:
-        from citycam.files import write_csv
-
         write_csv(out, _header(predictions.classes), rows(predictions))
     elif sys.stdout.isatty():
         _print_table(predictions)
@@ -131,8 +131,7 @@ def _confusion(verdict: Verdict, classes: Sequence[str]) -> list[str]:
     """Lines of a table: true classes by row (those that occur), answers by column."""
     table = [["true \\ predicted", *classes]]
     table += [[name, *map(str, row)] for name, row in zip(classes, verdict.confusion.tolist(), strict=True) if any(row)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
+    return text_table(table, right=True)
 
 
 def _print_unreadable(unreadable: dict[str, str]) -> None:

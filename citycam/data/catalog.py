@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import unicodedata
@@ -12,9 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from citycam.config import DataConfig, FolderConfig, ToytownConfig
-from citycam.errors import CitycamError
 from citycam.seeds import derive
+from citycam.words import counted
 
 Progress = Callable[[int, int], None]
 
@@ -77,33 +75,6 @@ class Catalog:
         return {city: found[city] for city in self.cities}
 
 
-def load_catalog(config: DataConfig, progress: Progress | None = None) -> Catalog:
-    """Find, read and check all pictures; toytown's are rendered first where the cache lacks them.
-
-    ``progress`` is called with (done, total) while pictures are made or read. ``data.limit`` keeps that many
-    readable pictures of each city, those whose names hash lowest: the same ones whatever other cities there are.
-
-    Raises:
-        CitycamError: the root is missing or empty, there is one city only, or the target is not among the cities.
-        UnreadablePicture: with ``data.on_bad=error``, the first picture that cannot be read.
-    """
-    catalog = SOURCES[config.kind](config, progress)
-    cities = catalog.cities
-    if len(cities) == 1:
-        raise CitycamError(
-            f"{catalog.root} holds one city only ({cities[0]}); telling cities apart needs pictures of at least two, "
-            "each in a folder of its own."
-        )
-    if catalog.target is not None and catalog.target not in cities:
-        place = catalog.root if catalog.kind == "folder" else catalog.kind
-        close = difflib.get_close_matches(catalog.target, cities, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "."
-        raise CitycamError(
-            f"data.target={catalog.target} is not a city of {place}, which holds {', '.join(cities)}{hint}"
-        )
-    return catalog
-
-
 def names_by_city(names: Mapping[str, str], limit: int | None) -> dict[str, list[str]]:
     """Names per city from ``{name: city}``, in the order in which ``data.limit`` takes them: by a hash of the name
     where there is a limit, else by name. The caller takes the first ``limit`` that can be read."""
@@ -114,11 +85,6 @@ def names_by_city(names: Mapping[str, str], limit: int | None) -> dict[str, list
         for chosen in cities.values():
             chosen.sort(key=lambda name: derive("limit", name))
     return dict(sorted(cities.items()))
-
-
-def counted(number: int, word: str) -> str:
-    """``1 picture``, ``2 pictures``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def plain(name: str) -> str:
@@ -142,38 +108,6 @@ def shared_between_cities(pictures: Iterable[Picture]) -> list[str]:
     ]
 
 
-def _toytown(config: DataConfig, progress: Progress | None) -> Catalog:
-    from citycam.data import toytown
-    from citycam.files import read_csv
-
-    assert isinstance(config, ToytownConfig)
-    root = toytown.ensure(config, progress)
-    rows = {row["path"]: row for row in read_csv(root / "index.csv")}
-    names = names_by_city({name: row["city"] for name, row in rows.items()}, config.limit)
-    chosen = sorted(name for of_city in names.values() for name in of_city[: config.limit])
-    pictures = tuple(
-        Picture(
-            name=name,
-            digest=rows[name]["digest"],
-            city=rows[name]["city"],
-            group=qualified(rows[name]["city"], rows[name]["group"]),
-            time=float(rows[name]["time"]),
-        )
-        for name in chosen
-    )
-    return Catalog("toytown", root, pictures, target=config.target or toytown.DEFAULT_TARGET)
-
-
 def qualified(city: str, group: str) -> str:
     """A group's name made unique over cities: every city may have its own walk01."""
     return group if group.startswith(f"{city}/") else f"{city}/{group}"
-
-
-def _folder(config: DataConfig, progress: Progress | None) -> Catalog:
-    from citycam.data import folder
-
-    assert isinstance(config, FolderConfig)
-    return folder.scan(config, progress)
-
-
-SOURCES: dict[str, Callable[[DataConfig, Progress | None], Catalog]] = {"toytown": _toytown, "folder": _folder}

@@ -18,15 +18,16 @@ from citycam.data.catalog import (
     Picture,
     Progress,
     Skipped,
-    counted,
     names_by_city,
     plain,
     shared_between_cities,
 )
 from citycam.data.layout import city_of, grouping, locate, read_table, time_of
 from citycam.data.pictures import SUFFIXES, cannot_open, check_bytes, digest_bytes, read_bytes
+from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.files import cache_root, write_json
+from citycam.words import counted
 
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 
@@ -168,7 +169,7 @@ def _read_all(
     reads: dict[str, _Read] = {}
     waiting = {city: list(names) for city, names in chosen.items()}
     try:
-        with concurrent.futures.ThreadPoolExecutor(_processors()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
             while True:
                 batch = []
                 for city, names in waiting.items():
@@ -256,7 +257,3 @@ class _Memory:
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             # A damaged memory is made anew.
             return {}
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

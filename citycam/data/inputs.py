@@ -10,11 +10,13 @@ import numpy as np
 
 from citycam import progress
 from citycam.config import Config, DataConfig, Partition, SplitConfig, to_dict
-from citycam.data.catalog import Catalog, load_catalog
+from citycam.data.catalog import Catalog
 from citycam.data.labels import Labels, class_weights, make_labels
+from citycam.data.sources import load_catalog
 from citycam.data.splits import Split, make_split
 from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError
+from citycam.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class Inputs:
         if not self.catalog.groups_known:
             return None
         return [str(self.catalog.pictures[index].group) for index in self.val.tolist()]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run about to happen: its settings, its pictures, and what every ``auto`` became."""
+
+    config: Config
+    inputs: Inputs
+    resolved: Resolved
 
 
 def load_inputs(config: Config) -> Inputs:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from citycam.data.catalog import counted, plain, qualified
+from citycam.data.catalog import plain, qualified
 from citycam.errors import CitycamError, near_matches
 from citycam.files import read_csv
+from citycam.words import counted
 
 PARTS = {"train": "train", "training": "train"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val"}

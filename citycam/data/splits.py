@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ import numpy as np
 
 from citycam import seeds
 from citycam.config import SplitConfig, SplitKind
-from citycam.data.catalog import Catalog, Picture, counted
+from citycam.data.catalog import Catalog, Picture
 from citycam.errors import CitycamError
+from citycam.words import counted, natural
 
 PARTS = ("train", "val", "test", "gap")
 
@@ -96,7 +96,7 @@ def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
                 )
             unnamed |= not all(timed)
             parts |= _blocks(
-                sorted(video, key=lambda picture: (picture.time or 0.0, _natural(picture.name), picture.name)), config
+                sorted(video, key=lambda picture: (picture.time or 0.0, natural(picture.name), picture.name)), config
             )
     warnings = ["split=time: train and val hold different moments of the same videos; split=group is stricter."]
     if unnamed:
@@ -164,11 +164,6 @@ def _units(pictures: Iterable[Picture], key: Callable[[Picture], str]) -> dict[s
     for picture in pictures:
         units[key(picture)].append(picture)
     return dict(sorted(units.items()))
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts frame9 before frame10."""
-    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name))
 
 
 def _n_parts(config: SplitConfig) -> int:

@@ -12,8 +12,11 @@ import torch
 
 from citycam import progress
 from citycam.config import ExplainConfig, Partition
+from citycam.data.inputs import PlannedRun
+from citycam.data.pictures import decode
+from citycam.explain.activations import noisy_activations, plain_activations
 from citycam.explain.maps import Explained, MethodMaps, make_maps, summary, warnings_about, write_maps
-from citycam.explain.methods import identities
+from citycam.explain.methods import METHODS, identities
 from citycam.explain.sample import write_sample
 from citycam.explain.tail import Tail, as_found
 from citycam.explain.targets import Target, choose_targets
@@ -36,6 +39,34 @@ class Sample:
     cities: tuple[str, ...]
     groups: tuple[str | None, ...]
     labels: np.ndarray
+
+
+def make_drawer(run: PlannedRun, rows: np.ndarray) -> Drawer:
+    """The drawer of maps of the pictures in catalog ``rows`` (N,), on the grid of ``run.resolved.stride``."""
+    inputs, methods = run.inputs, run.config.explain.methods
+    chosen = [inputs.catalog.pictures[row] for row in rows.tolist()]
+
+    def activations(backbone: Backbone) -> tuple[np.ndarray, np.ndarray | None]:
+        noisy = noisy_activations(run, backbone, rows) if any(METHODS[name].needs_noise for name in methods) else None
+        return plain_activations(run, backbone, rows), noisy
+
+    return Drawer(
+        config=run.config.explain,
+        sample=Sample(
+            rows=rows,
+            names=tuple(picture.name for picture in chosen),
+            digests=tuple(picture.digest for picture in chosen),
+            cities=tuple(picture.city for picture in chosen),
+            groups=tuple(picture.group for picture in chosen),
+            labels=inputs.labels.values[rows],
+        ),
+        activations=activations,
+        picture=lambda place: decode(inputs.catalog.path(chosen[place])),
+        partition=run.config.partition,
+        classes=inputs.labels.classes,
+        city=inputs.labels.classes.index(inputs.target),
+        stride=run.resolved.stride,
+    )
 
 
 @dataclass(frozen=True)

@@ -132,11 +132,12 @@ class SafeCAM(BaseCAM):  # type: ignore[misc]
 
     Subclasses give `get_cam_weights` or `get_cam_image` with the signatures of pytorch-grad-cam; activations come as
     numpy arrays (B, C, h, w), gradients too, or as (B, C, 1, 1) where they are the same at every cell. ``name`` is what
-    a user types, ``title`` what a caption says.
+    a user types, ``title`` what a caption says; ``needs_noise``: whether it reads noisy copies of the pictures.
     """
 
     name: str
     title: str
+    needs_noise = False
 
     def __init__(self, tail: Tail, *, noisy: Tensor | None = None) -> None:
         # BaseCAM.__init__ would put the model in eval mode for good and hook it: a live object records every forward.
@@ -290,6 +291,7 @@ class SmoothGradCamPlusPlus(_WeightedCAM):
     """
 
     name, title = "smoothgradcampp", "Smooth Grad-CAM++"
+    needs_noise = True
 
     def get_cam_weights(
         self, input_tensor: Tensor, target_layer: nn.Module, targets: Sequence[Target], activations: Array, grads: Array

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from citycam import seeds
+from citycam.config import ExplainConfig
+from citycam.data.inputs import Inputs
 from citycam.errors import CitycamError
 from citycam.files import write_csv
 
@@ -51,6 +54,25 @@ def choose(
             "give split.val a larger share, or another data.target."
         )
     return [row for _, _, row in sorted(candidates)[:count]]
+
+
+def validation_sample(config: ExplainConfig, inputs: Inputs) -> np.ndarray:
+    """Catalog rows (N,), int64, of the validation pictures that are explained.
+
+    Raises:
+        CitycamError: there is none of the target city.
+    """
+    pictures = inputs.catalog.pictures
+    rows = choose(
+        [picture.name for picture in pictures],
+        [picture.digest for picture in pictures],
+        [picture.city for picture in pictures],
+        inputs.split.parts,
+        target=inputs.target,
+        count=config.pictures,
+        seed=config.seed,
+    )
+    return np.array(rows, dtype=np.int64)
 
 
 def write_sample(path: Path, rows: Sequence[tuple[str, str, str, str | None]]) -> None:

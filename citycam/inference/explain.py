@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +18,23 @@ import numpy as np
 import torch
 
 from citycam.config import Config, ExplainConfig, ExplainTarget, to_dict
-from citycam.data.catalog import Catalog, Picture, counted
-from citycam.data.inputs import Inputs
+from citycam.data.catalog import Catalog, Picture
+from citycam.data.inputs import Inputs, PlannedRun
 from citycam.data.labels import Labels, make_labels
 from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.explain.draw import Drawn
-from citycam.explain.drawing import make_drawer, validation_sample
+from citycam.explain.draw import Drawn, make_drawer
+from citycam.explain.grid import check_network
+from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, write_json
 from citycam.inference.network import load_network, settled
 from citycam.inference.new_pictures import find_pictures, tell_truth
 from citycam.inference.own_pictures import find_root, hold_to_digest, read_own
 from citycam.inference.request import Asked
 from citycam.inference.runs import TrainedRun
-from citycam.jobs.resolve import check
+from citycam.words import counted, say
 
 SCHEMA = 1
 MANIFEST = "explain.json"
@@ -55,7 +55,7 @@ def explain(asked: Asked) -> int:
     Raises:
         CitycamError: there is one run only, and its maps cannot be made.
     """
-    _say(f"citycam: maps of {counted(len(asked.runs), 'run')}")
+    say(f"citycam: maps of {counted(len(asked.runs), 'run')}")
     whole = True
     for run, settings in asked.runs:
         try:
@@ -64,27 +64,27 @@ def explain(asked: Asked) -> int:
             if len(asked.runs) == 1:
                 raise
             whole = False
-            print(f"{run.folder.name}: {error}", file=sys.stderr, flush=True)
+            say(f"{run.folder.name}: {error}")
     return 0 if whole else 1
 
 
 def _explain_run(asked: Asked, run: TrainedRun, settings: ExplainConfig) -> bool:
     """Make one run's maps; returns whether every picture could be read."""
     config = dataclasses.replace(run.config, explain=settings)
-    check(config)
+    check_network(config)
     resolved = settled(dataclasses.replace(run, config=config))
     torch.set_num_threads(resolved.threads)
     pictures = _own(asked, run, config) if asked.pictures is None else _given(asked.pictures, run, config)
     for name, reason in pictures.unreadable.items():
-        _say(f"note: {name} is left out: {reason}.")
+        say(f"note: {name} is left out: {reason}.")
     request = _request(asked, run, config, pictures)
     folder = _folder(asked, run, request)
     if _is_there(folder, request):
         print(f"{run.folder.name}: these maps are there already: {folder}")
         return not pictures.unreadable
-    _say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
+    say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
     network = load_network(run, resolved)
-    drawer = make_drawer(config, pictures.inputs, resolved, pictures.rows)
+    drawer = make_drawer(PlannedRun(config, pictures.inputs, resolved), pictures.rows)
     with _new_folder(folder) as part:
         drawn = drawer.draw(network, part, part / "explain_sample.csv")
         facts = drawn.facts | {"weights": run.checkpoint.stem}
@@ -99,7 +99,7 @@ def _own(asked: Asked, run: TrainedRun, config: Config) -> _Pictures:
     catalog, split = read_own(run, find_root(run, asked.data_root))
     labels = make_labels(catalog, config.partition, run.target)
     inputs = _inputs(config, catalog, split, labels)
-    rows = validation_sample(config, inputs)
+    rows = validation_sample(config.explain, inputs)
     for row in rows.tolist():
         hold_to_digest(run, catalog, catalog.pictures[row])
     return _Pictures(inputs, rows, {})
@@ -138,9 +138,9 @@ def _some(config: Config, inputs: Inputs) -> np.ndarray:
     """At most ``explain.pictures`` of all pictures, drawn as those of a run's city are."""
     pictures = tuple(dataclasses.replace(picture, city=inputs.target) for picture in inputs.catalog.pictures)
     alike = dataclasses.replace(inputs, catalog=dataclasses.replace(inputs.catalog, pictures=pictures))
-    rows = validation_sample(config, alike)
+    rows = validation_sample(config.explain, alike)
     if len(rows) < len(pictures):
-        _say(f"note: {len(rows)} of {len(pictures)} pictures are explained; explain.pictures=N takes more.")
+        say(f"note: {len(rows)} of {len(pictures)} pictures are explained; explain.pictures=N takes more.")
     return rows
 
 
@@ -224,12 +224,8 @@ def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:
     height, width = drawn.facts["map_size"]
     blank = sum(method["blank"] for method in drawn.facts["methods"].values())
     for warning in drawn.warnings:
-        _say(f"note: {warning['sentence']}")
+        say(f"note: {warning['sentence']}")
     return (
         f"{run.folder.name}: {counted(drawn.facts['pictures'], 'picture')}, {', '.join(drawn.facts['methods'])}, maps "
         f"{height} × {width}, {blank} blank: {folder}"
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
+from citycam.bank.body import load_body, shared_body
 from citycam.config import AUTO, Accelerator
+from citycam.devices import choose_device, cores
 from citycam.errors import CitycamError
+from citycam.explain.grid import map_stride
 from citycam.inference.runs import TrainedRun
-from citycam.jobs.resolve import Resolved, map_stride
-from citycam.jobs.sharing import choose_device
 from citycam.model.checkpoint import load_checkpoint
 from citycam.model.head import make_head
 from citycam.model.network import Network
-from citycam.model.weights import WeightsSource
-from citycam.train.lesson import load_body, shared_body
+from citycam.resolved import Resolved, WeightsSource
 
 
 def settled(run: TrainedRun) -> Resolved:
@@ -23,11 +21,10 @@ def settled(run: TrainedRun) -> Resolved:
     for), with its body's weights from the sweep's folder."""
     record, config = run.record, run.config
     weights = record["backbone"]["weights"]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = config.trainer.accelerator is Accelerator.cpu
     return Resolved(
         device=str(choose_device(Accelerator.cpu if on_cpu else Accelerator.auto)),
-        threads=cores if config.threads == AUTO else int(config.threads),
+        threads=cores() if config.threads == AUTO else int(config.threads),
         precision=record["precision"],
         memory_format=record.get("memory_format", "channels_last"),  # runs of before it was recorded
         rate=0.0,

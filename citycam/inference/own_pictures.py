@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from citycam.config import ToytownConfig
+from citycam.data import toytown
 from citycam.data.catalog import Catalog, Picture
 from citycam.data.pictures import digest_bytes, read_bytes
 from citycam.data.splits import Split
@@ -47,8 +48,6 @@ def find_root(run: TrainedRun, moved_to: Path | None) -> Path:
     if root.is_dir():
         return root
     if moved_to is None and isinstance(run.config.data, ToytownConfig):
-        from citycam.data import toytown
-
         return toytown.ensure(run.config.data)
     if moved_to is not None:
         raise CitycamError(f"data.root={root} is no folder; give the one that holds the run's pictures.")

@@ -22,9 +22,9 @@ from citycam.inference.network import load_network, settled
 from citycam.inference.new_pictures import Given, tell_truth
 from citycam.inference.own_pictures import read_own, recorded_root
 from citycam.inference.runs import TrainedRun
-from citycam.jobs.resolve import Resolved
 from citycam.model import metrics
 from citycam.model.network import Network
+from citycam.resolved import Resolved
 from citycam.statistics import Judgement, judge
 
 

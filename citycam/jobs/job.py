@@ -15,13 +15,14 @@ from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
+from citycam.resolved import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import command, config_hash
 from citycam.sweep.record import RunRecord, read_record
+from citycam.words import say
 
 if TYPE_CHECKING:
-    from citycam.jobs.resolve import Resolved
-    from citycam.train.resume import Begun
+    from citycam.train.run import Attempt
 
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
@@ -81,7 +82,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         return "failed"  # asked for twice in one request
     with _devices(config, folder, ledger, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
-            _say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
+            say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
             return "stopped"
         return _do(config, folder, overrides, hydra, resolved, earlier, devices)
 
@@ -101,7 +102,7 @@ def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, A
         count=count,
         per_device=config.sweep.jobs_per_device,
         run=str(folder),
-        waiting=lambda sentence: _say(f"{folder.name}: {sentence}"),
+        waiting=lambda sentence: say(f"{folder.name}: {sentence}"),
         warm=_warm[-1] if _warm else None,
     ) as held:
         # In the order of their numbers, as Lightning deals them to ranks.
@@ -119,41 +120,37 @@ def _do(
     devices: list[str],
 ) -> str:
     """Train on devices of its own; returns the status that stands in run.json then."""
-    from citycam.jobs.resolve import Resolved
-    from citycam.train.resume import find_begun
+    from citycam.train.resume import find_resume_point
+    from citycam.train.run import Attempt
 
-    begun, notes = find_begun(folder, earlier, resolved["data_digest"])
-    _clear(folder, everything=begun is None)
+    resume_from, notes = find_resume_point(folder, earlier, resolved["data_digest"])
+    _clear(folder, everything=resume_from is None)
     record = RunRecord(folder, overrides=overrides, command=command(overrides, folder), config_hash=config_hash(config))
     record.update(
         attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None, device=devices[0], devices=devices
     )
-    if begun is None:
+    if resume_from is None:
         for code, sentence in notes.items():
             record.warn(code, sentence)
-    if begun is not None and earlier is not None:
+    if resume_from is not None and earlier is not None:
         # At once on disk: killed before it describes its data, the run would not be known again and start anew.
-        record.update(resumed_after=begun.epochs, data=earlier["data"], versions=earlier["versions"])
+        record.update(resumed_after=resume_from.epochs, data=earlier["data"], versions=earlier["versions"])
         _warn_of_another_place(record, earlier, resolved, devices)
         record.write()
     with _ending(record, folder):
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
         computes_on(devices[0])
-        _train(config, folder, Resolved(**resolved | {"device": devices[0]}), record, begun, devices)
+        values = Resolved(**resolved | {"device": devices[0]})
+        _train(Attempt(config, folder, values, record, resume_from, tuple(devices)))
     return str(record.content["status"])
 
 
-def _train(
-    config: Config, folder: Path, resolved: Resolved, record: RunRecord, begun: Begun | None, devices: list[str]
-) -> None:
+def _train(attempt: Attempt) -> None:
     from citycam.train.ranks import train_by_ranks
     from citycam.train.run import train
 
-    if len(devices) == 1:
-        train(config, folder, resolved, record, begun)
-    else:
-        train_by_ranks(config, folder, resolved, record, begun, devices=devices)
+    (train if len(attempt.devices) == 1 else train_by_ranks)(attempt)
 
 
 def _failed(ledger: Ledger) -> bool:
@@ -176,7 +173,7 @@ def _warn_of_another_place(
             "digits are not those of a run on either alone."
         )
         record.warn("begun_elsewhere", sentence)
-        _say(f"note: {record.folder.name}: {sentence}")
+        say(f"note: {record.folder.name}: {sentence}")
 
 
 def computes_on(device: str) -> None:
@@ -184,7 +181,7 @@ def computes_on(device: str) -> None:
     else's now."""
     import torch
 
-    from citycam.train.lesson import frozen_body
+    from citycam.bank.body import frozen_body
 
     if _warm and _warm != [device]:
         frozen_body.cache_clear()
@@ -279,10 +276,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _clear(folder: Path, *, everything: bool) -> None:

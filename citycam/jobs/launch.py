@@ -14,16 +14,14 @@ from typing import Any
 
 from citycam import progress
 from citycam.config import CONF
+from citycam.jobs.job import run_job
 from citycam.processes import end_with_parent, environment
-from citycam.sweep.compose import register
+from citycam.sweep.compose import hydra_record, register, to_config
 
 
 def task(composed: Any) -> str:
     """One job, called by Hydra's launcher with its composed configuration, here or in a process of the launcher's."""
     from hydra.core.hydra_config import HydraConfig
-
-    from citycam.jobs.job import run_job
-    from citycam.sweep.compose import hydra_record, to_config
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)

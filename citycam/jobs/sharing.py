@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from citycam.config import AUTO, Accelerator, Config
+from citycam.config import AUTO, Config
+from citycam.devices import Device, choose_device, cpu_devices, machine_devices
 from citycam.errors import CitycamError
-from citycam.jobs.slots import Device, cpu_devices, room
-
-if TYPE_CHECKING:
-    import torch
+from citycam.jobs.slots import room
 
 
 @dataclass(frozen=True)
@@ -22,40 +18,6 @@ class Share:
     at_once: int
     threads: int
     devices: int
-
-
-def choose_device(accelerator: Accelerator) -> torch.device:
-    """The device that was asked for, or the best there is; of several GPUs the first.
-
-    Raises:
-        CitycamError: it is not there.
-    """
-    import torch  # late: a refused request need not wait for it
-
-    there: dict[Accelerator, Callable[[], bool]] = {
-        Accelerator.cuda: torch.cuda.is_available,
-        Accelerator.mps: torch.backends.mps.is_available,
-        Accelerator.cpu: lambda: True,
-    }
-    wanted = list(there) if accelerator is Accelerator.auto else [accelerator]
-    for kind in wanted:
-        if there[kind]():
-            return torch.device("cuda", 0) if kind is Accelerator.cuda else torch.device(kind.name)
-    raise CitycamError(
-        f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
-        "use trainer.accelerator=auto or cpu."
-    )
-
-
-def machine_devices(kind: str) -> list[Device]:
-    """Every device of a kind (cpu, cuda, mps) that this process may use; of the CPU, its cores."""
-    if kind == "cuda":
-        import torch
-
-        numbers = range(torch.cuda.device_count())
-        known = [str(torch.cuda.get_device_properties(number).uuid).removeprefix("GPU-") for number in numbers]
-        return [Device(f"cuda:{number}", f"GPU-{identity}") for number, identity in zip(numbers, known, strict=True)]
-    return cpu_devices() if kind == "cpu" else [Device(kind, kind)]
 
 
 def check_devices(config: Config) -> None:

@@ -10,8 +10,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +20,13 @@ from typing import Any
 
 import filelock
 
+from citycam.devices import Device, free_memory
 from citycam.files import cache_root, explain_os_error, lock
 
 # Seconds between looks for a free device: few at first, and never more than a small share of what was waited.
 _SHORTEST, _LONGEST, _SHARE = 0.02, 0.5, 0.05
 # Who holds this looks through the claims or adds one; nobody holds it for long.
 _GATE = "claims.lock"
-
-
-@dataclass(frozen=True)
-class Device:
-    """``name`` is torch's (``cuda:1``, ``mps``, ``cpu``); ``identity`` names it on this machine, whatever
-    ``CUDA_VISIBLE_DEVICES`` says: a GPU's UUID, or ``core3``."""
-
-    name: str
-    identity: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +37,6 @@ class Claim:
     share: Fraction
     pid: int
     run: str
-
-
-def cpu_devices() -> list[Device]:
-    """The cores that this process may use."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return [Device("cpu", f"core{core}") for core in cores]
 
 
 def room(devices: Sequence[Device], count: int, per_device: int) -> int:
@@ -85,7 +69,7 @@ def hold(
         CitycamError: the cache cannot be written.
     """
     folder = cache_root() / "slots" / platform.node()
-    share, free = Fraction(1, per_device), _free_memory(devices)
+    share, free = Fraction(1, per_device), free_memory(devices)
     begun, told = time.monotonic(), False
     with contextlib.ExitStack() as stack:
         while True:
@@ -173,19 +157,3 @@ def _sentence(devices: Sequence[Device], claims: Sequence[Claim], count: int) ->
     kind = devices[0].name.partition(":")[0]
     what = {"cpu": f"{count} of {len(devices)} cores"}.get(kind, f"{count} of {len(devices)} {kind} devices")
     return f"waiting for {what}: held by {', '.join(holders)}."
-
-
-def _free_memory(devices: Sequence[Device]) -> dict[str, int]:
-    """Free MiB of each GPU by identity, as the driver's own tool tells it without touching one; empty where there is
-    none, or nothing to choose."""
-    if len(devices) < 2 or not devices[0].name.startswith("cuda"):
-        return {}
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return {}
-    asked = [tool, "--query-gpu=uuid,memory.free", "--format=csv,noheader,nounits"]
-    with contextlib.suppress(subprocess.SubprocessError, OSError):
-        lines = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
-        pairs = [line.split(",") for line in lines if line.count(",") == 1]
-        return {name.strip(): int(free) for name, free in pairs if free.strip().isdigit()}
-    return {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from citycam.report.compare import check_folder, summary, write_comparison
+from citycam.report.page import write_page
 from citycam.report.ranking import Comparable, arrange
 from citycam.sweep.gate import Request
 from citycam.sweep.ledger import STATES, Ledger, job_row
@@ -51,7 +52,6 @@ def write_all(folder: Path, comparables: list[Comparable]) -> None:
     Raises:
         CitycamError: ``folder`` holds other things of these names, or cannot be written.
     """
-    from citycam.report.page import write_page
     from citycam.report.panels import write_panels
     from citycam.report.side_by_side import write_side_by_side
 

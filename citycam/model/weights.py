@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -23,25 +22,12 @@ from citycam.errors import CitycamError
 from citycam.model import backbone as networks
 from citycam.model import hub
 from citycam.model.backbone import Backbone
+from citycam.resolved import WeightsSource
 
 RANDOM = "random"
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", *PICKLED)
 _LISTED = 4
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsSource:
-    """Where the body's weights come from.
-
-    ``origin``: file, cache (a hub's local copy), hub (downloaded now), pretrained here, or random. ``digest``: first 32
-    hex digits of the file's SHA-256. ``note``: one phrase for people.
-    """
-
-    origin: str
-    path: Path | None
-    digest: str | None
-    note: str
 
 
 def find_weights(config: BackboneConfig) -> WeightsSource | None:

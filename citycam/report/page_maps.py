@@ -8,14 +8,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from citycam.report.page_thumbs import Thumbs
 from citycam.sweep.runs import RunRow
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _PICTURES, _FEW = 100, 10
 _BYTES = 1_950_000
@@ -79,7 +78,6 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
 
 
 def _sample(folder: Path) -> _Sample:
-    import numpy as np
 
     with np.load(folder / "explain" / "maps.npz") as arrays:
         shapes = [arrays[method].shape for method in _methods(arrays.files)]
@@ -110,7 +108,6 @@ def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str
     """A run's maps: ``size`` (h, w), ``pictures`` (P positions), what was predicted, and for each method the base64 of
     P·h·w bytes, 0 to 255 from nothing to the map's own maximum, or the name of the method that they equal, with the
     maxima, None where a map is blank."""
-    import numpy as np
 
     with np.load(row.folder / "explain" / "maps.npz") as arrays:
         digests = [str(digest) for digest in arrays["digests"]]
@@ -136,7 +133,6 @@ def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str
 
 
 def _by_method(maps: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> dict[str, Any]:
-    import numpy as np
 
     found: dict[str, Any] = {}
     known: dict[str, NDArray[np.uint8]] = {}
@@ -153,7 +149,6 @@ def _by_method(maps: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 def _scaled(raw: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """ReLU of maps (P, h, w), each over its own maximum, as 0 to 255; and the maxima (P,)."""
-    import numpy as np
 
     positive = np.maximum(np.nan_to_num(raw.astype(np.float64), nan=0.0, posinf=0.0), 0.0)
     peaks = positive.max(axis=(1, 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from citycam.config import CONF, AdamConfig, Config, FolderConfig, SgdConfig, ToytownConfig
 from citycam.errors import CitycamError, near_matches
+from citycam.sweep.names import config_hash, folder_name
 
 
 def register() -> None:
@@ -17,8 +18,6 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    from citycam.sweep.names import run_folder
-
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, options in SCHEMAS.items():
@@ -26,6 +25,14 @@ def register() -> None:
             store.store(group=f"schema/{group}", name=option, node=node)
     OmegaConf.register_new_resolver("citycam.run_folder", run_folder, replace=True)
     OmegaConf.register_new_resolver("citycam.groups", _list_groups, replace=True)
+
+
+def run_folder(*, _root_: Any) -> str:
+    """Hydra's resolver ``${citycam.run_folder:}``: the folder's name of the job that ``_root_`` describes."""
+    from omegaconf import OmegaConf
+
+    overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
+    return folder_name(overrides, config_hash(to_config(_root_)))
 
 
 def _list_groups() -> str:

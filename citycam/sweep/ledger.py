@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.files import lock, write_json
-from citycam.jobs.slots import Device
 from citycam.processes import is_gone
 from citycam.sweep.record import now, read_record
 

@@ -8,7 +8,6 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from citycam.config import Config, to_dict
 
@@ -69,13 +68,3 @@ def quoted(value: str) -> str:
         return value
     escaped = value.replace("'", "\\'").replace("${", "\\${")
     return f"'{escaped}'"
-
-
-def run_folder(*, _root_: Any) -> str:
-    """Hydra's resolver ``${citycam.run_folder:}``: the folder's name of the job that ``_root_`` describes."""
-    from omegaconf import OmegaConf
-
-    from citycam.sweep.compose import to_config
-
-    overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
-    return folder_name(overrides, config_hash(to_config(_root_)))

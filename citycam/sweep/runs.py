@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from citycam.errors import CitycamError
 from citycam.files import read_csv
 from citycam.processes import is_gone
 from citycam.statistics import Mark, marks
+from citycam.words import natural
 
 # The layout of run.json that this version writes.
 _SCHEMA = 1
@@ -106,7 +106,7 @@ def _read_folder(sweep_folder: Path) -> list[RunRow]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         found = [_read_run(folder) for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
         found += _never_begun(sweep_folder, {row.folder.name for row in found})
-        return sorted(found, key=lambda row: _natural(row.folder.name))
+        return sorted(found, key=lambda row: natural(row.folder.name))
     return []
 
 
@@ -155,7 +155,7 @@ def read_all(folders: Sequence[Path]) -> list[RunRow]:
 def _read_sweeps(folder: Path) -> list[RunRow]:
     if not folder.is_dir():
         return []
-    sweeps = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
+    sweeps = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural(path.name))
     return [row for sweep in sweeps for row in _read_folder(sweep)]
 
 
@@ -366,7 +366,3 @@ def _split_marks(row: RunRow) -> tuple[Mark, ...]:
         )
         return (Mark("split_unknown", sentence),)
     return ()
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from citycam import progress
+from citycam import progress, words
 from citycam.config import BackboneConfig, Config
 from citycam.data.inputs import Inputs
 from citycam.data.pictures import decode
 from citycam.data.views import ViewSpec, render
 from citycam.errors import CitycamError
 from citycam.files import cache_root, lock
-from citycam.model.backbone import Backbone, make_backbone
-from citycam.model.weights import WeightsSource, digest, find_weights, load_weights, save_weights
+from citycam.model.backbone import make_backbone
+from citycam.model.weights import digest, find_weights, save_weights
+from citycam.resolved import WeightsSource
 from citycam.train.pretrain import RECIPE, lesson_for_toytown, teach
 
 Say = Callable[[str], None]
@@ -59,38 +59,10 @@ def find_body(config: Config, inputs: Inputs, say: Say) -> tuple[WeightsSource, 
     return source, {"no_pretrained_weights": lesson.warning}
 
 
-def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, seed: int) -> Backbone:
-    """A body with its weights in it; random weights from the stream of ``seed`` where the source is random."""
-    backbone = make_backbone(config, image_size, seed)
-    if source.path is not None:
-        load_weights(backbone, source.path)
-    return backbone
-
-
 @functools.lru_cache(maxsize=8)
 def _found(name: str, weights: str) -> WeightsSource | None:
     """Asked once per process: each look for pretrained weights may take seconds."""
     return find_weights(BackboneConfig(name=name, weights=weights))
-
-
-def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
-    """The frozen body that all runs of a process share, on its device, channels last and in eval mode."""
-    backbone = config.backbone
-    path = str(source.path) if source.path is not None else None
-    return frozen_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
-
-
-@functools.lru_cache(maxsize=2)
-def frozen_body(
-    name: str, strides: tuple[int, ...], image_size: int, path: str | None, weights_digest: str | None, device: str
-) -> Backbone:
-    """As `shared_body`, from plain values; ``path``: of the weights, None for random ones."""
-    source = WeightsSource("file", Path(path) if path is not None else None, weights_digest, "")
-    backbone = load_body(BackboneConfig(name=name, strides=list(strides)), image_size, source, 0)
-    backbone.freeze("none")
-    backbone.eval()
-    backbone.to(device=device)
-    return backbone.to(memory_format=torch.channels_last)
 
 
 def _lesson(config: Config, inputs: Inputs) -> Lesson:
@@ -140,7 +112,7 @@ def _about(config: Config, pictures: np.ndarray, labels: np.ndarray, seen: int) 
     teach(trial, pictures[:few], labels[:few], seen=32, seed=0)
     begun = time.perf_counter()
     teach(trial, pictures[:few], labels[:few], seen=64, seed=0)
-    return f"about {progress.duration((time.perf_counter() - begun) / 64 * seen)}"
+    return f"about {words.duration((time.perf_counter() - begun) / 64 * seen)}"
 
 
 def _training_pictures(config: Config, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Several devices for one model: a process (a rank) for each, which take their share of every batch.
 
-Ranks are started as ``python -m citycam.train.ranks``, with all that they need to know in a file: Lightning's own way runs
+Ranks start as ``python -m citycam.train.ranks``, with all that they need to know in a file: Lightning's own way runs
 the command of the whole sweep again in each of them, and leaves its variables behind for the next job. They find each
 other through a file of that folder, so that there is no port that somebody else could take.
 """
@@ -19,32 +19,20 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import write_bytes
-from citycam.jobs.resolve import Resolved
 from citycam.processes import end_with_input, environment
-from citycam.sweep.record import RunRecord, read_record
-from citycam.train.resume import Begun
+from citycam.sweep.record import read_record
+
+if TYPE_CHECKING:
+    from citycam.train.run import Attempt
 
 _PLAN, _MEETING = "plan", "meeting"
 # Seconds between two looks at whether all ranks are alive.
 _LOOK = 0.05
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all ranks of a run need to know; see `train_by_ranks`."""
-
-    config: Config
-    folder: Path
-    resolved: Resolved
-    record: RunRecord
-    begun: Begun | None
-    devices: list[str]
 
 
 # What ended a rank, as it tells it: when, by the machine's clock in ns; the exception; its traceback.
@@ -58,37 +46,29 @@ class RankTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def train_by_ranks(
-    config: Config,
-    folder: Path,
-    resolved: Resolved,
-    record: RunRecord,
-    begun: Begun | None = None,
-    *,
-    devices: Sequence[str],
-) -> None:
-    """As `citycam.train.run.train`, by a process for each of ``devices``, for example ``["cuda:0", "cuda:1"]``.
+def train_by_ranks(attempt: Attempt) -> None:
+    """As `citycam.train.run.train`, by a process for each of ``attempt.devices``, for example ``("cuda:0", "cuda:1")``.
 
-    They share ``resolved.threads``. When this returns or raises, none of them is left, and ``record`` holds all that
-    was recorded.
+    They share ``attempt.resolved.threads``. When this returns or raises, none of them is left, and the record holds all
+    that was recorded.
 
     Raises:
         CitycamError: what a person can mend, or a rank was killed.
         Exception: whatever ended a rank, with the rank's traceback as its cause.
     """
-    plan = Plan(config, folder, resolved, record, begun, list(devices))
+    ranks = len(attempt.devices)
     with tempfile.TemporaryDirectory(prefix="citycam-") as name:
         place = Path(name)
-        write_bytes(place / _PLAN, pickle.dumps(plan))
+        write_bytes(place / _PLAN, pickle.dumps(attempt))
         try:
             with contextlib.ExitStack() as stack:
                 processes = []
-                for rank in range(len(devices)):
-                    processes.append(_start(place, rank, len(devices)))
+                for rank in range(ranks):
+                    processes.append(_start(place, rank, ranks))
                     stack.callback(_end, processes[-1])
-                _watch(place, processes, plan.devices)
+                _watch(place, processes, attempt.devices)
         finally:
-            record.content |= read_record(folder) or {}
+            attempt.record.content |= read_record(attempt.folder) or {}
 
 
 def _start(place: Path, rank: int, ranks: int) -> subprocess.Popen[bytes]:
@@ -178,21 +158,21 @@ def _take_part(place: Path, rank: int) -> None:
     from citycam.train.run import join, train
     from citycam.train.trainer import backend
 
-    plan = pickle.loads((place / _PLAN).read_bytes())
-    device, ranks = torch.device(plan.devices[rank]), len(plan.devices)
+    attempt = pickle.loads((place / _PLAN).read_bytes())
+    device, ranks = torch.device(attempt.devices[rank]), len(attempt.devices)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group(
         backend(device), init_method=f"file://{place / _MEETING}", rank=rank, world_size=ranks
     )
-    own = dataclasses.replace(plan.resolved, device=plan.devices[rank])
+    own = dataclasses.replace(attempt, resolved=dataclasses.replace(attempt.resolved, device=attempt.devices[rank]))
     if rank:
-        join(plan.config, plan.folder, own, plan.begun, plan.devices)
+        join(own)
         return
     try:
-        train(plan.config, plan.folder, own, plan.record, plan.begun, plan.devices)
+        train(own)
     finally:
-        plan.record.write()
+        attempt.record.write()
 
 
 def main() -> None:

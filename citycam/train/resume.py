@@ -19,14 +19,16 @@ _PACKAGES = ("citycam", "torch", "pytorch-lightning", "timm", "numpy", "pillow",
 
 
 @dataclass(frozen=True)
-class Begun:
+class ResumePoint:
     """Where an earlier attempt stopped: after ``epochs`` whole epochs, which ``checkpoint`` holds."""
 
     checkpoint: Path
     epochs: int
 
 
-def find_begun(folder: Path, earlier: dict[str, Any] | None, data_digest: str) -> tuple[Begun | None, dict[str, str]]:
+def find_resume_point(
+    folder: Path, earlier: dict[str, Any] | None, data_digest: str
+) -> tuple[ResumePoint | None, dict[str, str]]:
     """Where to go on in a run's folder, or None where it must start anew; and why, as {code: sentence}, empty where
     nothing was begun.
 
@@ -45,7 +47,7 @@ def find_begun(folder: Path, earlier: dict[str, Any] | None, data_digest: str) -
         epochs = int(read_checkpoint(checkpoint)["epoch"]) + 1
     except CitycamError as error:
         return None, _anew(folder, f"since {error}")
-    return Begun(checkpoint, epochs), {"goes_on": f"{folder.name} goes on after epoch {epochs}."}
+    return ResumePoint(checkpoint, epochs), {"goes_on": f"{folder.name} goes on after epoch {epochs}."}
 
 
 def differences(earlier: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,15 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
-from citycam.bank.frozen import FrozenBody, body_file, first_views
+from citycam.bank.body import body_file, load_body, shared_body
+from citycam.bank.extract import TORCH_FORMATS
+from citycam.bank.frozen import FrozenBody
 from citycam.config import Config, to_dict
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
-from citycam.data.inputs import Inputs, load_inputs
-from citycam.data.views import assert_range, scale
+from citycam.data.inputs import Inputs, PlannedRun, load_inputs
+from citycam.data.views import assert_range, open_working, scale, views
+from citycam.explain.sample import validation_sample
 from citycam.files import write_text
-from citycam.jobs.resolve import Resolved
 from citycam.model.backbone import synchronise_norms
 from citycam.model.checkpoint import about
 from citycam.model.divergence import DIVERGED
@@ -27,13 +29,14 @@ from citycam.model.head import make_head
 from citycam.model.module import CityModule
 from citycam.model.network import Network
 from citycam.model.norms import trained_norms
+from citycam.resolved import Resolved
 from citycam.statistics import marks
 from citycam.sweep.record import RunRecord
-from citycam.train.lesson import load_body
 from citycam.train.results import write_inputs, write_results, write_thumb_files
-from citycam.train.resume import Begun, versions
+from citycam.train.resume import ResumePoint, versions
 from citycam.train.tensorboard import log_figures, log_settings
 from citycam.train.trainer import make_trainer
+from citycam.words import say
 
 if TYPE_CHECKING:
     from citycam.explain.callback import MapCallback
@@ -42,75 +45,85 @@ if TYPE_CHECKING:
 _BATCHES = 16
 
 
-def train(
-    config: Config,
-    folder: Path,
-    resolved: Resolved,
-    record: RunRecord,
-    begun: Begun | None = None,
-    devices: Sequence[str] = (),
-) -> None:
-    """Train a run into ``folder``.
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a run, as a job hands it to training.
 
-    Args:
+    Attributes:
+        folder: the run's.
         record: its run.json, which the caller finishes.
-        begun: where an earlier attempt stopped.
-        devices: of all processes that train it together, this one's first, while the others `join`; none where it
-            trains alone.
+        resume_from: where an earlier attempt stopped.
+        devices: torch's names, one for each process that trains the model.
+    """
+
+    config: Config
+    folder: Path
+    resolved: Resolved
+    record: RunRecord
+    resume_from: ResumePoint | None
+    devices: tuple[str, ...]
+
+
+def train(attempt: Attempt) -> None:
+    """Train a run into its folder; of several processes this is the first, while the others `join`.
 
     Raises:
         CitycamError: what a person can mend.
     """
-    whole, resolved = resolved, part_of(resolved, devices)
-    torch.set_num_threads(resolved.threads)
+    folder, record, config = attempt.folder, attempt.record, attempt.config
+    own = own_share(attempt)
+    torch.set_num_threads(own.threads)
     with record.phase("data"):
-        inputs = load_inputs(config)
-        describe(record, config, whole, inputs, devices)
+        run = PlannedRun(config, load_inputs(config), own)
+        describe(record, dataclasses.replace(run, resolved=attempt.resolved), attempt.devices)
         (folder / DIVERGED).unlink(missing_ok=True)
         write_text(folder / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
-        write_inputs(folder, inputs)
+        write_inputs(folder, run.inputs)
     with record.phase("model"):
-        network = make_network(config, inputs, resolved)
-        for sentence in spread_norms(network, devices):
-            print(f"note: {sentence}", file=sys.stderr, flush=True)
+        network = make_network(run)
+        for sentence in spread_norms(network, attempt.devices):
+            say(f"note: {sentence}")
             record.warn("batch_norm_per_device", sentence)
-        module = make_module(config, folder, network, inputs, resolved)
+        module = make_module(run, folder, network)
     with record.phase("bank"):
-        datamodule = make_datamodule(config, network, inputs, resolved)
-    maps = make_map_callback(config, folder, inputs, resolved)
-    done = begun.epochs if begun is not None else 0
+        datamodule = make_datamodule(run, network)
+    maps = make_map_callback(run, folder)
+    done = attempt.resume_from.epochs if attempt.resume_from is not None else 0
     callbacks: list[pl.Callback] = [maps] if maps is not None else []
-    trainer = make_trainer(config, folder, resolved, callbacks, done=done, devices=devices)
-    log_settings(trainer, config, inputs.target)
+    trainer = make_trainer(config, folder, own, callbacks, done=done, devices=attempt.devices)
+    log_settings(trainer, config, run.inputs.target)
     with record.phase("train"):
-        fit(trainer, module, datamodule, begun)
+        fit(trainer, module, datamodule, attempt.resume_from)
     with record.phase("files"):
-        write_results(folder, inputs, module, record)
+        write_results(folder, run.inputs, module, record)
         log_figures(folder, config.epochs)
         if maps is not None:
-            write_thumb_files(folder, inputs.catalog, maps.drawer.sample.names)
+            write_thumb_files(folder, run.inputs.catalog, maps.drawer.sample.names)
     finish(record, module, maps)
 
 
-def join(config: Config, folder: Path, resolved: Resolved, begun: Begun | None, devices: Sequence[str]) -> None:
-    """Train on ``resolved.device`` as one of several processes, of which the one that does `train` writes everything.
+def join(attempt: Attempt) -> None:
+    """Train on ``attempt.resolved.device`` as one of several processes; the one that runs `train` writes everything.
 
     Raises:
         CitycamError: what a person can mend.
     """
-    resolved = part_of(resolved, devices)
-    torch.set_num_threads(resolved.threads)
-    inputs = load_inputs(config)
-    network = make_network(config, inputs, resolved)
-    spread_norms(network, devices)
-    module = make_module(config, folder, network, inputs, resolved)
-    datamodule = make_datamodule(config, network, inputs, resolved)
-    fit(make_trainer(config, folder, resolved, [], devices=devices), module, datamodule, begun)
+    own = own_share(attempt)
+    torch.set_num_threads(own.threads)
+    run = PlannedRun(attempt.config, load_inputs(attempt.config), own)
+    network = make_network(run)
+    spread_norms(network, attempt.devices)
+    module = make_module(run, attempt.folder, network)
+    datamodule = make_datamodule(run, network)
+    trainer = make_trainer(attempt.config, attempt.folder, own, [], devices=attempt.devices)
+    fit(trainer, module, datamodule, attempt.resume_from)
 
 
-def part_of(resolved: Resolved, devices: Sequence[str]) -> Resolved:
-    """What one of several processes runs with: its part of the threads."""
-    return dataclasses.replace(resolved, threads=max(1, resolved.threads // max(1, len(devices))))
+def own_share(attempt: Attempt) -> Resolved:
+    """What one of several processes uses: its share of the threads."""
+    return dataclasses.replace(
+        attempt.resolved, threads=max(1, attempt.resolved.threads // max(1, len(attempt.devices)))
+    )
 
 
 def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
@@ -127,21 +140,22 @@ def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
     ]
 
 
-def fit(trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, begun: Begun | None = None) -> None:
+def fit(
+    trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, resume_from: ResumePoint | None = None
+) -> None:
     """Lightning's fit, from where an attempt stopped, with Ctrl-C as KeyboardInterrupt: Lightning leaves by
     ``sys.exit`` instead."""
     try:
-        trainer.fit(module, datamodule, ckpt_path=begun.checkpoint if begun is not None else None)
+        trainer.fit(module, datamodule, ckpt_path=resume_from.checkpoint if resume_from is not None else None)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
 
 
-def describe(
-    record: RunRecord, config: Config, resolved: Resolved, inputs: Inputs, devices: Sequence[str] = ()
-) -> None:
-    """What run.json says before training begins."""
+def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None:
+    """Record what is known before training starts."""
+    config, inputs, resolved = run.config, run.inputs, run.resolved
     counts = {
         part: dict(zip(*np.unique([inputs.catalog.pictures[i].city for i in rows], return_counts=True), strict=True))
         for part, rows in (("train", inputs.train), ("val", inputs.val), ("test", inputs.test))
@@ -168,7 +182,7 @@ def describe(
         },
         classes=list(inputs.labels.classes),
         device=resolved.device,
-        devices=list(devices or [resolved.device]),
+        devices=list(devices),
         threads=resolved.threads,
         precision=resolved.precision,
         versions=versions(),
@@ -185,19 +199,21 @@ def describe(
         )
 
 
-def make_network(config: Config, inputs: Inputs, resolved: Resolved) -> Network:
+def make_network(run: PlannedRun) -> Network:
     """Backbone and head; a frozen backbone is the one that all runs share."""
+    config, resolved = run.config, run.resolved
     if resolved.frozen:
-        backbone = FrozenBody(config, inputs, resolved).backbone
+        backbone = shared_body(config, resolved.source, resolved.device)
     else:
         backbone = load_body(config.backbone, config.image_size, resolved.source, config.seed)
         backbone.freeze(resolved.finetune)
-        backbone.to(memory_format=resolved.arithmetic.torch_format)
-    return Network(backbone, make_head(config.head, backbone.num_features, inputs.labels.n_logits, config.seed))
+        backbone.to(memory_format=TORCH_FORMATS[resolved.memory_format])
+    return Network(backbone, make_head(config.head, backbone.num_features, run.inputs.labels.n_logits, config.seed))
 
 
-def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, resolved: Resolved) -> CityModule:
+def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
     """The LightningModule of a run."""
+    config, inputs, resolved = run.config, run.inputs, run.resolved
     return CityModule(
         network,
         partition=config.partition.name,
@@ -219,10 +235,11 @@ def make_module(config: Config, folder: Path, network: Network, inputs: Inputs, 
     )
 
 
-def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: Resolved) -> CityDataModule:
+def make_datamodule(run: PlannedRun, network: Network) -> CityDataModule:
     """Batches of kept features where the body is frozen, else of pictures."""
+    config, inputs, resolved = run.config, run.inputs, run.resolved
     assert_range(scale(first_views(inputs)))
-    body = FrozenBody(config, inputs, resolved) if resolved.frozen else None
+    body = FrozenBody(run) if resolved.frozen else None
     if body is not None and config.bank.enabled:
         body.fill_features(config.epochs)
     batches = 1
@@ -257,15 +274,24 @@ def make_datamodule(config: Config, network: Network, inputs: Inputs, resolved: 
     )
 
 
-def make_map_callback(config: Config, folder: Path, inputs: Inputs, resolved: Resolved) -> MapCallback | None:
+def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
+    """A few training views, uint8 (n, S, S, 3), for the check of their range."""
+    chosen = [inputs.catalog.pictures[index] for index in inputs.train[:count].tolist()]
+    spec = inputs.train_spec
+    return torch.from_numpy(
+        np.concatenate([views(open_working(inputs.catalog.path(p), spec), spec, [0], p.digest) for p in chosen])
+    )
+
+
+def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
     """The callback that draws maps, or None where no method is asked for."""
-    if not config.explain.methods:
+    if not run.config.explain.methods:
         return None
     # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
     from citycam.explain.callback import MapCallback
-    from citycam.explain.drawing import make_drawer, validation_sample
+    from citycam.explain.draw import make_drawer
 
-    return MapCallback(folder, make_drawer(config, inputs, resolved, validation_sample(config, inputs)))
+    return MapCallback(folder, make_drawer(run, validation_sample(run.config.explain, run.inputs)))
 
 
 def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytorch_lightning as pl
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from citycam.config import Config, to_dict
 
@@ -22,7 +24,6 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
 
     Lightning's own way writes a zero for each measure before the first epoch, which then stands in the curves.
     """
-    from torch.utils.tensorboard.summary import hparams
 
     columns = settings(config, target)
     for logger in trainer.loggers:
@@ -59,7 +60,6 @@ def settings(config: Config, target: str) -> dict[str, Any]:
 
 def log_figures(folder: Path, epoch: int) -> None:
     """Put the figures of a finished run beside its scalars; TensorBoard reads the files of a folder as one run."""
-    from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder), filename_suffix=".figures") as writer:
         for name in _FIGURES:

@@ -19,9 +19,9 @@ from pytorch_lightning.strategies import DDPStrategy
 from citycam import progress
 from citycam.config import Config, Precision
 from citycam.data.datamodule import EpochLoader
-from citycam.jobs.resolve import Resolved
 from citycam.model.checkpoint import WholeCheckpointIO
 from citycam.model.module import BEST_BY
+from citycam.resolved import Resolved
 from citycam.seeds import derive
 
 
@@ -108,7 +108,7 @@ def make_trainer(
         folder: the run's; checkpoints and TensorBoard's events go there.
         callbacks: further ones.
         done: epochs that an earlier attempt did; TensorBoard passes over what it logged after them.
-        devices: of all processes that train the model together (see `citycam.train.ranks`); none where this one does alone.
+        devices: of all processes that train the model together (see `citycam.train.ranks`).
     """
     # Lines of information on devices and tips say nothing that run.json does not; warnings stay.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):

@@ -242,12 +242,12 @@ def test_damage_is_said_and_made_again(
 
 def test_room_is_asked_for_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ShardStore(KEY, tmp_path / "cache" / "bank")
-    build.check_room(store, 0, 8, "bank")
+    build.check_rows(store, 0, 8, "bank")
     assert capsys.readouterr().err == ""
-    build.check_room(store, 2048, 1024, "bank")
+    build.check_rows(store, 2048, 1024, "bank")
     assert "bank: 2,048 rows to make, 2.0 MB; " in capsys.readouterr().err
-    with pytest.raises(CitycamError, match=r"No room for bank: .* need 909 TB below .*citycam bank prune"):
-        build.check_room(store, 10**12, 1000, "bank")
+    with pytest.raises(CitycamError, match=r"No room for bank: .* 909 TB are needed below .*citycam bank prune"):
+        build.check_rows(store, 10**12, 1000, "bank")
     assert list(key_rows(store.missing([(DIGESTS[0], 0)]))) == [(DIGESTS[0], 0)]
 
 

@@ -12,22 +12,21 @@ import pytest
 import torch
 
 from citycam.bank import builder
-from citycam.bank.arithmetic import Arithmetic
 from citycam.bank.extract import Extractor
-from citycam.bank.frozen import FrozenBody, explained_activations
-from citycam.config import BackboneConfig, Config, ExplainConfig
-from citycam.data.inputs import Inputs, load_inputs
+from citycam.bank.frozen import FrozenBody
+from citycam.config import BackboneConfig
+from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.errors import CitycamError
-from citycam.jobs.resolve import Resolved
 from citycam.model.backbone import Backbone, make_backbone
 from citycam.model.weights import load_weights
+from citycam.resolved import Arithmetic, Resolved
 from citycam.shards import index_length
 from citycam.sweep.gate import read_request
 from tests.conftest import TINY
 
 
 @pytest.fixture
-def setting(cities: Path, tiny_weights: Path) -> tuple[Config, Inputs, Resolved]:
+def setting(cities: Path, tiny_weights: Path) -> PlannedRun:
     request = read_request(
         ["data=folder", f"data.root={cities}", "backbone=timm", f"backbone.name={TINY}", "backbone.strides=[32,16,8]"]
     )
@@ -52,42 +51,13 @@ def setting(cities: Path, tiny_weights: Path) -> tuple[Config, Inputs, Resolved]
         data_digest=inputs.catalog.digest,
         warnings={},
     )
-    return config, inputs, resolved
+    return PlannedRun(config, inputs, resolved)
 
 
 def body(tiny_weights: Path) -> Backbone:
     backbone = make_backbone(BackboneConfig(name=TINY, strides=[32, 16, 8]), 64, 0)
     load_weights(backbone, tiny_weights)
     return backbone
-
-
-def test_shared_activations_are_those_of_a_body_of_ones_own(
-    setting: tuple[Config, Inputs, Resolved], tiny_weights: Path
-) -> None:
-    config, inputs, resolved = setting
-    config.explain = ExplainConfig(methods=["smoothgradcampp"], samples=3)
-    indices = inputs.val[:5]
-    shared = FrozenBody(config, inputs, resolved)
-    plain, noisy = explained_activations(body(tiny_weights), config, inputs, resolved, indices)
-    np.testing.assert_allclose(shared.activations(indices), plain, atol=1e-5)
-    assert noisy is not None
-    np.testing.assert_allclose(shared.noisy(indices, config.explain), noisy, atol=1e-5)
-    assert noisy.shape == (3, 5, 1280, 1, 1)
-    assert plain.shape == (5, 1280, 8, 8)
-
-
-def test_explaining_a_trainable_body_leaves_it_as_it_was(
-    setting: tuple[Config, Inputs, Resolved], tiny_weights: Path
-) -> None:
-    config, inputs, resolved = setting
-    mine = body(tiny_weights)
-    mine.freeze("all")
-    mine.train()
-    modes = [module.training for module in mine.modules()]
-    before = {key: value.clone() for key, value in mine.state_dict().items()}
-    explained_activations(mine, config, inputs, resolved, inputs.val[:2])
-    assert [module.training for module in mine.modules()] == modes
-    assert all(torch.equal(value, before[key]) for key, value in mine.state_dict().items())
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 11])
@@ -99,30 +69,17 @@ def test_a_pictures_features_do_not_depend_on_how_many_come_along(count: int, ti
     np.testing.assert_array_equal(extractor.pictures(pictures[:count]), extractor.pictures(pictures)[:count])
 
 
-def test_noise_does_not_depend_on_the_other_pictures(
-    setting: tuple[Config, Inputs, Resolved], tiny_weights: Path
-) -> None:
-    config, inputs, resolved = setting
-    config.explain = ExplainConfig(methods=["smoothgradcampp"], samples=2, noise=0.3)
-    both = explained_activations(body(tiny_weights), config, inputs, resolved, inputs.val[:2])[1]
-    alone = explained_activations(body(tiny_weights), config, inputs, resolved, inputs.val[1:2])[1]
-    assert both is not None
-    assert alone is not None
-    np.testing.assert_allclose(both[:, 1:], alone, atol=1e-6)
-    assert np.abs(both[0] - both[1]).max() > 1e-3
-
-
 def test_two_devices_build_what_one_does_each_row_once(
-    setting: tuple[Config, Inputs, Resolved],
+    setting: PlannedRun,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    config, inputs, resolved = setting
+    inputs = setting.inputs
     features = []
     for devices in (["cpu"], ["cpu", "cpu"]):
         monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / str(len(devices))))
-        shared = FrozenBody(config, inputs, resolved)
+        shared = FrozenBody(setting)
         assert shared.missing_features(2) == shared.fill_features(2, devices) == 2 * len(inputs.train) + len(inputs.val)
         assert "bank: " in capfd.readouterr().err
         assert shared.missing_features(2) == 0
@@ -135,10 +92,10 @@ def test_two_devices_build_what_one_does_each_row_once(
 
 
 def test_a_builder_of_another_process_fills_the_same_store(
-    setting: tuple[Config, Inputs, Resolved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PlannedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
-    shared = FrozenBody(*setting)
+    shared = FrozenBody(setting)
     plan = shared._plan([shared._part(training, 2) for training in (True, False)])
     monkeypatch.setattr(builder, "_end", lambda process: process.wait())
     with builder._others(plan, ["cpu"]):
@@ -147,10 +104,10 @@ def test_a_builder_of_another_process_fills_the_same_store(
 
 
 def test_a_builder_that_fails_is_one_sentence(
-    setting: tuple[Config, Inputs, Resolved], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PlannedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
-    shared = FrozenBody(*setting)
+    shared = FrozenBody(setting)
     plan = shared._plan([shared._part(False, 1)])
     started: list[Any] = []
     real = builder._start
@@ -162,10 +119,8 @@ def test_a_builder_that_fails_is_one_sentence(
             check()
 
 
-def test_no_builder_outlives_a_failure(
-    setting: tuple[Config, Inputs, Resolved], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared = FrozenBody(*setting)
+def test_no_builder_outlives_a_failure(setting: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = FrozenBody(setting)
     started: list[Any] = []
     real = builder._start
     monkeypatch.setattr(builder, "_start", lambda *given: started.append(real(*given)) or started[-1])

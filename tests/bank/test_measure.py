@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from citycam.bank import measure
-from citycam.bank.arithmetic import FORMATS, Arithmetic
 from citycam.bank.extract import Extractor, prepared
 from citycam.config import BackboneConfig, Precision
 from citycam.model.backbone import Backbone, make_backbone
+from citycam.resolved import MEMORY_FORMATS, Arithmetic
 from tests.conftest import TINY
 
 
@@ -61,7 +61,7 @@ def test_the_fastest_is_taken_and_kept(
     assert set(choice.rates) == {
         f"{precision} {memory_format}"
         for precision in (["fp32", "bf16"] if wanted is Precision.auto else [wanted.name])
-        for memory_format in FORMATS
+        for memory_format in MEMORY_FORMATS
     }
     monkeypatch.setattr(measure, "_measure", None)  # asked again, nothing is measured
     assert measure.choose(backbone, 64, wanted, threads=1) == choice
@@ -86,7 +86,7 @@ def test_bf16_is_what_autocast_makes_of_the_folded_network(backbone: Backbone) -
     assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("memory_format", MEMORY_FORMATS)
 def test_a_picture_does_not_depend_on_its_neighbours(memory_format: str, backbone: Backbone) -> None:
     extractor = Extractor(backbone, Arithmetic(memory_format=memory_format), batch=4)
     pictures = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -11,8 +11,9 @@ import safetensors.torch
 import torch
 
 from citycam.config import AugmentConfig, Decoder, FolderConfig
-from citycam.data.catalog import Catalog, load_catalog
+from citycam.data.catalog import Catalog
 from citycam.data.datamodule import EpochLoader, PictureReader, RankShare
+from citycam.data.sources import load_catalog
 from citycam.data.views import training_spec
 
 AUGMENT = AugmentConfig(flip=0.5, rotations=[10.0], crop=0.8, brightness=0.2)

@@ -12,7 +12,8 @@ from PIL import Image
 
 from citycam.config import FolderConfig, OnBad
 from citycam.data import folder
-from citycam.data.catalog import Catalog, load_catalog
+from citycam.data.catalog import Catalog
+from citycam.data.sources import load_catalog
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.files import write_csv
 

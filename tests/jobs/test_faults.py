@@ -41,10 +41,10 @@ def test_one_job_that_ends_badly_is_a_row_and_the_others_go_on(
     error, sentence = ENDS[end]
     real = run.make_datamodule
 
-    def failing(config: Any, *rest: Any) -> Any:
-        if config.seed == 1:
+    def failing(planned: Any, network: Any) -> Any:
+        if planned.config.seed == 1:
             raise error
-        return real(config, *rest)
+        return real(planned, network)
 
     monkeypatch.setattr(run, "make_datamodule", failing)
     outcome = train("seed=0,1,2", "explain=none", multirun=True)
@@ -174,9 +174,9 @@ def test_a_full_disk_is_one_sentence_before_any_job(train: Train, small_disk: Pa
 def test_a_disk_that_fills_up_on_the_way_ends_in_a_sentence(
     train: Train, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from citycam.jobs import prepare
+    from citycam.jobs import announce
 
-    monkeypatch.setattr(prepare, "_RUN_BYTES", 0)
+    monkeypatch.setattr(announce, "RUN_BYTES", 0)
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (DISK - 3 * 2**20))
     outcome = train(f"hydra.run.dir={small_disk}/s/run", "explain=none")

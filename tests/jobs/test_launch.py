@@ -21,12 +21,12 @@ KILLS_ONCE = """
 import multiprocessing, os, pathlib, signal
 import citycam.jobs.job
 begin, once = citycam.jobs.job._train, pathlib.Path({once!r})
-def killing(config, *rest):
-    if config.epochs == 2 and not once.exists():
+def killing(attempt):
+    if attempt.config.epochs == 2 and not once.exists():
         once.touch()
         os.kill({victim}, signal.SIGKILL)
         signal.pause()
-    begin(config, *rest)
+    begin(attempt)
 citycam.jobs.job._train = killing
 """
 ITSELF, ITS_PARENT = "os.getpid()", "multiprocessing.parent_process().pid"
@@ -147,7 +147,7 @@ def test_workers_end_with_the_process_that_started_them(
 
 @pytest.mark.parametrize("words", [("hydra.launcher.n_jobs=64",), ()])
 def test_no_more_jobs_run_at_a_time_than_there_is_room_for(words: tuple[str, ...], train: Train) -> None:
-    from citycam.jobs.slots import cpu_devices
+    from citycam.devices import cpu_devices
 
     cores = len(cpu_devices())
     outcome = train("seed=0,1", "explain=none", f"threads={cores}", "hydra/launcher=joblib", *words, multirun=True)

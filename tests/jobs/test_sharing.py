@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from citycam.config import Config
+from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.jobs.job import _devices
 from citycam.jobs.sharing import Share, check_devices, share
-from citycam.jobs.slots import Device
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
 
@@ -78,7 +78,7 @@ def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_every_gpu_is_known_by_what_the_driver_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from citycam.jobs.sharing import machine_devices
+    from citycam.devices import machine_devices
 
     class Properties:
         def __init__(self, number: int) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from citycam.jobs.slots import Device, cpu_devices, hold, room
+from citycam.devices import Device, cpu_devices
+from citycam.jobs.slots import hold, room
 from tests.conftest import ROOT
 
 GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
@@ -23,7 +24,8 @@ GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
 WORKER = """
 import json, os, signal, sys, time
 sys.path.insert(0, {root!r})
-from citycam.jobs.slots import Device, hold
+from citycam.devices import Device
+from citycam.jobs.slots import hold
 devices = [Device(f"cuda:{{n}}", f"GPU-{{n}}") for n in range({devices})]
 def tell(what, name, found=()):
     line = json.dumps([what, name, [device.identity for device in found], time.monotonic()])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from citycam.devices import Device
 from citycam.errors import CitycamError
-from citycam.jobs.slots import Device
 from citycam.sweep.ledger import JobRow, Ledger, job_row
 from citycam.sweep.record import RunRecord, read_record
 

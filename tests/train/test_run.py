@@ -115,10 +115,10 @@ def test_each_view_passes_the_body_once_and_none_in_a_second_sweep(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    from citycam.bank.arithmetic import Arithmetic
     from citycam.bank.extract import Extractor
     from citycam.bank.measure import Choice
     from citycam.jobs import resolve
+    from citycam.resolved import Arithmetic
 
     passed: list[int] = []
     real = Extractor.pictures

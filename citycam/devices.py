@@ -1,0 +1,106 @@
+"""The devices of this machine: cores, GPUs, which one to use, and what they are called. Imports torch late."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from citycam.config import Accelerator
+from citycam.errors import CitycamError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Device:
+    """``name`` is torch's (``cuda:1``, ``mps``, ``cpu``); ``identity`` names it on this machine, whatever
+    ``CUDA_VISIBLE_DEVICES`` says: a GPU's UUID, or ``core3``."""
+
+    name: str
+    identity: str
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(cpu_devices())
+
+
+def cpu_devices() -> list[Device]:
+    """The cores that this process may use."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return [Device("cpu", f"core{core}") for core in cores]
+
+
+def choose_device(accelerator: Accelerator) -> torch.device:
+    """The device that was asked for, or the best there is; of several GPUs the first.
+
+    Raises:
+        CitycamError: it is not there.
+    """
+    import torch  # late: a refused request need not wait for it
+
+    there: dict[Accelerator, Callable[[], bool]] = {
+        Accelerator.cuda: torch.cuda.is_available,
+        Accelerator.mps: torch.backends.mps.is_available,
+        Accelerator.cpu: lambda: True,
+    }
+    wanted = list(there) if accelerator is Accelerator.auto else [accelerator]
+    for kind in wanted:
+        if there[kind]():
+            return torch.device("cuda", 0) if kind is Accelerator.cuda else torch.device(kind.name)
+    raise CitycamError(
+        f"trainer.accelerator={accelerator.name}, but PyTorch finds no such device here; "
+        "use trainer.accelerator=auto or cpu."
+    )
+
+
+def machine_devices(kind: str) -> list[Device]:
+    """Every device of a kind (cpu, cuda, mps) that this process may use; of the CPU, its cores."""
+    if kind == "cuda":
+        import torch
+
+        numbers = range(torch.cuda.device_count())
+        known = [str(torch.cuda.get_device_properties(number).uuid).removeprefix("GPU-") for number in numbers]
+        return [Device(f"cuda:{number}", f"GPU-{identity}") for number, identity in zip(numbers, known, strict=True)]
+    return cpu_devices() if kind == "cpu" else [Device(kind, kind)]
+
+
+def free_memory(devices: Sequence[Device]) -> dict[str, int]:
+    """Free MiB of each GPU by identity, as the driver's own tool tells it without touching one; empty where there is
+    none, or nothing to choose."""
+    if len(devices) < 2 or not devices[0].name.startswith("cuda"):
+        return {}
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    asked = [tool, "--query-gpu=uuid,memory.free", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(subprocess.SubprocessError, OSError):
+        lines = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+        pairs = [line.split(",") for line in lines if line.count(",") == 1]
+        return {name.strip(): int(free) for name, free in pairs if free.strip().isdigit()}
+    return {}
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device so that what was measured on it is kept apart: the GPU, or the processor with its flags."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    # The processor's own name where Linux tells it: one image of a system runs on many processors.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    flags = next((line for line in lines if line.startswith("flags")), platform.processor())
+    return f"{device.type} {model or platform.machine()} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -1,0 +1,103 @@
+"""The activations that maps are drawn from, and those of noisy copies; kept on disk where the body is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from citycam.bank.build import Inputs as RowInputs
+from citycam.bank.build import compute, view_inputs
+from citycam.bank.extract import Extractor
+from citycam.bank.frozen import EXACT, FrozenBody
+from citycam.config import ExplainConfig
+from citycam.data.inputs import PlannedRun
+from citycam.data.views import ViewSpec, normalise, open_working
+from citycam.explain.sample import noisy_copies
+from citycam.model.backbone import Backbone
+from citycam.shards import Row
+
+
+def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+    """Activations (N, C, h, w) of plain views of the catalog rows ``indices`` (N,), on the grid of the maps.
+
+    Args:
+        backbone: the run's; a frozen one is the one that all runs share.
+    """
+    rows = [(digest, 0) for digest in _digests(run, indices)]
+    inputs = view_inputs(run.inputs.plain_spec)
+    return _values(run, backbone, "activations", rows, inputs, stride=run.resolved.stride)
+
+
+def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+    """Activations (samples, N, C, h', w') of noisy copies; behind a mean pool averaged over cells, h' = w' = 1."""
+    explain, digests = run.config.explain, _digests(run, indices)
+    rows = [(digest, copy) for digest in digests for copy in range(explain.samples)]
+    stride = None if backbone.pool_kind == "mean" else backbone.strides[0]
+    inputs = noisy_inputs(backbone, run.inputs.plain_spec, explain)
+    noise = {"noise": explain.noise, "seed": explain.seed}
+    values = _values(run, backbone, "noisy copies", rows, inputs, stride=stride, **noise)
+    if values.ndim == 2:
+        values = values[:, :, None, None]
+    return values.reshape(len(digests), explain.samples, *values.shape[1:]).swapaxes(0, 1)
+
+
+def noisy_inputs(backbone: Backbone, spec: ViewSpec, explain: ExplainConfig) -> RowInputs:
+    """Noisy copies of normalised plain views, float32 (n, 3, S, S); see `citycam.explain.sample.noisy_copies`."""
+
+    def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
+        view = torch.from_numpy(open_working(path, spec)[None])
+        plain = normalise(view, backbone.mean, backbone.std)
+        copies = list(noisy_copies(plain, [digest], noise=explain.noise, samples=explain.samples, seed=explain.seed))
+        return torch.cat([copies[number] for number in numbers]).numpy()
+
+    return make
+
+
+def _digests(run: PlannedRun, indices: np.ndarray) -> list[str]:
+    return [run.inputs.catalog.pictures[index].digest for index in indices.tolist()]
+
+
+def _values(
+    run: PlannedRun,
+    backbone: Backbone,
+    what: str,
+    rows: Sequence[Row],
+    inputs: RowInputs,
+    *,
+    stride: int | None,
+    **noise: Any,
+) -> np.ndarray:
+    """Values of the rows, in their order; see `FrozenBody.values`. Of a body that trains nothing is kept."""
+    if run.resolved.frozen:
+        return FrozenBody(run).values(what, rows, inputs, stride=stride, **noise)
+    paths = {picture.digest: run.inputs.catalog.path(picture) for picture in run.inputs.catalog.pictures}
+    values: dict[Row, np.ndarray] = {}
+    with _evaluating(backbone):
+        extractor = Extractor(backbone, EXACT, batch=run.resolved.batch, stride=stride)
+        for chunk, some in compute(
+            list(dict.fromkeys(rows)),
+            paths,
+            inputs=inputs,
+            extract=extractor,
+            batch=run.resolved.batch,
+            threads=run.resolved.threads,
+            turns=extractor.on_cpu,
+        ):
+            values.update(zip(chunk, some, strict=True))
+    return np.stack([values[row] for row in rows])
+
+
+@contextmanager
+def _evaluating(backbone: Backbone) -> Iterator[None]:
+    """Put the body in eval mode for a while."""
+    training = backbone.training
+    backbone.eval()
+    try:
+        yield
+    finally:
+        backbone.train(training)

@@ -1,0 +1,69 @@
+"""Words for people: lines on stderr, numbers of things, durations and sizes, names in their natural order, tables."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+
+
+def say(text: str) -> None:
+    """Print a line on stderr at once; stdout is for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "picture"), counted(1200, "picture")
+    ('1 picture', '1,200 pictures')
+    """
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts names as people do.
+
+    >>> sorted(["frame10", "frame9"], key=natural)
+    ['frame9', 'frame10']
+    """
+    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(8.2), duration(200), duration(7500)
+    ('8 s', '3 min 20 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them, in steps of 1024.
+
+    >>> size(512), size(8_600_000)
+    ('512 B', '8.2 MB')
+    """
+    amount, unit = float(count), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
+
+
+def text_table(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
+    """Lines of a table, the header first; ``right``: all columns but the first end in line.
+
+    >>> text_table([["store", "rows"], ["a", "12"]], right=True)
+    ['store  rows', 'a        12']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pad = str.rjust if right else str.ljust
+    return ["  ".join([row[0].ljust(widths[0]), *map(pad, row[1:], widths[1:])]).rstrip() for row in rows]
