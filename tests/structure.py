@@ -12,6 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "citycam"
 
 
+@functools.cache
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
     """Dotted name to file, of every module."""
     parts = {path: path.relative_to(package.parent).with_suffix("").parts for path in sorted(package.rglob("*.py"))}
@@ -58,6 +59,7 @@ def imported(node: ast.stmt, known: set[str] | dict[str, Path]) -> set[str]:
     return {name if name in known else name.partition(".")[0] for name in names}
 
 
+@functools.cache
 def graph(package: Path = PACKAGE, *, with_late: bool = False) -> dict[str, set[str]]:
     """Which modules of ours each module imports at its top level, and ``with_late`` also in functions."""
     known = modules(package)
@@ -120,7 +122,7 @@ def main(package: Path) -> None:
     )
     every = graph(package, with_late=True)
     rounds = circles(every)
-    print(f"{len(rounds)} circles of files" + "".join(f"; {' '.join(sorted(names))}" for names in rounds))
+    print(f"{len(rounds)} circles of files")
     floors = graph_of_packages(every)
     print(f"{len(circles(floors))} circles of packages, {longest_chain(floors)} floors of packages")
     print(f"longest chain of imports: {longest_chain(graph(package))} files")

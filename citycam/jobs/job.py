@@ -19,6 +19,7 @@ from citycam.resolved import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import command, config_hash
 from citycam.sweep.record import RunRecord, read_record
+from citycam.train.ranks import train_by_ranks
 from citycam.words import say
 
 if TYPE_CHECKING:
@@ -147,7 +148,6 @@ def _do(
 
 
 def _train(attempt: Attempt) -> None:
-    from citycam.train.ranks import train_by_ranks
     from citycam.train.run import train
 
     (train if len(attempt.devices) == 1 else train_by_ranks)(attempt)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from citycam.report.compare import check_folder, summary, write_comparison
 from citycam.report.page import write_page
+from citycam.report.panels import write_panels
 from citycam.report.ranking import Comparable, arrange
 from citycam.sweep.gate import Request
 from citycam.sweep.ledger import STATES, Ledger, job_row
@@ -52,7 +53,6 @@ def write_all(folder: Path, comparables: list[Comparable]) -> None:
     Raises:
         CitycamError: ``folder`` holds other things of these names, or cannot be written.
     """
-    from citycam.report.panels import write_panels
     from citycam.report.side_by_side import write_side_by_side
 
     write_comparison(folder, comparables)
