@@ -6,14 +6,13 @@ or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.j
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
 
-from citycam.errors import CitycamError, near_matches
+from citycam.errors import CitycamError, check_at_least, check_auto, check_known, check_positive, check_within
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 AUTO = "auto"  # `int | "auto"` is typed Any below: OmegaConf 2.3 cannot merge a Union inside a nested dataclass
@@ -103,20 +102,10 @@ class Accelerator(Enum):
 # Name tables that registries in data/, model/ and explain/ must equal; tests hold them together.
 OPTIMIZERS = ("sgd", "adam", "adamw")
 HEADS = ("mlp", "linear")
-DATA_KINDS = ("toytown", "folder")
 METHODS = (
-    "cam",
-    "gradcam",
-    "smoothgradcampp",
-    "gradcampp",
-    "hirescam",
-    "layercam",
-    "xgradcam",
-    "elementwise",
-    "eigengradcam",
-    "finercam",
-    "shapleycam",
-)
+    "cam", "gradcam", "smoothgradcampp", "gradcampp", "hirescam", "layercam", "xgradcam", "elementwise", "eigengradcam",
+    "finercam", "shapleycam",
+)  # fmt: skip
 STRIDES = (32, 16, 8)
 FINETUNE_WORDS = ("none", "all")
 
@@ -131,8 +120,8 @@ class DataConfig:
     decoder: Decoder = Decoder.pillow
 
     def __post_init__(self) -> None:
-        _known("data", self.kind, DATA_KINDS)
-        _positive("data.limit", self.limit)
+        check_known("data", self.kind, tuple(SCHEMAS["data"]))
+        check_positive("data.limit", self.limit)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -148,9 +137,9 @@ class ToytownConfig(DataConfig):
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
-        _at_least("data.towns", self.towns, 2)
-        _at_least("data.pictures", self.pictures, 20)
-        _at_least("data.size", self.size, 64)
+        check_at_least("data.towns", self.towns, 2)
+        check_at_least("data.pictures", self.pictures, 20)
+        check_at_least("data.size", self.size, 64)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -185,9 +174,9 @@ class SplitConfig:
     gap: float = 0.05
 
     def __post_init__(self) -> None:
-        _within("split.val", self.val, 0.01, 0.9)
-        _within("split.test", self.test, 0.0, 0.9)
-        _within("split.gap", self.gap, 0.0, 0.5)
+        check_within("split.val", self.val, 0.01, 0.9)
+        check_within("split.test", self.test, 0.0, 0.9)
+        check_within("split.gap", self.gap, 0.0, 0.5)
         if self.val + self.test >= 0.95:
             raise CitycamError(f"split.val={self.val} and split.test={self.test} leave no pictures to train on.")
 
@@ -210,13 +199,13 @@ class AugmentConfig:
     views: Optional[int] = None
 
     def __post_init__(self) -> None:
-        _within("augment.flip", self.flip, 0.0, 1.0)
+        check_within("augment.flip", self.flip, 0.0, 1.0)
         for degrees in self.rotations:
-            _within("augment.rotations", degrees, 0.0, 180.0)
-        _within("augment.crop", self.crop, 0.1, 1.0)
-        _within("augment.brightness", self.brightness, 0.0, 1.0)
-        _within("augment.contrast", self.contrast, 0.0, 1.0)
-        _positive("augment.views", self.views)
+            check_within("augment.rotations", degrees, 0.0, 180.0)
+        check_within("augment.crop", self.crop, 0.1, 1.0)
+        check_within("augment.brightness", self.brightness, 0.0, 1.0)
+        check_within("augment.contrast", self.contrast, 0.0, 1.0)
+        check_positive("augment.views", self.views)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -234,7 +223,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         if not self.name:
             raise CitycamError("backbone=timm needs backbone.name=NAME, for example backbone.name=resnet26d.")
-        _positive("backbone.lesson", self.lesson)
+        check_positive("backbone.lesson", self.lesson)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -245,8 +234,8 @@ class HeadConfig:
     hidden: int = 256
 
     def __post_init__(self) -> None:
-        _known("head", self.kind, HEADS)
-        _positive("head.hidden", self.hidden)
+        check_known("head", self.kind, HEADS)
+        check_positive("head.hidden", self.hidden)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -260,13 +249,13 @@ class OptimizerConfig:
     decay_factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _known("optimizer", self.kind, OPTIMIZERS)
+        check_known("optimizer", self.kind, OPTIMIZERS)
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise CitycamError(f"optimizer.lr={self.lr} must be a positive number; the usual value is 0.001.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise CitycamError(f"optimizer.weight_decay={self.weight_decay} must be zero or a positive number.")
-        _positive("optimizer.decay_every", self.decay_every)
-        _within("optimizer.decay_factor", self.decay_factor, 1e-6, 1.0)
+        check_positive("optimizer.decay_every", self.decay_every)
+        check_within("optimizer.decay_factor", self.decay_factor, 1e-6, 1.0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -278,7 +267,7 @@ class SgdConfig(OptimizerConfig):
 
     def __post_init__(self) -> None:
         OptimizerConfig.__post_init__(self)
-        _within("optimizer.momentum", self.momentum, 0.0, 0.9999)
+        check_within("optimizer.momentum", self.momentum, 0.0, 0.9999)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -291,8 +280,8 @@ class AdamConfig(OptimizerConfig):
 
     def __post_init__(self) -> None:
         OptimizerConfig.__post_init__(self)
-        _within("optimizer.beta1", self.beta1, 0.0, 0.9999)
-        _within("optimizer.beta2", self.beta2, 0.0, 0.999999)
+        check_within("optimizer.beta1", self.beta1, 0.0, 0.9999)
+        check_within("optimizer.beta2", self.beta2, 0.0, 0.999999)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -311,12 +300,12 @@ class ExplainConfig:
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            _known("explain.methods", method, METHODS)
+            check_known("explain.methods", method, METHODS)
         if len(set(self.methods)) != len(self.methods):
             raise CitycamError(f"explain.methods={list(self.methods)} names a method twice; name each once.")
-        _positive("explain.pictures", self.pictures)
-        _positive("explain.samples", self.samples)
-        _within("explain.noise", self.noise, 0.001, 1.0)
+        check_positive("explain.pictures", self.pictures)
+        check_positive("explain.samples", self.samples)
+        check_within("explain.noise", self.noise, 0.001, 1.0)
         if self.stride != AUTO and self.stride not in STRIDES:
             raise CitycamError(f"explain.stride={self.stride} is not known; it is auto, 32, 16 or 8.")
 
@@ -329,7 +318,7 @@ class TrainerConfig:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        _positive("trainer.devices", self.devices)
+        check_positive("trainer.devices", self.devices)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -340,15 +329,14 @@ class BankConfig:
     batch: Any = AUTO
 
     def __post_init__(self) -> None:
-        _auto_or_positive("bank.batch", self.batch)
+        check_auto("bank.batch", self.batch)
 
 
 @dataclass(kw_only=True, slots=True)
 class SweepConfig:
-    """``name``: results lie in multirun/NAME; the same name again continues that sweep. Default: date and time.
-    ``resume``: the folder of a sweep to go on with, by the settings that it was asked for with. ``jobs_per_device``:
-    jobs that share a device (on a CPU: a core) where several run at once. ``fail_fast``: start no further job once one
-    has failed."""
+    """``name``: results lie in multirun/NAME; the same name resumes that sweep. Default: date and time. ``resume``: the
+    folder of a sweep to finish with the settings it was started with. ``jobs_per_device``: jobs that share a device (on
+    a CPU: a core) where several run at once. ``fail_fast``: start no further job once one has failed."""
 
     name: Optional[str] = None
     resume: Optional[str] = None
@@ -356,13 +344,10 @@ class SweepConfig:
     fail_fast: bool = False
 
     def __post_init__(self) -> None:
-        _positive("sweep.jobs_per_device", self.jobs_per_device)
-        if self.name is not None and (
-            not self.name.strip() or set(self.name) & set("/\\\0") or self.name.startswith(".")
-        ):
-            raise CitycamError(
-                f"sweep.name={self.name!r} must be a plain folder name, without slashes or a leading dot."
-            )
+        check_positive("sweep.jobs_per_device", self.jobs_per_device)
+        name = self.name
+        if name is not None and (not name.strip() or set(name) & set("/\\\0") or name.startswith(".")):
+            raise CitycamError(f"sweep.name={name!r} must be a plain folder name, without slashes or a leading dot.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -389,10 +374,10 @@ class Config:
     balance: Balance = Balance.auto
 
     def __post_init__(self) -> None:
-        _positive("epochs", self.epochs)
-        _positive("batch_size", self.batch_size)
-        _at_least("image_size", self.image_size, 32)
-        _auto_or_positive("threads", self.threads)
+        check_positive("epochs", self.epochs)
+        check_positive("batch_size", self.batch_size)
+        check_at_least("image_size", self.image_size, 32)
+        check_auto("threads", self.threads)
         if self.batch_size < self.trainer.devices:
             raise CitycamError(
                 f"batch_size={self.batch_size} cannot be shared by trainer.devices={self.trainer.devices}; "
@@ -407,43 +392,8 @@ class Config:
             )
 
 
-def to_dict(config: Any) -> Any:
-    """A config as plain dictionaries, lists, numbers and text, for YAML, JSON and hashes."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, Enum):
-        return config.name
-    if isinstance(config, (list, tuple)):
-        return [to_dict(item) for item in config]
-    if isinstance(config, dict):
-        return {key: to_dict(value) for key, value in config.items()}
-    if isinstance(config, Path):
-        return str(config)
-    return config
-
-
-def _known(setting: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise CitycamError(f"{setting}={value} is not known; {near_matches(value, known)}")
-
-
-def _at_least(setting: str, value: int, least: int) -> None:
-    if value < least:
-        raise CitycamError(f"{setting}={value} is too small; it must be at least {least}.")
-
-
-def _positive(setting: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise CitycamError(f"{setting}={value} must be a whole number of at least 1.")
-
-
-def _auto_or_positive(setting: str, value: int | str) -> None:
-    if value == AUTO:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")
-
-
-def _within(setting: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise CitycamError(f"{setting}={value} must lie between {least:g} and {most:g}.")
+# Groups whose options have settings of their own; in the other groups one dataclass fits all options.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
+    "data": {"toytown": ToytownConfig, "folder": FolderConfig},
+}

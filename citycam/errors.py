@@ -34,3 +34,35 @@ def near_matches(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known are {', '.join(names)}"
+
+
+def check_known(setting: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a name that is not known, with near matches."""
+    if value not in known:
+        raise CitycamError(f"{setting}={value} is not known; {near_matches(value, known)}")
+
+
+def check_at_least(setting: str, value: int, least: int) -> None:
+    """Refuse a number below ``least``."""
+    if value < least:
+        raise CitycamError(f"{setting}={value} is too small; it must be at least {least}.")
+
+
+def check_positive(setting: str, value: int | None) -> None:
+    """Refuse a number below 1; None is not set."""
+    if value is not None and value < 1:
+        raise CitycamError(f"{setting}={value} must be a whole number of at least 1.")
+
+
+def check_auto(setting: str, value: int | str) -> None:
+    """Refuse what is neither ``auto`` nor a whole number of at least 1."""
+    if value == "auto":
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")
+
+
+def check_within(setting: str, value: float, least: float, most: float) -> None:
+    """Refuse a number outside ``least`` to ``most``."""
+    if not least <= value <= most:
+        raise CitycamError(f"{setting}={value} must lie between {least:g} and {most:g}.")

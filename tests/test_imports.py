@@ -143,7 +143,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         (config.OPTIMIZERS, "citycam.model.optimizers", "OPTIMIZERS"),
         (config.HEADS, "citycam.model.head", "HEADS"),
         (config.METHODS, "citycam.explain.methods", "METHODS"),
-        (config.DATA_KINDS, "citycam.data.sources", "SOURCES"),
+        (list(config.SCHEMAS["data"]), "citycam.data.sources", "SOURCES"),
         ([kind.name for kind in config.SplitKind if kind.name != "auto"], "citycam.data.splits", "SPLITS"),
     ],
 )

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from citycam import progress
-from citycam.config import Config, DataConfig, Partition, SplitConfig, to_dict
+from citycam.config import Config, DataConfig, Partition, SplitConfig
 from citycam.data.catalog import Catalog
 from citycam.data.labels import Labels, class_weights, make_labels
 from citycam.data.sources import load_catalog
 from citycam.data.splits import Split, make_split
 from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError
+from citycam.files import to_dict
 from citycam.resolved import Resolved
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from citycam.config import Config, ExplainConfig, ExplainTarget, to_dict
+from citycam.config import Config, ExplainConfig, ExplainTarget
 from citycam.data.catalog import Catalog, Picture
 from citycam.data.inputs import Inputs, PlannedRun
 from citycam.data.labels import Labels, make_labels
@@ -28,7 +28,7 @@ from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import Drawn, make_drawer
 from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
-from citycam.files import FOLDER_MODE, sha256, write_json
+from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
 from citycam.inference.network import load_network, settled
 from citycam.inference.new_pictures import find_pictures, tell_truth
 from citycam.inference.own_pictures import find_root, hold_to_digest, read_own

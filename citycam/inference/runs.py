@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from citycam.config import Config
+from citycam.config import SCHEMAS, Config
 from citycam.errors import CitycamError
-from citycam.sweep.compose import SCHEMAS
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import SCHEMA, read_record
 from citycam.sweep.runs import RunRow, read_runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from citycam.config import CONF, AdamConfig, Config, FolderConfig, SgdConfig, ToytownConfig
+from citycam.config import CONF, SCHEMAS, Config
 from citycam.errors import CitycamError, near_matches
 from citycam.sweep.names import config_hash, folder_name
 
@@ -40,13 +40,6 @@ def _list_groups() -> str:
     groups = sorted(folder for folder in CONF.iterdir() if folder.is_dir())
     options = {folder.name: sorted(option.stem for option in folder.glob("*.yaml")) for folder in groups}
     return "\n".join(f"  {name}: {', '.join(names)}" for name, names in options.items())
-
-
-# Groups whose options have knobs of their own; in the other groups the root's field type checks them.
-SCHEMAS: dict[str, dict[str, type]] = {
-    "optimizer": {"sgd": SgdConfig, "adam": AdamConfig},
-    "data": {"toytown": ToytownConfig, "folder": FolderConfig},
-}
 
 
 def to_config(composed: Any) -> Config:

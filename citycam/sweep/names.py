@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from citycam.config import Config, to_dict
+from citycam.config import Config
+from citycam.files import to_dict
 
 # Settings that leave the trained numbers as they are; `explain` draws maps afterwards, `bank` only keeps features.
 _OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")

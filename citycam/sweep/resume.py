@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from citycam.config import Config, to_dict
+from citycam.config import Config
 from citycam.errors import CitycamError
+from citycam.files import to_dict
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import quoted
 

@@ -16,12 +16,12 @@ import yaml
 from citycam.bank.body import body_file, load_body, shared_body
 from citycam.bank.extract import TORCH_FORMATS
 from citycam.bank.frozen import FrozenBody
-from citycam.config import Config, to_dict
+from citycam.config import Config
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.data.views import assert_range, open_working, scale, views
 from citycam.explain.sample import validation_sample
-from citycam.files import write_text
+from citycam.files import to_dict, write_text
 from citycam.model.backbone import synchronise_norms
 from citycam.model.checkpoint import about
 from citycam.model.divergence import DIVERGED

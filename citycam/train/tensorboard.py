@@ -12,7 +12,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from citycam.config import Config, to_dict
+from citycam.config import Config
+from citycam.files import to_dict
 
 # What the HPARAMS tab can sort by: scalars that every run logs.
 SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")

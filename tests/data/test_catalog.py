@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from citycam.config import DATA_KINDS, SplitConfig, SplitKind, ToytownConfig
+from citycam.config import SplitConfig, SplitKind, ToytownConfig
 from citycam.data import toytown
-from citycam.data.catalog import SOURCES, load_catalog
+from citycam.data.catalog import load_catalog
 from citycam.data.pictures import decode, digest
 from citycam.data.splits import make_split
 from citycam.errors import CitycamError
@@ -23,10 +23,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CITYCAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def test_the_registry_equals_the_name_table() -> None:
-    assert set(SOURCES) == set(DATA_KINDS)
 
 
 def test_towns_with_walks_and_times() -> None:
