@@ -79,7 +79,7 @@ class Place:
         records = [record for path in self.sweep.glob("*/run.json") if (record := read_record(path.parent))]
         if not records:
             return "the bank"
-        if any(record["status"] != "completed" for record in records):
+        if any(record.status != "completed" for record in records):
             return "a run"
         return "between runs" if len(records) < 4 else "the comparison"
 
@@ -176,7 +176,7 @@ def differences(place: Place, calm: Place) -> list[str]:
     found = []
     for name in sorted(runs):
         one, other = place.sweep / name, calm.sweep / name
-        if (read_record(one) or {}).get("status") != "completed":
+        if (record := read_record(one)) is None or record.status != "completed":
             found.append(f"{name} is not completed")
             continue
         found += [f"{name}/{table}" for table in TABLES if (one / table).read_bytes() != (other / table).read_bytes()]

@@ -124,9 +124,9 @@ def parts(results: Path) -> str:
     """Seconds by phase, summed over the runs of a sweep."""
     phases: dict[str, float] = {}
     for path in results.glob("*/run.json"):
-        for phase, took in (read_record(path.parent) or {"seconds": {}})["seconds"].items():
-            if isinstance(took, float):
-                phases[phase] = phases.get(phase, 0.0) + took
+        record = read_record(path.parent)
+        for phase, took in record.seconds.items() if record is not None else ():
+            phases[phase] = phases.get(phase, 0.0) + took
     return ", ".join(f"{phase} {took:.1f}" for phase, took in phases.items() if took >= 0.05)
 
 

@@ -20,25 +20,25 @@ def settled(run: TrainedRun) -> Resolved:
     """What the run runs with here: its own arithmetic, on the best device there is (the processor where it was asked
     for), with its body's weights from the sweep's folder."""
     record, config = run.record, run.config
-    weights = record["backbone"]["weights"]
+    weights = record.backbone.weights
     on_cpu = config.trainer.accelerator is Accelerator.cpu
     return Resolved(
         device=str(choose_device(Accelerator.cpu if on_cpu else Accelerator.auto)),
         threads=cores() if config.threads == AUTO else int(config.threads),
-        precision=record["precision"],
-        memory_format=record.get("memory_format", "channels_last"),  # runs of before it was recorded
+        precision=str(record.precision),
+        memory_format=record.memory_format or "channels_last",  # runs of before it was recorded
         rate=0.0,
         batch=run.batch,
-        split=record["split"]["kind"],
-        leaky={True: True, False: False}.get(record["split"]["leaky"]),
+        split=record.split.kind,
+        leaky=record.split.leaky,
         target=run.target,
         stride=map_stride(config),
-        finetune=record["backbone"]["finetune"],
+        finetune=record.backbone.finetune,
         weights_origin="file",
         weights_path=None if run.body is None else str(run.body.resolve()),
-        weights_digest=weights["digest"],
-        weights_note=weights["note"],
-        data_digest=record["data"]["digest"],
+        weights_digest=weights.digest,
+        weights_note=weights.note,
+        data_digest=record.data.digest,
         warnings={},
     )
 

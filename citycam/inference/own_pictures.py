@@ -29,13 +29,13 @@ def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
             f"{run.folder / 'split.csv'} is not there or damaged, so it is not known which pictures the run was "
             "trained and validated with; put it back, or train the run again."
         ) from error
-    catalog = Catalog(run.record["data"]["kind"], root, tuple(pictures), target=run.target)
-    return catalog, Split(run.record["split"]["kind"], None, parts)
+    catalog = Catalog(run.record.data.kind, root, tuple(pictures), target=run.target)
+    return catalog, Split(run.record.split.kind, None, parts)
 
 
 def recorded_root(run: TrainedRun) -> Path:
     """Where the run's pictures lay when it was trained."""
-    return Path(run.record["data"]["root"])
+    return Path(run.record.data.root)
 
 
 def find_root(run: TrainedRun, moved_to: Path | None) -> Path:

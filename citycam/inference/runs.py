@@ -15,7 +15,7 @@ import yaml
 from citycam.config import SCHEMAS, Config
 from citycam.errors import CitycamError
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.record import SCHEMA, read_record
+from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
 
 _WHAT = "a run's folder (multirun/SWEEP/RUN), or a checkpoint in it (RUN/checkpoints/best.ckpt)"
@@ -28,25 +28,25 @@ class TrainedRun:
     folder: Path
     checkpoint: Path
     config: Config
-    record: dict[str, Any]
+    record: RunRecord
     batch: int
 
     @property
     def classes(self) -> tuple[str, ...]:
         """What it tells apart, in the order of its probabilities; of a binary run the rest, then the target."""
-        return tuple(self.record["classes"])
+        return self.record.classes
 
     @property
     def target(self) -> str:
         """The city of the maps, and of `partition=binary`."""
-        return str(self.record["data"]["target"])
+        return self.record.data.target
 
     @property
     def body(self) -> Path | None:
         """The file of its frozen body in the sweep's folder; None where the checkpoint holds all weights."""
-        if self.record["backbone"]["finetune"] != "none":
+        if self.record.backbone.finetune != "none":
             return None
-        name = f"{self.config.backbone.name}-{self.config.image_size}-{self.record['backbone']['weights']['digest']}"
+        name = f"{self.config.backbone.name}-{self.config.image_size}-{self.record.backbone.weights.digest}"
         return self.folder.parent / "bodies" / f"{name}.safetensors"
 
 
@@ -137,14 +137,14 @@ def _unfinished(row: RunRow, count: int) -> str:
     which = (
         f"{row.folder} is {row.status}" if count == 1 else f"None of the {count} runs in {row.folder.parent} is done"
     )
-    again = f"finish it with {row.command}" if row.command and count == 1 else "train it to its end"
+    again = f"finish it with {row.record.command}" if row.record.command and count == 1 else "train it to its end"
     return f"{which}, and only a completed run can be used; {again}."
 
 
 def _read(folder: Path, checkpoint: Path) -> TrainedRun:
-    record = read_record(folder) or {}
-    version = record.get("schema")
-    if not isinstance(version, int) or version > SCHEMA:
+    record = read_record(folder)
+    if record is None or record.schema is None or record.schema > SCHEMA:
+        version = None if record is None else record.schema
         raise CitycamError(
             f"{folder} was made by a newer citycam (its run.json is of schema {version}, this one reads {SCHEMA}); "
             "install that version, or train the run here."
@@ -159,17 +159,28 @@ def _read(folder: Path, checkpoint: Path) -> TrainedRun:
         raise CitycamError(
             f"{folder / 'config.yaml'} does not fit this version of citycam ({reason}); train the run again."
         ) from error
-    run = TrainedRun(folder, checkpoint, config, record, _batch(folder, str(record.get("config_hash"))))
+    run = TrainedRun(folder, checkpoint, config, record, _batch(folder, record.config_hash))
     _check(run)
     return run
 
 
 def _check(run: TrainedRun) -> None:
     """What can be said before anything is loaded."""
-    try:
-        body = run.body if run.classes and run.target and run.record["precision"] else None
-    except (KeyError, TypeError) as error:
-        raise CitycamError(f"{run.folder / 'run.json'} lacks {error}, so it cannot be used; train it again.") from error
+    its = run.record
+    needed = {
+        "classes": its.classes,
+        "data.target": its.data.target,
+        "data.digest": its.data.digest,
+        "split.kind": its.split.kind,
+        "backbone.finetune": its.backbone.finetune,
+        "precision": its.precision,
+    }
+    lacking = [name for name, value in needed.items() if not value]
+    if lacking:
+        raise CitycamError(
+            f"{run.folder / NAME} lacks {', '.join(lacking)}, so the run cannot be used; train it again."
+        )
+    body = run.body
     if not run.checkpoint.is_file():
         raise CitycamError(f"There is no checkpoint {run.checkpoint}; put it back, or train the run again.")
     if body is not None and not body.is_file():

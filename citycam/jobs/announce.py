@@ -71,8 +71,8 @@ def announce_resumed(todo: Sequence[Job], inputs: dict[Path, Inputs]) -> None:
         earlier = read_record(job.folder)
         if earlier is None:
             continue
-        if earlier.get("status") == "failed":
-            say(f"{job.folder.name} failed before ({earlier.get('error')}) and is tried again.")
+        if earlier.status == "failed":
+            say(f"{job.folder.name} failed before ({earlier.error}) and is tried again.")
         for sentence in find_resume_point(job.folder, earlier, inputs[job.folder].catalog.digest)[1].values():
             say(sentence)
 

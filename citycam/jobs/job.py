@@ -19,6 +19,7 @@ from citycam.resolved import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import command, config_hash
 from citycam.sweep.record import RunRecord, read_record
+from citycam.sweep.recorder import Recorder
 from citycam.train.ranks import train_by_ranks
 from citycam.words import say
 
@@ -35,13 +36,13 @@ def completed(folder: Path, digest: str, data_digest: str) -> bool:
         CitycamError: it holds a completed run of other settings or other data, which is never written over.
     """
     record = read_record(folder)
-    if record is None or record.get("status") != "completed":
+    if record is None or record.status != "completed":
         return False
-    if record.get("config_hash") != digest:
+    if record.config_hash != digest:
         raise CitycamError(
             f"{folder} holds a run with other settings, which is not written over; choose another sweep.name."
         )
-    if (record.get("data") or {}).get("digest") != data_digest:
+    if record.data.digest != data_digest:
         raise CitycamError(
             f"{folder} holds this run on other data (pictures were added, changed or removed since), which is not "
             "written over; choose another sweep.name to train on the data as they are now."
@@ -74,12 +75,12 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
     resolved = ledger.resolved(digest)
     if resolved is None:
         # What is to do was resolved before the jobs, so this was found done, or somebody took sweep.json away.
-        if earlier is not None and earlier.get("status") == "completed":
+        if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
     if completed(folder, digest, resolved["data_digest"]):
         return "skipped"
-    if earlier is not None and earlier.get("status") == "failed" and earlier["started"] >= ledger.began:
+    if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # asked for twice in one request
     with _devices(config, folder, ledger, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
@@ -117,7 +118,7 @@ def _do(
     overrides: list[str],
     hydra: dict[str, str],
     resolved: dict[str, Any],
-    earlier: dict[str, Any] | None,
+    earlier: RunRecord | None,
     devices: list[str],
 ) -> str:
     """Train on devices of its own; returns the status that stands in run.json then."""
@@ -126,16 +127,21 @@ def _do(
 
     resume_from, notes = find_resume_point(folder, earlier, resolved["data_digest"])
     _clear(folder, everything=resume_from is None)
-    record = RunRecord(folder, overrides=overrides, command=command(overrides, folder), config_hash=config_hash(config))
-    record.update(
-        attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None, device=devices[0], devices=devices
+    record = Recorder(
+        folder,
+        overrides=tuple(overrides),
+        command=command(overrides, folder),
+        config_hash=config_hash(config),
+        attempts=1 + (earlier.attempts if earlier is not None else 0),
+        device=devices[0],
+        devices=tuple(devices),
     )
     if resume_from is None:
         for code, sentence in notes.items():
             record.warn(code, sentence)
     if resume_from is not None and earlier is not None:
         # At once on disk: killed before it describes its data, the run would not be known again and start anew.
-        record.update(resumed_after=resume_from.epochs, data=earlier["data"], versions=earlier["versions"])
+        record.update(resumed_after=resume_from.epochs, data=earlier.data, versions=earlier.versions)
         _warn_of_another_place(record, earlier, resolved, devices)
         record.write()
     with _ending(record, folder):
@@ -144,7 +150,7 @@ def _do(
         computes_on(devices[0])
         values = Resolved(**resolved | {"device": devices[0]})
         _train(Attempt(config, folder, values, record, resume_from, tuple(devices)))
-    return str(record.content["status"])
+    return record.record.status
 
 
 def _train(attempt: Attempt) -> None:
@@ -157,15 +163,13 @@ def _failed(ledger: Ledger) -> bool:
     """Whether a job of the latest request has failed."""
     records = [read_record(ledger.folder / row["folder"]) for row in ledger.jobs.values()]
     return any(
-        found is not None and found.get("status") == "failed" and found["started"] >= ledger.began for found in records
+        record is not None and record.status == "failed" and record.started >= ledger.began for record in records
     )
 
 
-def _warn_of_another_place(
-    record: RunRecord, earlier: dict[str, Any], resolved: dict[str, Any], devices: list[str]
-) -> None:
+def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: dict[str, Any], devices: list[str]) -> None:
     """A run that was begun on another kind of device, or with other threads, is not that of one place alone."""
-    then = (str(earlier.get("device")).partition(":")[0], earlier.get("threads"))
+    then = (str(earlier.device).partition(":")[0], earlier.threads)
     now = (devices[0].partition(":")[0], resolved["threads"])
     if None not in then and then != now:
         sentence = (
@@ -196,7 +200,7 @@ _warm: list[str] = []
 
 
 @contextlib.contextmanager
-def _ending(record: RunRecord, folder: Path) -> Iterator[None]:
+def _ending(record: Recorder, folder: Path) -> Iterator[None]:
     """Write how a job ended into its run.json and run.log; only Ctrl-C goes on upwards."""
     try:
         yield
@@ -220,38 +224,37 @@ def _ending(record: RunRecord, folder: Path) -> Iterator[None]:
         _end(record, folder, "failed", sentence, traceback.format_exc())
 
 
-def _end(record: RunRecord, folder: Path, status: str, error: str | None, trace: str = "") -> None:
+def _end(record: Recorder, folder: Path, status: str, error: str | None, trace: str = "") -> None:
     """Write the run's last word, and say it in one line."""
     try:
         record.finish(status, error)
-        line = _line(record.content, folder.name)
-        write_text(folder / "run.log", _log(record.content, line, trace))
+        line = _line(record.record, folder.name)
+        write_text(folder / "run.log", _log(record.record, line, trace))
     except CitycamError as fault:  # the disk is full: the run will be seen as interrupted, and the reason is said here
         line = f"{folder.name}: {fault}"
     print(line, file=sys.stdout if status == "completed" else sys.stderr, flush=True)
 
 
-def _line(content: dict[str, Any], name: str) -> str:
-    if content["status"] != "completed":
-        return f"{name}: {content['status']}: {content['error']}"
-    final = content["final"]
+def _line(record: RunRecord, name: str) -> str:
+    if record.status != "completed":
+        return f"{name}: {record.status}: {record.error}"
+    final = record.final
     low, high = final["val_accuracy_interval"]
     return (
         f"{name}: accuracy {final['val_accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
         f"{final['val_balanced_accuracy']:.3f}, majority {final['majority_accuracy']:.3f}, n = {final['n_val']}, "
-        f"{content['seconds']['total']:.0f} s"
+        f"{record.seconds['total']:.0f} s"
     )
 
 
-def _log(content: dict[str, Any], line: str, trace: str) -> str:
+def _log(record: RunRecord, line: str, trace: str) -> str:
     """run.log: the story of a run for people; run.json has it for programs."""
-    phases = [f"{name}: {value:.1f} s" for name, value in content["seconds"].items() if isinstance(value, float)]
     return "\n".join(
         [
-            f"{content['started']} {content['command']}",
-            f"on {content.get('device')}, {content.get('threads')} threads, attempt {content.get('attempts')}",
-            *[f"note: {warning['sentence']}" for warning in content["warnings"]],
-            *phases,
+            f"{record.started} {record.command}",
+            f"on {record.device}, {record.threads} threads, attempt {record.attempts}",
+            *[f"note: {warning.sentence}" for warning in record.warnings],
+            *[f"{name}: {value:.1f} s" for name, value in record.seconds.items()],
             line,
             trace,
         ]

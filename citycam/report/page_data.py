@@ -97,7 +97,7 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
         "name": row.name,
         "status": row.status,
         "error": None if row.error is None else str(row.error).replace(str(row.folder), row.name),
-        "command": None if row.status == "completed" else row.command,
+        "command": None if row.status == "completed" else row.record.command,
         **{key: finite(row.final.get(name)) for key, name in _NUMBERS.items()},
         "interval": list(_pair(row.final.get("val_accuracy_interval"))),
         "balanced_interval": list(_pair(row.final.get("val_balanced_accuracy_interval"))),

@@ -128,7 +128,7 @@ def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str
             "percent": [round(100 * float(share)) for share in arrays["probability"][places]],
             "correct": [int(bool(right)) for right in arrays["correct"][places]],
             "methods": _by_method({name: (arrays[name][places], arrays[f"{name}_blank"][places]) for name in methods}),
-            "same_maps": row.explained.get("same_maps"),
+            "same_maps": row.record.explained.get("same_maps"),
         }
 
 

@@ -139,12 +139,11 @@ def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
 
 def _kind(row: RunRow) -> str:
     """What must be equal for accuracies to be compared; empty where it is not known."""
-    digest = row.data.get("digest")
-    if not digest or not row.classes:
+    data, split, classes = row.record.data, row.record.split, row.record.classes
+    if not data.digest or not classes:
         return ""
     settings = {key: value for key, value in row.overrides.items() if key.startswith("split.")}
-    counts = row.data.get("counts")
-    return json.dumps([digest, row.classes, row.split.get("kind"), settings, counts], sort_keys=True, default=str)
+    return json.dumps([data.digest, classes, split.kind, settings, data.counts], sort_keys=True)
 
 
 def _titles(firsts: Sequence[RunRow]) -> dict[str, str]:
@@ -160,12 +159,12 @@ def _titles(firsts: Sequence[RunRow]) -> dict[str, str]:
 
 
 def _facts(row: RunRow) -> tuple[str, str, str, str, str]:
-    names = row.classes
+    names = row.record.classes
     rest = len(names) == 2 and names[0] == "rest"
     classes = f"{names[1]} against the rest" if rest else f"{len(names)} classes" if names else ""
-    data = f"{row.data.get('kind', 'data')} {str(row.data.get('digest', ''))[:8]}"
+    data = f"{row.record.data.kind or 'data'} {row.record.data.digest[:8]}"
     own = " ".join(f"{key}={value}" for key, value in row.overrides.items() if key.startswith("split."))
-    return classes, data, f"split {row.split.get('kind')}", own, ", ".join(names)
+    return classes, data, f"split {row.record.split.kind}", own, ", ".join(names)
 
 
 def _by_seed(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
@@ -174,10 +173,9 @@ def _by_seed(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
     entries: dict[tuple[Any, ...], list[RunRow]] = {}
     for row in rows:
         settings = tuple(sorted((key, value) for key, value in row.settings.items() if key != "seed"))
-        weights = row.backbone.get("weights")
-        digest = weights.get("digest") if isinstance(weights, dict) else weights
+        digest = row.record.backbone.weights.digest
         copy = 0
-        while any(other.seed == row.seed for other in entries.get((settings, digest, copy), ())):
+        while any(other.record.seed == row.record.seed for other in entries.get((settings, digest, copy), ())):
             copy += 1
         entries.setdefault((settings, digest, copy), []).append(row)
     return [tuple(some) for some in entries.values()]

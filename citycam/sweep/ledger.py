@@ -17,8 +17,8 @@ from typing import Any
 from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.files import lock, write_json
-from citycam.processes import is_gone
-from citycam.sweep.record import now, read_record
+from citycam.sweep.record import read_record
+from citycam.sweep.recorder import now
 
 SCHEMA = 1
 STATES = ("done", "running", "failed", "interrupted", "missing")
@@ -141,20 +141,20 @@ class Ledger:
 
 
 def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRow:
-    """A job's state as its folder tells it. A folder whose hash differs holds another run: the job is missing."""
-    record = read_record(folder)
-    if record is None or record.get("config_hash") != config_hash:
+    """Return the state of a job as its folder shows it; where the folder holds another run, the job is missing."""
+    try:
+        record = read_record(folder)
+    except CitycamError as error:
+        return JobRow(folder, config_hash, overrides, "failed", error=str(error))
+    if record is None or record.config_hash != config_hash:
         return JobRow(folder, config_hash, overrides, "missing")
-    status = str(record.get("status"))
-    if status == "running" and is_gone(record.get("host"), record.get("pid")):
-        status = "interrupted"
     return JobRow(
         folder,
         config_hash,
         overrides,
-        "done" if status == "completed" else status,
-        error=record.get("error"),
-        attempts=int(record.get("attempts", 1)),
-        seconds=(record.get("seconds") or {}).get("total"),
-        device=record.get("device"),
+        "done" if record.state == "completed" else record.state,
+        error=record.error,
+        attempts=record.attempts,
+        seconds=record.seconds.get("total"),
+        device=record.device,
     )

@@ -68,7 +68,7 @@ def train_by_ranks(attempt: Attempt) -> None:
                     stack.callback(_end, processes[-1])
                 _watch(place, processes, attempt.devices)
         finally:
-            attempt.record.content |= read_record(attempt.folder) or {}
+            attempt.record.record = read_record(attempt.folder) or attempt.record.record
 
 
 def _start(place: Path, rank: int, ranks: int) -> subprocess.Popen[bytes]:

@@ -20,7 +20,7 @@ from citycam.model import metrics
 from citycam.model.module import CityModule
 from citycam.report import figures, tables
 from citycam.statistics import judge
-from citycam.sweep.record import RunRecord
+from citycam.sweep.recorder import Recorder
 
 _THUMB, _FEW, _WRITERS = 96, 6, 8
 
@@ -32,7 +32,7 @@ def write_inputs(folder: Path, inputs: Inputs) -> None:
     tables.write_skipped(folder, ((skipped.name, skipped.reason) for skipped in inputs.catalog.skipped))
 
 
-def write_results(folder: Path, inputs: Inputs, module: CityModule, record: RunRecord) -> None:
+def write_results(folder: Path, inputs: Inputs, module: CityModule, record: Recorder) -> None:
     """Every table and figure of the last epoch, and ``final`` and ``best`` of run.json."""
     partition, classes = module.partition, inputs.labels.classes
     last = module.validation

@@ -8,11 +8,11 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import citycam
 from citycam.errors import CitycamError
 from citycam.model.checkpoint import read_checkpoint
+from citycam.sweep.record import RunRecord
 
 # What changes trained numbers from one version to the next.
 _PACKAGES = ("citycam", "torch", "pytorch-lightning", "timm", "numpy", "pillow", "grad-cam")
@@ -27,7 +27,7 @@ class ResumePoint:
 
 
 def find_resume_point(
-    folder: Path, earlier: dict[str, Any] | None, data_digest: str
+    folder: Path, earlier: RunRecord | None, data_digest: str
 ) -> tuple[ResumePoint | None, dict[str, str]]:
     """Where to go on in a run's folder, or None where it must start anew; and why, as {code: sentence}, empty where
     nothing was begun.
@@ -38,7 +38,7 @@ def find_resume_point(
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if earlier is None or not checkpoint.exists():
         return None, {}
-    if (earlier.get("data") or {}).get("digest") != data_digest:
+    if earlier.data.digest != data_digest:
         return None, _anew(folder, "since pictures were added, changed or removed after it was begun.")
     changed = differences(earlier)
     if changed:
@@ -50,9 +50,9 @@ def find_resume_point(
     return ResumePoint(checkpoint, epochs), {"goes_on": f"{folder.name} goes on after epoch {epochs}."}
 
 
-def differences(earlier: dict[str, Any]) -> str:
+def differences(earlier: RunRecord) -> str:
     """``torch 2.14 then, 2.15 now``: where the versions of an earlier run.json are not those of today; else empty."""
-    before, now = earlier.get("versions") or {}, versions()
+    before, now = earlier.versions, versions()
     return "; ".join(
         f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]
     )

@@ -31,7 +31,8 @@ from citycam.model.network import Network
 from citycam.model.norms import trained_norms
 from citycam.resolved import Resolved
 from citycam.statistics import marks
-from citycam.sweep.record import RunRecord
+from citycam.sweep.record import BackboneRecord, DataRecord, SplitRecord
+from citycam.sweep.recorder import Recorder
 from citycam.train.results import write_inputs, write_results, write_thumb_files
 from citycam.train.resume import ResumePoint, versions
 from citycam.train.tensorboard import log_figures, log_settings
@@ -59,7 +60,7 @@ class Attempt:
     config: Config
     folder: Path
     resolved: Resolved
-    record: RunRecord
+    record: Recorder
     resume_from: ResumePoint | None
     devices: tuple[str, ...]
 
@@ -153,7 +154,7 @@ def fit(
         raise
 
 
-def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None:
+def describe(record: Recorder, run: PlannedRun, devices: tuple[str, ...]) -> None:
     """Record what is known before training starts."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     counts = {
@@ -161,28 +162,19 @@ def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None
         for part, rows in (("train", inputs.train), ("val", inputs.val), ("test", inputs.test))
     }
     record.update(
-        data={
-            "kind": inputs.catalog.kind,
-            "root": str(inputs.catalog.root),
-            "digest": inputs.catalog.digest,
-            "target": inputs.target,
-            "counts": {part: {str(city): int(n) for city, n in found.items()} for part, found in counts.items()},
-            "skipped": len(inputs.catalog.skipped),
-        },
-        split={"kind": inputs.split.kind, "leaky": "unknown" if inputs.split.leaky is None else inputs.split.leaky},
-        backbone={
-            "name": config.backbone.name,
-            "weights": {
-                "origin": resolved.weights_origin,
-                "digest": resolved.weights_digest,
-                "path": resolved.weights_path,
-                "note": resolved.weights_note,
-            },
-            "finetune": resolved.finetune,
-        },
-        classes=list(inputs.labels.classes),
+        data=DataRecord(
+            kind=inputs.catalog.kind,
+            root=str(inputs.catalog.root),
+            digest=inputs.catalog.digest,
+            target=inputs.target,
+            counts={part: {str(city): int(n) for city, n in cities.items()} for part, cities in counts.items()},
+            skipped=len(inputs.catalog.skipped),
+        ),
+        split=SplitRecord(inputs.split.kind, inputs.split.leaky),
+        backbone=BackboneRecord(str(config.backbone.name), resolved.source, resolved.finetune),
+        classes=inputs.labels.classes,
         device=resolved.device,
-        devices=list(devices),
+        devices=devices,
         threads=resolved.threads,
         precision=resolved.precision,
         versions=versions(),
@@ -294,17 +286,16 @@ def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
     return MapCallback(folder, make_drawer(run, validation_sample(run.config.explain, run.inputs)))
 
 
-def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:
+def finish(record: Recorder, module: CityModule, maps: MapCallback | None) -> None:
     """The last facts of run.json: maps, marks and what training took by epoch."""
     if maps is not None:
         record.update(explained=maps.explained)
         for warning in maps.warnings:
             record.warn(**warning)
-        seconds = record.content["seconds"]
-        seconds["train"] -= maps.seconds
-        seconds["maps"] = maps.seconds
-    record.content["seconds"]["epochs"] = [round(epoch, 3) for epoch in module.epoch_seconds]
-    final = record.content["final"]
+        seconds = record.record.seconds
+        record.update(seconds={**seconds, "train": seconds["train"] - maps.seconds, "maps": maps.seconds})
+    record.update(epoch_seconds=tuple(module.epoch_seconds))
+    final = record.record.final
     for mark in marks(
         accuracy=final["val_accuracy"],
         majority_accuracy=final["majority_accuracy"],

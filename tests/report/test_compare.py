@@ -102,8 +102,8 @@ def test_runs_in_any_state_are_rows_in_their_natural_order(sweep: Path) -> None:
     assert rows[3].error == f"Its process {2**22 + 1} is gone."
     assert rows[5].error is not None
     assert rows[5].error.startswith("run.json cannot be read")
-    assert rows[0].weights == "hub"
-    assert rows[0].seconds == 45.0
+    assert rows[0].record.backbone.weights.origin == "hub"
+    assert rows[0].record.total_seconds == 45.0
 
 
 def test_a_run_of_another_host_is_not_called_dead(tmp_path: Path) -> None:
