@@ -56,15 +56,16 @@ class Judgement:
             chance=self.chance,
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """The keys that run.json's ``final`` and ``best`` take beside the metrics."""
+    def as_dict(self, part: str = "val") -> dict[str, Any]:
+        """The keys that run.json's ``final`` and ``best`` take beside the metrics of a ``part``, val or test."""
+        own = "" if part == "val" else f"{part}_"
         return {
-            "n_val": self.n,
-            "majority_accuracy": self.majority_accuracy,
-            "val_accuracy_interval": list(self.accuracy_interval),
-            "val_balanced_accuracy_interval": list(self.balanced_accuracy_interval),
-            "chance": self.chance,
-            "interval_over": "groups" if self.clustered else "pictures",
+            f"n_{part}": self.n,
+            f"{own}majority_accuracy": self.majority_accuracy,
+            f"{part}_accuracy_interval": list(self.accuracy_interval),
+            f"{part}_balanced_accuracy_interval": list(self.balanced_accuracy_interval),
+            f"{own}chance": self.chance,
+            f"{own}interval_over": "groups" if self.clustered else "pictures",
         }
 
 

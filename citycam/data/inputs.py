@@ -40,12 +40,11 @@ class Inputs:
     plain_spec: ViewSpec
     warnings: dict[str, str]
 
-    @property
-    def groups(self) -> list[str] | None:
-        """Group of each validation picture, or None where groups are not known."""
+    def groups_of(self, rows: np.ndarray) -> list[str] | None:
+        """The group of each picture of catalog ``rows`` (N,), or None where groups are not known."""
         if not self.catalog.groups_known:
             return None
-        return [str(self.catalog.pictures[index].group) for index in self.val.tolist()]
+        return [str(self.catalog.pictures[row].group) for row in rows.tolist()]
 
 
 @dataclass(frozen=True)

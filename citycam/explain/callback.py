@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from citycam.config import ExplainWeights
 from citycam.explain.draw import Drawer
-from citycam.model.checkpoint import load_checkpoint
+from citycam.model.checkpoint import weights_of
 from citycam.model.network import Network
 
 
@@ -45,7 +44,9 @@ class MapCallback(pl.Callback):
         network = pl_module.network
         if not isinstance(network, Network):
             raise TypeError("maps are made of a citycam Network")
-        with self._weights(network):
+        best = self.drawer.config.weights is ExplainWeights.best
+        checkpoint = self.folder / "checkpoints" / "best.ckpt"
+        with weights_of(network, checkpoint, self.drawer.classes) if best else contextlib.nullcontext():
             drawn = self.drawer.draw(network, self.folder / "explain", self.folder / "explain_sample.csv")
         self.explained, self.warnings = drawn.facts, drawn.warnings
         for logger in trainer.loggers:
@@ -53,16 +54,3 @@ class MapCallback(pl.Callback):
                 for method, sheet in drawn.sheets.items():
                     logger.experiment.add_image(f"maps/{method}", sheet, trainer.current_epoch, dataformats="HWC")
         self.seconds = time.perf_counter() - begun
-
-    @contextlib.contextmanager
-    def _weights(self, network: Network) -> Iterator[None]:
-        """The best epoch's weights for a while, where those are asked for."""
-        if self.drawer.config.weights is ExplainWeights.last:
-            yield
-            return
-        kept = {key: value.clone() for key, value in network.state_dict().items()}
-        try:
-            load_checkpoint(self.folder / "checkpoints" / "best.ckpt", network, self.drawer.classes)
-            yield
-        finally:
-            network.load_state_dict(kept)

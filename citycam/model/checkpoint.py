@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,17 @@ def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> d
         _load_body(path, said["body"], network)
     network.load_state_dict(given, strict=said["body"] is None)
     return dict(said)
+
+
+@contextlib.contextmanager
+def weights_of(network: Network, path: Path, classes: tuple[str, ...]) -> Iterator[None]:
+    """Put a checkpoint's weights into ``network`` for a while; see `load_checkpoint`."""
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    try:
+        load_checkpoint(path, network, classes)
+        yield
+    finally:
+        network.load_state_dict(kept)
 
 
 def _digest(body: Path) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILES = ("comparison.md", "comparison.csv", "comparison.html", "curves.png", "overlays.png")
 _HEAD = "# Comparison"
 # Characters: the narrowest setting, the columns of numbers, and those that are not always there.
-_NARROW, _NUMBERS_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 6, 11
+_NARROW, _NUMBERS_WIDE, _TEST_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 19, 6, 11
 _MOST_WARNINGS = 20
 _SIGNS = {
     "balanced_accuracy_reaches_chance": "chance",
@@ -68,6 +68,7 @@ def comparison_table(comparable: Comparable, width: int = 80) -> Table:
 def _room(comparable: Comparable, width: int) -> int:
     """How many settings have room beside the numbers and marks."""
     wide = _NUMBERS_WIDE + _SEEDS_WIDE * any(len(entry.rows) > 1 for entry in comparable.entries)
+    wide += _TEST_WIDE * comparable.tested
     wide += _MARKS_WIDE * any(_marks(entry) for entry in comparable.entries)
     return min(len(comparable.settings), max(1, (width - wide) // (_NARROW + 1)))
 
@@ -171,12 +172,21 @@ def _all(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, Run
 
 def _cells(comparable: Comparable) -> tuple[list[str], list[list[str]]]:
     ranked, seeds = bool(comparable.ranked), any(len(entry.rows) > 1 for entry in comparable.entries)
-    header = ["#", *comparable.settings, "accuracy [95 %]", *["rank"] * ranked, *["seeds"] * seeds]
+    tested = comparable.tested
+    header = [
+        "#",
+        *comparable.settings,
+        "accuracy [95 %]",
+        *["test [95 %]"] * tested,
+        *["rank"] * ranked,
+        *["seeds"] * seeds,
+    ]
     header += ["majority", "balanced", "n", "marks"]
     lines = []
     for entry in comparable.entries:
         cells = [str(entry.number), *comparable.values(entry)]
         cells.append(_decimal(entry.mean("val_accuracy")) + _interval(entry.interval))
+        cells += [_decimal(entry.mean("test_accuracy")) + _interval(entry.interval_of("test"))] * tested
         cells += [*[entry.rank] * ranked, *[str(len(entry.counted))] * seeds]
         cells += [_decimal(entry.mean("majority_accuracy")), _decimal(entry.mean("val_balanced_accuracy"))]
         number = entry.mean("n_val")

@@ -26,6 +26,8 @@ _NUMBERS = {
     "balanced": "val_balanced_accuracy",
     "loss": "val_loss",
     "n": "n_val",
+    "test": "test_accuracy",
+    "n_test": "n_test",
 }
 
 
@@ -101,6 +103,7 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
         **{key: finite(row.final.get(name)) for key, name in _NUMBERS.items()},
         "interval": list(_pair(row.final.get("val_accuracy_interval"))),
         "balanced_interval": list(_pair(row.final.get("val_balanced_accuracy_interval"))),
+        "test_interval": list(_pair(row.final.get("test_accuracy_interval"))),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
         "curves": _curves(row.folder, points),

@@ -63,12 +63,16 @@ class Entry:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the validation accuracy: over seeds where there are two or more, else the run's own."""
-        rows = self.counted
+        """Of the validation accuracy; see `interval_of`."""
+        return self.interval_of("val")
+
+    def interval_of(self, part: str) -> tuple[float, float] | None:
+        """The interval of the accuracy on a part: over seeds where there are two or more, else the run's own."""
+        rows = [row for row in self.counted if f"{part}_accuracy" in row.final]
         if len(rows) > 1:
-            return seeds_interval([row.final["val_accuracy"] for row in rows])
-        found = rows[0].final.get("val_accuracy_interval") if rows else None
-        return None if found is None else (found[0], found[1])
+            return seeds_interval([row.final[f"{part}_accuracy"] for row in rows])
+        own = rows[0].final.get(f"{part}_accuracy_interval") if rows else None
+        return None if own is None else (own[0], own[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class Comparable:
     def rows(self) -> list[RunRow]:
         """All runs."""
         return [row for entry in self.entries for row in entry.rows]
+
+    @property
+    def tested(self) -> bool:
+        """Whether any of its runs kept a test part."""
+        return any("test_accuracy" in row.final for row in self.rows)
 
     @property
     def ranked(self) -> tuple[Entry, ...]:

@@ -38,7 +38,7 @@ def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
 
 
 def write_predictions(
-    folder: Path,
+    path: Path,
     *,
     paths: Sequence[str],
     cities: Sequence[str],
@@ -50,7 +50,7 @@ def write_predictions(
     """``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
 
     Args:
-        folder: the run's folder.
+        path: the file.
         paths: names in the catalog (N,).
         cities: (N,).
         labels: class numbers (N,).
@@ -60,7 +60,7 @@ def write_predictions(
     """
     columns = zip(paths, cities, _names(labels, classes), _names(predicted, classes), probabilities, strict=True)
     write_csv(
-        folder / "predictions.csv",
+        path,
         ["path", "city", "label", "predicted", *(f"p_{name}" for name in classes)],
         ([path, city, label, answer, *shares.tolist()] for path, city, label, answer, shares in columns),
     )

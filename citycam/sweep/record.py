@@ -261,7 +261,7 @@ def _is_metric(name: str, value: Any) -> bool:
     try:
         if name.endswith("_interval"):
             return isinstance(value, list) and len([_number(bound) for bound in value]) == 2
-        return isinstance(value, str) if name == "interval_over" else _number(value) is not None
+        return isinstance(value, str) if name.endswith("interval_over") else _number(value) is not None
     except (TypeError, OverflowError):
         return False
 

@@ -47,7 +47,7 @@ def write_results(folder: Path, inputs: Inputs, module: CityModule, record: Reco
     shares = metrics.probabilities(logits, partition).numpy()
     predicted = metrics.predict(logits, partition).numpy()
     tables.write_predictions(
-        folder,
+        folder / "predictions.csv",
         paths=[picture.name for picture in pictures],
         cities=[picture.city for picture in pictures],
         labels=labels.numpy(),
@@ -67,7 +67,7 @@ def flat_metrics(
     row: dict[str, float], logits: Tensor, labels: Tensor, partition: str, inputs: Inputs
 ) -> dict[str, Any]:
     """An epoch's metrics with what stands beside an accuracy: majority, number of pictures, intervals, chance."""
-    judgement = judge(metrics.predict(logits, partition).numpy(), labels.numpy(), inputs.groups)
+    judgement = judge(metrics.predict(logits, partition).numpy(), labels.numpy(), inputs.groups_of(inputs.val))
     return {**row, **judgement.as_dict()}
 
 

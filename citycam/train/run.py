@@ -36,6 +36,7 @@ from citycam.sweep.recorder import Recorder
 from citycam.train.results import write_inputs, write_results, write_thumb_files
 from citycam.train.resume import ResumePoint, versions
 from citycam.train.tensorboard import log_figures, log_settings
+from citycam.train.test_part import TestPartCallback
 from citycam.train.trainer import make_trainer
 from citycam.words import say
 
@@ -89,8 +90,9 @@ def train(attempt: Attempt) -> None:
     with record.phase("bank"):
         datamodule = make_datamodule(run, network)
     maps = make_map_callback(run, folder)
+    test = TestPartCallback(run, folder) if len(run.inputs.test) else None
     done = attempt.resume_from.epochs if attempt.resume_from is not None else 0
-    callbacks: list[pl.Callback] = [maps] if maps is not None else []
+    callbacks: list[pl.Callback] = [callback for callback in (maps, test) if callback is not None]
     trainer = make_trainer(config, folder, own, callbacks, done=done, devices=attempt.devices)
     log_settings(trainer, config, run.inputs.target)
     with record.phase("train"):
@@ -100,7 +102,7 @@ def train(attempt: Attempt) -> None:
         log_figures(folder, config.epochs)
         if maps is not None:
             write_thumb_files(folder, run.inputs.catalog, maps.drawer.sample.names)
-    finish(record, module, maps)
+    finish(record, module, maps, test)
 
 
 def join(attempt: Attempt) -> None:
@@ -286,14 +288,20 @@ def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
     return MapCallback(folder, make_drawer(run, validation_sample(run.config.explain, run.inputs)))
 
 
-def finish(record: Recorder, module: CityModule, maps: MapCallback | None) -> None:
-    """The last facts of run.json: maps, marks and what training took by epoch."""
+def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test: TestPartCallback | None) -> None:
+    """Record the last facts: the test part, maps, marks and what training took by epoch."""
+    if test is not None:
+        known = record.record
+        record.update(
+            final={**known.final, **test.results["last"]},
+            best={**known.best, **test.results["best"]},
+        )
+        _move_seconds(record, "test", test.seconds)
     if maps is not None:
         record.update(explained=maps.explained)
         for warning in maps.warnings:
             record.warn(**warning)
-        seconds = record.record.seconds
-        record.update(seconds={**seconds, "train": seconds["train"] - maps.seconds, "maps": maps.seconds})
+        _move_seconds(record, "maps", maps.seconds)
     record.update(epoch_seconds=tuple(module.epoch_seconds))
     final = record.record.final
     for mark in marks(
@@ -304,3 +312,9 @@ def finish(record: Recorder, module: CityModule, maps: MapCallback | None) -> No
         chance=final["chance"],
     ):
         record.warn(**mark.as_dict())
+
+
+def _move_seconds(record: Recorder, phase: str, seconds: float) -> None:
+    """Book what a callback did within training under a phase of its own."""
+    before = record.record.seconds
+    record.update(seconds={**before, "train": before["train"] - seconds, phase: seconds})
