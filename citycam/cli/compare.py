@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from citycam.jobs.summary import write_all
+    from citycam.report.comparison import write_all
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)

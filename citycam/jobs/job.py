@@ -1,4 +1,4 @@
-"""A job of a request: what stands in its folder, whether it is still to do, and how it ends, whatever ends it."""
+"""One job of a request: whether its run is complete already, the devices it gets, and how it ends."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
 def completed(folder: Path, digest: str, data_digest: str) -> bool:
-    """Whether ``folder`` holds this very run, done.
+    """Return whether ``folder`` holds this run, completed.
 
     Raises:
-        CitycamError: it holds a completed run of other settings or other data, which is never written over.
+        CitycamError: it holds a completed run with other settings or other data, which is never written over; or its
+            run.json is damaged.
     """
     record = read_record(folder)
     if record is None or record.status != "completed":
@@ -51,13 +52,15 @@ def completed(folder: Path, digest: str, data_digest: str) -> bool:
 
 
 def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str, str]) -> str:
-    """Do one job and return its status: completed, failed, skipped where it was done before, stopped where an earlier
-    failure stops the sweep, or refused where the folder is another's.
+    """Run one job and return its status.
 
-    ``hydra``: Hydra's own record of the job, file name to text, for the folder's .hydra.
+    The status is completed or failed; skipped where the run was completed before; stopped where an earlier failure
+    stops the sweep; or refused where the folder holds something else. An exception, ``sys.exit`` or lack of memory is
+    caught and recorded in run.json, so that the other jobs continue.
 
-    Whatever ends a job (an exception, ``sys.exit``, no memory) is caught and stands in its run.json, so that the other
-    jobs go on.
+    Args:
+        folder: the run's.
+        hydra: Hydra's own record of the job, file name to text, for the folder's .hydra.
 
     Raises:
         KeyboardInterrupt: after the run was marked interrupted.
@@ -65,7 +68,7 @@ def run_job(config: Config, folder: Path, overrides: list[str], hydra: dict[str,
     try:
         with _alone(folder):
             return _attempt(config, folder, overrides, hydra)
-    except CitycamError as error:  # nothing of this job has begun
+    except CitycamError as error:  # the job has not started
         print(f"citycam: {error}", file=sys.stderr)
         return "refused"
 
@@ -74,14 +77,14 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
     digest, earlier, ledger = config_hash(config), read_record(folder), Ledger(folder.parent)
     resolved = ledger.resolved(digest)
     if resolved is None:
-        # What is to do was resolved before the jobs, so this was found done, or somebody took sweep.json away.
+        # Jobs to do were resolved before the launch, so this one is complete, or sweep.json was removed.
         if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
     if completed(folder, digest, resolved["data_digest"]):
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
-        return "failed"  # asked for twice in one request
+        return "failed"  # it stands twice in one request
     with _devices(config, folder, ledger, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
             say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
@@ -91,10 +94,10 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
 
 @contextlib.contextmanager
 def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, Any]) -> Iterator[list[str]]:
-    """The devices of a job, its own until the context is left; torch's names, one for each rank.
+    """Hold the devices of a job while the context is open; yields torch's names, one per rank.
 
-    Nothing of the job has touched a device before. They are named and not hidden from the process (by
-    CUDA_VISIBLE_DEVICES), since a launcher's processes do one job after the other, and torch looks only once.
+    The job has not touched a device before. Devices are passed by name rather than through CUDA_VISIBLE_DEVICES, since
+    a launcher's process runs several jobs and torch reads that variable once.
     """
     kind = str(resolved["device"]).partition(":")[0]
     there, ranks = ledger.devices(kind), config.trainer.devices
@@ -121,7 +124,7 @@ def _do(
     earlier: RunRecord | None,
     devices: list[str],
 ) -> str:
-    """Train on devices of its own; returns the status that stands in run.json then."""
+    """Train on the job's devices and return the status recorded in run.json."""
     from citycam.train.resume import find_resume_point
     from citycam.train.run import Attempt
 
@@ -140,7 +143,7 @@ def _do(
         for code, sentence in notes.items():
             record.warn(code, sentence)
     if resume_from is not None and earlier is not None:
-        # At once on disk: killed before it describes its data, the run would not be known again and start anew.
+        # Written at once: a run killed before it records its data could not be resumed.
         record.update(resumed_after=resume_from.epochs, data=earlier.data, versions=earlier.versions)
         _warn_of_another_place(record, earlier, resolved, devices)
         record.write()
@@ -160,7 +163,7 @@ def _train(attempt: Attempt) -> None:
 
 
 def _failed(ledger: Ledger) -> bool:
-    """Whether a job of the latest request has failed."""
+    """Return whether a job of the latest request has failed."""
     records = [read_record(ledger.folder / row["folder"]) for row in ledger.jobs.values()]
     return any(
         record is not None and record.status == "failed" and record.started >= ledger.began for record in records
@@ -168,21 +171,20 @@ def _failed(ledger: Ledger) -> bool:
 
 
 def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: dict[str, Any], devices: list[str]) -> None:
-    """A run that was begun on another kind of device, or with other threads, is not that of one place alone."""
+    """Warn if the run is resumed on another kind of device or with another number of threads."""
     then = (str(earlier.device).partition(":")[0], earlier.threads)
     now = (devices[0].partition(":")[0], resolved["threads"])
     if None not in then and then != now:
         sentence = (
-            f"It was begun on {then[0]} (threads={then[1]}) and goes on on {now[0]} (threads={now[1]}), so its last "
-            "digits are not those of a run on either alone."
+            f"It started on {then[0]} (threads={then[1]}) and resumes on {now[0]} (threads={now[1]}), so its last "
+            "digits differ from those of a run on either alone."
         )
         record.warn("begun_elsewhere", sentence)
         say(f"note: {record.folder.name}: {sentence}")
 
 
 def computes_on(device: str) -> None:
-    """Compute on ``device`` from here on; what this process keeps on another one is given up, since it may be somebody
-    else's now."""
+    """Compute on ``device`` now, and free what this process keeps on another, which another job may hold."""
     import torch
 
     from citycam.bank.body import frozen_body
@@ -195,13 +197,13 @@ def computes_on(device: str) -> None:
         torch.cuda.set_device(device)
 
 
-# The device that this process computed on last.
+# The device this process computed on last.
 _warm: list[str] = []
 
 
 @contextlib.contextmanager
 def _ending(record: Recorder, folder: Path) -> Iterator[None]:
-    """Write how a job ended into its run.json and run.log; only Ctrl-C goes on upwards."""
+    """Record how a job ends in its run.json and run.log; only Ctrl-C is raised again."""
     try:
         yield
         _end(record, folder, "completed", None)
@@ -216,7 +218,7 @@ def _ending(record: Recorder, folder: Path) -> Iterator[None]:
         _end(record, folder, "failed", str(explain_os_error(error, Path(error.filename or folder / "run.json"))))
     except SystemExit as error:
         _end(record, folder, "failed", f"The job ended itself (exit code {error.code}).")
-    except Exception as error:  # a job's fault must not end the others; its traceback is kept in run.log
+    except Exception as error:  # one job's fault must not end the others; its traceback is kept in run.log
         if _out_of_memory(error):
             sentence = _NO_MEMORY.format("Memory of the device")
         else:
@@ -225,12 +227,12 @@ def _ending(record: Recorder, folder: Path) -> Iterator[None]:
 
 
 def _end(record: Recorder, folder: Path, status: str, error: str | None, trace: str = "") -> None:
-    """Write the run's last word, and say it in one line."""
+    """Write the final status, and print it in one line."""
     try:
         record.finish(status, error)
         line = _line(record.record, folder.name)
         write_text(folder / "run.log", _log(record.record, line, trace))
-    except CitycamError as fault:  # the disk is full: the run will be seen as interrupted, and the reason is said here
+    except CitycamError as fault:  # the disk is full: the run will read as interrupted, and the reason is printed here
         line = f"{folder.name}: {fault}"
     print(line, file=sys.stdout if status == "completed" else sys.stderr, flush=True)
 
@@ -248,7 +250,7 @@ def _line(record: RunRecord, name: str) -> str:
 
 
 def _log(record: RunRecord, line: str, trace: str) -> str:
-    """run.log: the story of a run for people; run.json has it for programs."""
+    """The text of run.log, for people; run.json is for programs."""
     return "\n".join(
         [
             f"{record.started} {record.command}",
@@ -267,7 +269,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run's folder; the kernel lets go of it when this process dies."""
+    """Hold the lock of the run's folder, which the kernel frees when this process dies."""
     path = folder.parent / ".locks" / f"{folder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     held = filelock.FileLock(path)
@@ -282,8 +284,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _clear(folder: Path, *, everything: bool) -> None:
-    """Remove what an attempt that did not complete left half written, and ``everything`` that a new one would add to:
-    events and checkpoints."""
+    """Remove half-written files of an earlier attempt; with ``everything``, also what a new one would append to."""
     patterns = ["**/.*.part"]
     if everything:
         patterns += ["events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"]

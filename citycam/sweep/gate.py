@@ -19,7 +19,7 @@ from citycam.config import CONF, Config
 from citycam.errors import CitycamError, near_matches
 from citycam.sweep.compose import register, to_config
 from citycam.sweep.names import config_hash
-from citycam.sweep.resume import recorded, refuse_others
+from citycam.sweep.resume import recorded_commands, refuse_other_settings
 
 _FEW_JOBS = 32
 
@@ -72,7 +72,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     given = [_quoted(item) for item in parsed.overrides]
     resumed = _resumed(given)
     if resumed is not None:
-        commands = recorded(resumed, [item for item in given if not item.startswith("sweep.resume=")])
+        commands = recorded_commands(resumed, [item for item in given if not item.startswith("sweep.resume=")])
     else:
         if not any(item.lstrip("+").startswith("sweep.name=") for item in given):
             given.append(f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
@@ -86,7 +86,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
         raise CitycamError(_sentence(error)) from error
     jobs = {job.folder: job for some in composed for job in some.jobs}
     if resumed is not None:
-        refuse_others(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
+        refuse_other_settings(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
     return Request(
         tuple(jobs.values()),
         composed[-1].sweep_folder,

@@ -1,4 +1,4 @@
-"""Runs as their folders tell them, in whatever state they are."""
+"""Runs as their folders show them, whether complete, failed, half-written or damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from citycam.statistics import Mark, marks
 from citycam.sweep.record import NAME, SCHEMA, Metrics, RunRecord, SplitRecord, read_record
 from citycam.words import natural
 
-# Settings of the place and the way, and not of an experiment.
+# Settings of where and how to run; they make no other experiment.
 _NOT_SETTINGS = ("sweep.", "hydra.", "hydra/")
 
 
@@ -87,10 +87,10 @@ class SharedWarning:
 
 
 def read_runs(sweep_folder: Path) -> list[RunRow]:
-    """A row per run folder in ``sweep_folder`` (or the folder itself, if it is a run's), in their natural order.
+    """Return a row per run folder in ``sweep_folder`` (or of the folder itself, if it is a run's), in natural order.
 
-    A run folder is one that holds run.json or Hydra's own record; it may be half there. Jobs of sweep.json that never
-    began have a row too.
+    A run folder holds run.json or Hydra's own record; it may be incomplete. Jobs of sweep.json that never started have
+    a row too.
     """
     return _filled(_read_folder(Path(sweep_folder)))
 
@@ -99,14 +99,14 @@ def _read_folder(sweep_folder: Path) -> list[RunRow]:
     if _is_run(sweep_folder):
         return [_read_run(sweep_folder)]
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        found = [_read_run(folder) for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
-        found += _never_begun(sweep_folder, {row.folder.name for row in found})
-        return sorted(found, key=lambda row: natural(row.folder.name))
+        rows = [_read_run(folder) for folder in sweep_folder.iterdir() if folder.is_dir() and _is_run(folder)]
+        rows += _never_started(sweep_folder, {row.folder.name for row in rows})
+        return sorted(rows, key=lambda row: natural(row.folder.name))
     return []
 
 
-def _never_begun(sweep_folder: Path, known: set[str]) -> list[RunRow]:
-    """The jobs of sweep.json that have no folder of a run."""
+def _never_started(sweep_folder: Path, known: set[str]) -> list[RunRow]:
+    """Rows of the jobs of sweep.json that have no run folder."""
     try:
         jobs = json.loads((sweep_folder / "sweep.json").read_text(encoding="utf-8"))["jobs"]
         return [
@@ -121,30 +121,30 @@ def _never_begun(sweep_folder: Path, known: set[str]) -> list[RunRow]:
             if name not in known
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []  # whatever it is, it is no sweep.json of ours
+        return []  # not a sweep.json of ours
 
 
 def read_all(folders: Sequence[Path]) -> list[RunRow]:
-    """The runs of several folders, each once: run folders, sweeps, and folders of sweeps.
+    """Return the runs of several folders, each once: run folders, sweeps, and folders of sweeps.
 
-    Where they come from more than one sweep, their names begin with the sweep's.
+    If they come from more than one sweep, their names start with the sweep's.
 
     Raises:
         CitycamError: a folder does not exist, or holds no run.
     """
-    found: dict[Path, RunRow] = {}
+    runs: dict[Path, RunRow] = {}
     for folder in folders:
         rows = _read_folder(Path(folder)) or _read_sweeps(Path(folder))
         if not rows:
             there = "holds no run" if Path(folder).is_dir() else "is no folder"
             raise CitycamError(f"{folder} {there}; give the folder of a run, of a sweep, or of several sweeps.")
         for row in rows:
-            found.setdefault(row.folder.resolve(), row)
-    sweeps = {folder.parent for folder in found}
+            runs.setdefault(row.folder.resolve(), row)
+    sweeps = {folder.parent for folder in runs}
     if len(sweeps) < 2:
-        return _filled(list(found.values()))
+        return _filled(list(runs.values()))
     common = Path(os.path.commonpath(sweeps))
-    return _filled([replace(row, label=folder.relative_to(common).as_posix()) for folder, row in found.items()])
+    return _filled([replace(row, label=folder.relative_to(common).as_posix()) for folder, row in runs.items()])
 
 
 def _read_sweeps(folder: Path) -> list[RunRow]:
@@ -155,15 +155,15 @@ def _read_sweeps(folder: Path) -> list[RunRow]:
 
 
 def _filled(rows: list[RunRow]) -> list[RunRow]:
-    """Rows whose overrides leave out a setting that other rows name, with its value: a default is no difference."""
+    """Add settings that other rows name to the overrides of each row: a default is no difference."""
     keys = differing(rows)
     return [_fill(row, [key for key in keys if key not in row.overrides]) for row in rows]
 
 
 def _fill(row: RunRow, keys: Sequence[str]) -> RunRow:
     config = _config(row.folder) if keys else {}
-    found = {key: text for key in keys if (text := _setting(config, key)) is not None}
-    return replace(row, overrides=row.overrides | found) if found else row
+    filled = {key: text for key in keys if (text := _setting(config, key)) is not None}
+    return replace(row, overrides=row.overrides | filled) if filled else row
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _setting(config: dict[str, Any], key: str) -> str | None:
-    """A setting as an override would write it; of a group, the option's name. None where there is none."""
+    """Return a setting as an override would write it; of a group, the option's name. None if there is none."""
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
@@ -193,23 +193,23 @@ def _setting(config: dict[str, Any], key: str) -> str | None:
 
 
 def differing(rows: Sequence[RunRow]) -> list[str]:
-    """Settings whose values differ between runs, in the order in which they were given; none of a single run."""
+    """Return the settings whose values differ between runs, in the order given; none for a single run."""
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     return [key for key in keys if len({row.overrides.get(key) for row in rows}) > 1]
 
 
 def warnings_of(rows: Sequence[RunRow]) -> list[SharedWarning]:
-    """Every warning and mark once, with the runs that it holds for, in order of appearance.
+    """Return every warning and mark once, with the runs that it holds for, in order of appearance.
 
-    A mark that the run's own warnings tell already, by its code or for the split in the split's words, is left out.
+    A mark is left out if the run's own warnings have its code, or for the split any code of the split.
     """
     runs: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        told = {mark.code for mark in row.warnings}
-        split_told = any(code.startswith("split_") for code in told)
+        codes = {mark.code for mark in row.warnings}
+        split_warned = any(code.startswith("split_") for code in codes)
         for mark in dict.fromkeys((*row.warnings, *row.marks)):
             own = mark in row.warnings
-            if own or not (mark.code in told or (split_told and mark.code.startswith("split_"))):
+            if own or not (mark.code in codes or (split_warned and mark.code.startswith("split_"))):
                 runs.setdefault((mark.code, mark.sentence), []).append(row.name)
     return [SharedWarning(code, sentence, tuple(names)) for (code, sentence), names in runs.items()]
 

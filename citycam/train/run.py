@@ -1,4 +1,4 @@
-"""One run, from its settings to a folder of results: the pipeline, to be read aloud."""
+"""One run, from its settings to a folder of results: the steps of training, in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from citycam.words import say
 if TYPE_CHECKING:
     from citycam.explain.callback import MapCallback
 
-# Batches of features that are read and handed to Lightning at once: more of them wait longer for the first.
+# Batches of features that Lightning gets at once: with more, the first step waits longer.
 _BATCHES = 16
 
 
@@ -123,15 +123,14 @@ def join(attempt: Attempt) -> None:
 
 
 def own_share(attempt: Attempt) -> Resolved:
-    """What one of several processes uses: its share of the threads."""
+    """Return what one of several processes uses: its share of the threads."""
     return dataclasses.replace(
         attempt.resolved, threads=max(1, attempt.resolved.threads // max(1, len(attempt.devices)))
     )
 
 
 def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
-    """Let batch norms that train see the whole batch, of which each device has a share; returns what is to be said
-    where they cannot."""
+    """Synchronise batch norms that train over devices; return a warning for each way in which that is not possible."""
     if len(devices) < 2 or not trained_norms(network):
         return []
     if torch.device(devices[0]).type == "cuda":
@@ -146,8 +145,7 @@ def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
 def fit(
     trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, resume_from: ResumePoint | None = None
 ) -> None:
-    """Lightning's fit, from where an attempt stopped, with Ctrl-C as KeyboardInterrupt: Lightning leaves by
-    ``sys.exit`` instead."""
+    """Run Lightning's fit, with Ctrl-C as KeyboardInterrupt, for which Lightning calls ``sys.exit``."""
     try:
         trainer.fit(module, datamodule, ckpt_path=resume_from.checkpoint if resume_from is not None else None)
     except SystemExit as error:
@@ -194,7 +192,7 @@ def describe(record: Recorder, run: PlannedRun, devices: tuple[str, ...]) -> Non
 
 
 def make_network(run: PlannedRun) -> Network:
-    """Backbone and head; a frozen backbone is the one that all runs share."""
+    """Return backbone and head; a frozen backbone is shared by all runs of the process."""
     config, resolved = run.config, run.resolved
     if resolved.frozen:
         backbone = shared_body(config, resolved.source, resolved.device)
@@ -206,7 +204,7 @@ def make_network(run: PlannedRun) -> Network:
 
 
 def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
-    """The LightningModule of a run."""
+    """Return the LightningModule of a run."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     return CityModule(
         network,
@@ -230,7 +228,7 @@ def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
 
 
 def make_datamodule(run: PlannedRun, network: Network) -> CityDataModule:
-    """Batches of kept features where the body is frozen, else of pictures."""
+    """Return batches of kept features if the body is frozen, else of pictures."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     assert_range(scale(first_views(inputs)))
     body = FrozenBody(run) if resolved.frozen else None
@@ -269,7 +267,7 @@ def make_datamodule(run: PlannedRun, network: Network) -> CityDataModule:
 
 
 def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
-    """A few training views, uint8 (n, S, S, 3), for the check of their range."""
+    """Return a few training views, uint8 (n, S, S, 3), to check their range."""
     chosen = [inputs.catalog.pictures[index] for index in inputs.train[:count].tolist()]
     spec = inputs.train_spec
     return torch.from_numpy(
@@ -278,10 +276,10 @@ def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
 
 
 def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
-    """The callback that draws maps, or None where no method is asked for."""
+    """Return the callback that draws maps, or None without methods."""
     if not run.config.explain.methods:
         return None
-    # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
+    # Imported late: it takes half a second, which runs without maps need not wait for.
     from citycam.explain.callback import MapCallback
     from citycam.explain.draw import make_drawer
 
@@ -315,6 +313,6 @@ def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test:
 
 
 def _move_seconds(record: Recorder, phase: str, seconds: float) -> None:
-    """Book what a callback did within training under a phase of its own."""
+    """Book what a callback did during training under a phase of its own."""
     before = record.record.seconds
     record.update(seconds={**before, "train": before["train"] - seconds, phase: seconds})

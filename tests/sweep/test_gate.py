@@ -53,7 +53,7 @@ WRONG = {
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",
     "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
-    "sweep.resume=nowhere": "holds no sweep.json with a command to go on with; give the folder of a sweep",
+    "sweep.resume=nowhere": "holds no sweep.json with a command to resume; give the folder of a sweep",
     "trainer.devices=0": "trainer.devices=0 must be a whole number of at least 1.",
     "trainer=ddp batch_size=1": "batch_size=1 cannot be shared by trainer.devices=2",
     "trainer=dpp": "trainer=dpp is not known; did you mean ddp?",
