@@ -20,6 +20,7 @@ from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import command, config_hash
 from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.recorder import Recorder
+from citycam.sweep.resume import changed_settings
 from citycam.train.ranks import train_by_ranks
 from citycam.words import say
 
@@ -29,20 +30,26 @@ if TYPE_CHECKING:
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
-def completed(folder: Path, digest: str, data_digest: str) -> bool:
-    """Return whether ``folder`` holds this run, completed.
+def is_complete(folder: Path, config: Config, data_digest: str) -> bool:
+    """Return whether ``folder`` holds the run that ``config`` asks for, completed; an earlier attempt at it may resume.
 
     Raises:
-        CitycamError: it holds a completed run with other settings or other data, which is never written over; or its
-            run.json is damaged.
+        CitycamError: it holds a run with other settings, a completed run on other data, or files that are not ours,
+            none of which is ever written over; or its run.json is damaged.
     """
     record = read_record(folder)
-    if record is None or record.status != "completed":
+    if record is None:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / ".hydra").is_dir():
+            raise CitycamError(f"{folder} holds files of others, which are not written over; choose another folder.")
         return False
-    if record.config_hash != digest:
+    if record.config_hash != config_hash(config):
+        changes = changed_settings(folder, config)
         raise CitycamError(
-            f"{folder} holds a run with other settings, which is not written over; choose another sweep.name."
+            f"{folder} holds a run with other settings{f' ({changes})' if changes else ''}, which is neither resumed "
+            "nor written over; choose another sweep.name or hydra.run.dir."
         )
+    if record.status != "completed":
+        return False
     if record.data.digest != data_digest:
         raise CitycamError(
             f"{folder} holds this run on other data (pictures were added, changed or removed since), which is not "
@@ -81,7 +88,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
-    if completed(folder, digest, resolved["data_digest"]):
+    if is_complete(folder, config, resolved["data_digest"]):
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # it stands twice in one request

@@ -15,7 +15,7 @@ from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.devices import Device, choose_device, machine_devices
 from citycam.files import cache_root, check_room, write_json
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
-from citycam.jobs.job import completed, computes_on
+from citycam.jobs.job import computes_on, is_complete
 from citycam.jobs.launch import warm_up
 from citycam.jobs.sharing import Share, check_devices, share
 from citycam.resolved import Resolved
@@ -42,7 +42,7 @@ def prepare(request: Request) -> Prepared:
     """
     _check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
-    todo = [job for job in request.jobs if not completed(job.folder, job.hash, inputs[job.folder].catalog.digest)]
+    todo = [job for job in request.jobs if not is_complete(job.folder, job.config, inputs[job.folder].catalog.digest)]
     if not todo:
         announce(request, [], [])
         return Prepared([], 1)

@@ -13,7 +13,7 @@ from citycam.config import Config
 from citycam.files import to_dict
 
 # Settings that do not change trained numbers: `explain` draws maps afterwards, `bank` only keeps features.
-_OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
+OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
 # A path counts by its last part, so that another spelling of it names the same run.
 _PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
 _LONGEST = 100
@@ -21,7 +21,7 @@ _LONGEST = 100
 
 def config_hash(config: Config) -> str:
     """Return eight hex digits over every setting that changes trained numbers (paths by their last part)."""
-    settings = {key: value for key, value in to_dict(config).items() if key not in _OUTSIDE}
+    settings = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE}
     for group, key in _PATHS:
         if settings[group].get(key) is not None:
             settings[group][key] = Path(settings[group][key]).name
@@ -42,7 +42,7 @@ def folder_name(overrides: list[str], digest: str) -> str:
         key, _, value = override.partition("=")
         key = key.lstrip("+~")
         top, _, rest = key.replace("/", ".").partition(".")
-        if top in _OUTSIDE:
+        if top in OUTSIDE:
             continue
         last = rest.rpartition(".")[2]
         # A group's own name says enough (adam, multi); a number needs its setting's name (epochs5, lr0.01).

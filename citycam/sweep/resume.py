@@ -14,7 +14,7 @@ from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import to_dict
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import quoted
+from citycam.sweep.names import OUTSIDE, quoted
 
 # In sweep.json a command begins with these words.
 _PROGRAM = ("python", "train.py")
@@ -74,7 +74,7 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
             continue
         settings = set(_without_place(overrides))
         twin = next((name for name, row in known.items() if set(_without_place(row["overrides"])) == settings), None)
-        changed = _changes(sweep_folder / twin, config) if twin is not None else ""
+        changed = changed_settings(sweep_folder / twin, config) if twin is not None else ""
         what = (
             f"{twin} started with {changed}" if changed else f"{' '.join(_without_place(overrides))} is not part of it"
         )
@@ -84,14 +84,14 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
         )
 
 
-def _changes(folder: Path, config: Config) -> str:
+def changed_settings(folder: Path, config: Config) -> str:
     """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``."""
     try:
         before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return ""
     then, now = _flat(before), _flat(to_dict(config))
-    names = [name for name in now if not name.startswith("sweep.") and then.get(name) != now[name]]
+    names = [name for name in now if name.partition(".")[0] not in OUTSIDE and then.get(name) != now[name]]
     return ", ".join(f"{name}={then.get(name)} (now {now[name]})" for name in names[:4])
 
 
