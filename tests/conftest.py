@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from citycam.processes import Child
+
 # Before anything imports torch. Tests run side by side, and threads would fight over the same cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -63,6 +65,20 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(make_backbone(BackboneConfig(name=TINY, strides=[32, 16, 8]), 64, 0), path)
     return path
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
+    """The children that were started, in their order."""
+    started: list[Child] = []
+    enter = Child.__enter__
+
+    def note(child: Child) -> Child:
+        started.append(child)
+        return enter(child)
+
+    monkeypatch.setattr(Child, "__enter__", note)
+    return started
 
 
 def forget() -> None:
