@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from citycam import processes
 from citycam.processes import Child
 
 # Before anything imports torch. Tests run side by side, and threads would fight over the same cores.
@@ -82,11 +83,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 
 
 def forget() -> None:
-    """Drop what one process remembers between jobs, as a new process would."""
-    for name in ("citycam.data.inputs", "citycam.bank.frozen", "citycam.train.lesson"):
-        for memory in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
-            if hasattr(memory, "cache_clear"):
-                memory.cache_clear()
+    """Forget and end what outlives a request in this process, as a new process would."""
+    processes.forget()
     if "joblib" in sys.modules:
         from multiprocessing import forkserver
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from citycam.data.splits import Split, make_split
 from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError
 from citycam.files import to_dict
+from citycam.processes import remember
 from citycam.resolved import Resolved
 
 
@@ -115,7 +115,7 @@ class _Key:
         return hash(json.dumps(to_dict(self.config), sort_keys=True))
 
 
-@functools.lru_cache(maxsize=8)
+@remember(8)
 def _remembered_catalog(key: _Key) -> Catalog:
     if not isinstance(key.config, DataConfig):
         raise TypeError("a catalog is made from data settings")
@@ -123,7 +123,7 @@ def _remembered_catalog(key: _Key) -> Catalog:
         return load_catalog(key.config, tell)
 
 
-@functools.lru_cache(maxsize=32)
+@remember(32)
 def _remembered_split(_catalog_digest: str, split: _Key, data: _Key) -> Split:
     catalog = _remembered_catalog(data)
     if not isinstance(split.config, SplitConfig):

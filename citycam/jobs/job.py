@@ -15,6 +15,7 @@ from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
+from citycam.processes import forget
 from citycam.resolved import Resolved
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import command, config_hash
@@ -194,10 +195,8 @@ def computes_on(device: str) -> None:
     """Compute on ``device`` now, and free what this process keeps on another, which another job may hold."""
     import torch
 
-    from citycam.bank.body import frozen_body
-
     if _warm and _warm != [device]:
-        frozen_body.cache_clear()
+        forget(on_device=True)
         torch.cuda.empty_cache()  # does nothing where no GPU was used
     _warm[:] = [device]
     if device.startswith("cuda"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import time
@@ -22,6 +21,7 @@ from citycam.errors import CitycamError
 from citycam.files import cache_root, lock
 from citycam.model.backbone import make_backbone
 from citycam.model.weights import digest, find_weights, save_weights
+from citycam.processes import remember
 from citycam.resolved import WeightsSource
 from citycam.train.pretrain import RECIPE, lesson_for_toytown, teach
 
@@ -59,7 +59,7 @@ def find_body(config: Config, inputs: Inputs, say: Say) -> tuple[WeightsSource, 
     return source, {"no_pretrained_weights": lesson.warning}
 
 
-@functools.lru_cache(maxsize=8)
+@remember(8)
 def _found(name: str, weights: str) -> WeightsSource | None:
     """Asked once per process: each look for pretrained weights may take seconds."""
     return find_weights(BackboneConfig(name=name, weights=weights))

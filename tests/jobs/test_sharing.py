@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.jobs.job import _devices
 from citycam.jobs.sharing import Share, check_devices, share
+from citycam.resolved import Arithmetic
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
+from tests.conftest import TINY
 
 FOUR = [Device("cpu", f"core{number}") for number in range(4)]
 GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
@@ -65,6 +69,27 @@ def test_jobs_hold_gpus_of_their_own_and_ranks_several(tmp_path: Path, monkeypat
     ):
         assert sorted(one + two) == [device.name for device in GPUS]
         assert (len(one), len(two)) == (1, 3)
+
+
+def test_a_process_that_moves_to_another_device_leaves_nothing_on_the_one_before(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from citycam.bank.body import frozen_body
+    from citycam.bank.extract import Extractor
+    from citycam.jobs import job, resolve
+
+    monkeypatch.setattr(job, "_warm", [])
+    job.computes_on("cpu")
+    body = frozen_body(TINY, (32, 16, 8), 64, str(tiny_weights), None, "cpu")
+    Extractor(body, Arithmetic(), batch=2)
+    resolve._check_grid(body, 8)
+    there = weakref.ref(body)
+    del body
+    job.computes_on("cpu")
+    assert there() is not None
+    job.computes_on("mps")
+    gc.collect()
+    assert there() is None
 
 
 def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
