@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from citycam.config import Config
+from citycam.devices import machine_devices
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
@@ -93,7 +94,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # it stands twice in one request
-    with _devices(config, folder, ledger, resolved) as devices:
+    with _devices(config, folder, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
             say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
             return "stopped"
@@ -101,14 +102,14 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
 
 
 @contextlib.contextmanager
-def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, Any]) -> Iterator[list[str]]:
+def _devices(config: Config, folder: Path, resolved: dict[str, Any]) -> Iterator[list[str]]:
     """Hold the devices of a job while the context is open; yields torch's names, one per rank.
 
     The job has not touched a device before. Devices are passed by name rather than through CUDA_VISIBLE_DEVICES, since
     a launcher's process runs several jobs and torch reads that variable once.
     """
     kind = str(resolved["device"]).partition(":")[0]
-    there, ranks = ledger.devices(kind), config.trainer.devices
+    there, ranks = machine_devices(kind), config.trainer.devices
     count = min(int(resolved["threads"]), len(there)) if kind == "cpu" else ranks
     with hold(
         there,
