@@ -14,6 +14,7 @@ from PIL import Image
 
 from citycam import processes
 from citycam.processes import Child
+from citycam.sweep.hydra_internals import reset_hydra
 
 # Before anything imports torch. Tests run side by side, and threads would fight over the same cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -85,6 +86,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 def forget() -> None:
     """Forget and end what outlives a request in this process, as a new process would."""
     processes.forget()
+    reset_hydra()
     if "joblib" in sys.modules:
         from multiprocessing import forkserver
 
@@ -134,8 +136,6 @@ def train(
     tiny_weights: Path,
 ) -> Callable[..., Outcome]:
     """``train("epochs=2", multirun=True)``: train.py in this process, in an empty folder, on small real files."""
-    from hydra.core.global_hydra import GlobalHydra
-
     import train as door
 
     monkeypatch.chdir(tmp_path)
@@ -147,7 +147,6 @@ def train(
             given = {override.partition("=")[0] for override in overrides}
             arguments = [argument for argument in arguments if argument.partition("=")[0] not in given]
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *overrides])
-        GlobalHydra.instance().clear()
         forget()
         capsys.readouterr()
         code = door.main()

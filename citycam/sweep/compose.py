@@ -48,17 +48,16 @@ def to_config(composed: Any) -> Config:
     Raises:
         CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
     """
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     names = [f.name for f in dataclasses.fields(Config)]
     settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     _refuse_unknown("", settings, names)
     for key in map(str, settings):
-        node = settings._get_node(key)
-        kind: Any = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        kind: Any = OmegaConf.get_type(settings, key)
         if dataclasses.is_dataclass(kind):
-            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(kind)])
+            _refuse_unknown(f"{key}.", settings[key], [f.name for f in dataclasses.fields(kind)])
     try:
         values: Any = OmegaConf.to_object(settings)
         return Config(**values)
