@@ -110,6 +110,12 @@ def test_a_process_keeps_only_tables_beside_what_it_can_forget() -> None:
     assert kept == TABLES
 
 
+def test_one_file_knows_what_hydra_does_not_promise() -> None:
+    names = ("hydra._internal", "GlobalHydra", "OverridesParser", "._get_node")
+    users = [name for name, path in MODULES.items() if any(one in path.read_text(encoding="utf-8") for one in names)]
+    assert users == ["citycam.sweep.hydra_internals"]
+
+
 def libraries(path: Path) -> set[str]:
     """Other people's libraries that a file names, wherever it does."""
     tree = structure.parse(path)

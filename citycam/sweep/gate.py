@@ -18,6 +18,7 @@ from typing import Any
 from citycam.config import CONF, Config
 from citycam.errors import CitycamError, near_matches
 from citycam.sweep.compose import register, to_config
+from citycam.sweep.hydra_internals import parse_command_line, parse_overrides, split_sweep
 from citycam.sweep.names import config_hash
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
 
@@ -56,11 +57,10 @@ def read_request(arguments: Sequence[str]) -> Request | None:
         CitycamError: one sentence on the first setting that cannot be, with near matches.
     """
     from hydra import initialize_config_dir
-    from hydra._internal.utils import get_args_parser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+    parsed, unknown = parse_command_line(arguments)
     if unknown:
         raise CitycamError(f"{unknown[0]} is no option of train.py; see python train.py --help.")
     if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
@@ -121,12 +121,8 @@ class _Composed:
 
 def _compose_all(overrides: list[str], multirun: bool) -> _Composed:
     from hydra import compose
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    parsed = parser.parse_overrides(overrides)
+    parsed = parse_overrides(overrides)
     swept = [item for item in parsed if item.is_sweep_override()]
     if swept and not multirun:
         line = swept[0].input_line
@@ -137,7 +133,7 @@ def _compose_all(overrides: list[str], multirun: bool) -> _Composed:
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [plain]
+    batches = split_sweep(parsed) if multirun else [plain]
     if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
         for item in swept:
             for value in item.sweep_string_iterator():
