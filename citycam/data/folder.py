@@ -1,4 +1,4 @@
-"""Pictures of ``data=folder``: one folder per city, any depth below it, with or without a table of walks and times."""
+"""The data source ``data=folder``: photographs in one folder per city, at any depth, with or without a table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import PIL
 
-from citycam.config import FolderConfig, OnBad
+from citycam.config import Config, FolderConfig, OnBad
 from citycam.data.catalog import (
     Catalog,
     Picture,
@@ -23,6 +24,7 @@ from citycam.data.catalog import (
     shared_between_cities,
 )
 from citycam.data.layout import city_of, grouping, locate, read_table, time_of
+from citycam.data.lesson import Lesson, city_lesson
 from citycam.data.pictures import SUFFIXES, cannot_open, check_bytes, digest_bytes, read_bytes
 from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
@@ -38,48 +40,72 @@ class _Read:
     reason: str | None  # why the file cannot be read
 
 
-def scan(config: FolderConfig, progress: Progress | None = None) -> Catalog:
-    """The catalog of ``config.root``.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The photographs below ``config.root``."""
 
-    Hidden files and folders and files without a picture's suffix are passed over. Every picture is read once to its
-    last byte; what was readable is remembered in the cache by name, size and times, so the next scan only looks at
-    those.
+    config: FolderConfig
 
-    Raises:
-        CitycamError: the root, the table or the groups are at fault, or a city has no picture that can be read.
-        UnreadablePicture: with ``on_bad=error``, the first picture that cannot be read.
-    """
-    assert config.root is not None
-    root = Path(config.root).expanduser()
-    names = find(root)
-    places = locate(names)
-    rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
-    cities = {name: city_of(name, places, rows) for name in names}
-    chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
-    if not chosen:
-        raise CitycamError(
-            f"data.root={root} holds no pictures in folders of cities; it needs one sub-folder of pictures "
-            f"({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}) per city."
+    @property
+    def root(self) -> Path:
+        """The folder that holds one sub-folder of pictures per city."""
+        assert self.config.root is not None  # `FolderConfig` refuses it
+        return Path(self.config.root).expanduser()
+
+    @property
+    def place(self) -> str:
+        """The name of the place in sentences."""
+        return str(self.root)
+
+    def scan(self, progress: Progress | None = None) -> Catalog:
+        """Return the catalog of the root.
+
+        Hidden files and folders and files without a picture's suffix are ignored. Every picture is read once to its
+        last byte. The cache remembers which files are readable by name, size and times, so the next scan reads only
+        files that are new or changed.
+
+        Raises:
+            CitycamError: the root, the table or the groups are wrong, or a city has no readable picture.
+            UnreadablePicture: with ``on_bad=error``, the first picture that cannot be read.
+        """
+        config, root = self.config, self.root
+        names = find(root)
+        places = locate(names)
+        rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
+        cities = {name: city_of(name, places, rows) for name in names}
+        chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
+        if not chosen:
+            raise CitycamError(
+                f"data.root={root} holds no pictures in folders of cities; it needs one sub-folder of pictures "
+                f"({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}) per city."
+            )
+        reads = _read_all(root, chosen, config.limit, progress)
+        skipped = tuple(Skipped(name, read.reason) for name, read in sorted(reads.items()) if read.reason is not None)
+        _check_readable(root, skipped, chosen, reads, config.on_bad)
+        group_of = grouping(config.group, places, rows)
+        pictures = tuple(
+            Picture(
+                name=name,
+                digest=read.digest,
+                city=cities[name],
+                group=group_of(name, cities[name]),
+                time=time_of(name, rows),
+                part=places[name].part if name in places else None,
+            )
+            for name, read in sorted(reads.items())
+            if read.reason is None
         )
-    reads = _read_all(root, chosen, config.limit, progress)
-    skipped = tuple(Skipped(name, read.reason) for name, read in sorted(reads.items()) if read.reason is not None)
-    _judge(root, skipped, chosen, reads, config.on_bad)
-    group_of = grouping(config.group, places, rows)
-    pictures = tuple(
-        Picture(
-            name=name,
-            digest=read.digest,
-            city=cities[name],
-            group=group_of(name, cities[name]),
-            time=time_of(name, rows),
-            part=places[name].part if name in places else None,
-        )
-        for name, read in sorted(reads.items())
-        if read.reason is None
-    )
-    warnings = (*_empty(root, names), *_outside(root, cities), *_skips(skipped), *shared_between_cities(pictures))
-    target = None if config.target is None else plain(config.target)
-    return Catalog("folder", root, pictures, skipped, target, warnings)
+        warnings = (*_empty(root, names), *_outside(root, cities), *_skips(skipped), *shared_between_cities(pictures))
+        target = None if config.target is None else plain(config.target)
+        return Catalog(config.kind, root, pictures, skipped, target, warnings)
+
+    def render_again(self) -> None:
+        """Return None: photographs cannot be made again."""
+        return
+
+    def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
+        """Return the lesson of the training part's cities."""
+        return city_lesson(config, catalog, train)
 
 
 def find(root: Path) -> list[str]:
@@ -143,7 +169,7 @@ def _skips(skipped: Sequence[Skipped]) -> list[str]:
     ]
 
 
-def _judge(
+def _check_readable(
     root: Path,
     skipped: Sequence[Skipped],
     chosen: Mapping[str, Sequence[str]],

@@ -9,8 +9,8 @@ import yaml
 
 from citycam.config import SplitConfig, SplitKind, ToytownConfig
 from citycam.data import toytown
-from citycam.data.catalog import load_catalog
 from citycam.data.pictures import decode, digest
+from citycam.data.sources import load_catalog
 from citycam.data.splits import make_split
 from citycam.errors import CitycamError
 

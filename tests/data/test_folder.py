@@ -115,7 +115,7 @@ def test_wrong_roots(tmp_path: Path) -> None:
         load(tmp_path / "empty")
     with pytest.raises(CitycamError, match="holds no pictures in folders of cities"):
         load(towns(tmp_path / "flat", "a.png", "b.png"))
-    with pytest.raises(CitycamError, match=r"holds one city only \(oslo\)"):
+    with pytest.raises(CitycamError, match=r"holds only one city \(oslo\)"):
         load(towns(tmp_path / "one", "oslo/a.png"))
 
 
