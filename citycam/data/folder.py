@@ -36,8 +36,10 @@ _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volum
 
 @dataclass(frozen=True, slots=True)
 class _Read:
+    """The result of reading a file; ``reason``: why it cannot be read, or None."""
+
     digest: str
-    reason: str | None  # why the file cannot be read
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,10 @@ class Folder:
 
 
 def find(root: Path) -> list[str]:
-    """Names (paths below ``root``, with slashes, sorted) of all files with a picture's suffix; links are followed.
+    """Return the paths below ``root``, with slashes, sorted, of all files with a picture's suffix; follow links.
 
     Raises:
-        CitycamError: ``root`` is no folder, or a folder below it cannot be listed.
+        CitycamError: ``root`` is not a folder, or a folder below it cannot be listed.
     """
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
@@ -126,9 +128,9 @@ def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]]) -> I
         entries = _visible(folder)
     except OSError as error:
         raise CitycamError(
-            f"The folder {folder} cannot be listed ({(error.strerror or str(error)).lower()}); mend its permissions."
+            f"The folder {folder} cannot be listed ({(error.strerror or str(error)).lower()}); check its permissions."
         ) from error
-    # A link to a folder that holds it would lead round and round.
+    # A link to a folder that contains the link would be followed forever.
     here = (status.st_dev, status.st_ino)
     if here in ancestors:
         return
@@ -149,7 +151,7 @@ def _outside(root: Path, cities: Mapping[str, str]) -> list[str]:
     outside = [name for name, city in cities.items() if not city]
     if not outside:
         return []
-    return [f"Passed over: {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
+    return [f"Skipped {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
 
 
 def _empty(root: Path, names: Sequence[str]) -> list[str]:
@@ -157,15 +159,14 @@ def _empty(root: Path, names: Sequence[str]) -> list[str]:
     empty = sorted(entry.name for entry in _visible(root) if entry.is_dir() and entry.name not in full)
     if not empty:
         return []
-    return [f"Passed over: {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
+    return [f"Skipped {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
 
 
 def _skips(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
     return [
-        f"Passed over: {counted(len(skipped), 'file')} that cannot be read "
-        f"(first: {skipped[0].name}, {skipped[0].reason})."
+        f"Skipped {counted(len(skipped), 'file')} that cannot be read (first: {skipped[0].name}, {skipped[0].reason})."
     ]
 
 
@@ -177,7 +178,7 @@ def _check_readable(
     on_bad: OnBad,
 ) -> None:
     if skipped and on_bad is OnBad.error:
-        more = "" if len(skipped) == 1 else f" (as {counted(len(skipped) - 1, 'other file')})"
+        more = "" if len(skipped) == 1 else f" ({counted(len(skipped) - 1, 'other file')} cannot be read either)"
         raise UnreadablePicture(root / skipped[0].name, skipped[0].reason + more)
     for city, names in chosen.items():
         if all(reads[name].reason is not None for name in names if name in reads):
@@ -190,7 +191,7 @@ def _check_readable(
 def _read_all(
     root: Path, chosen: Mapping[str, Sequence[str]], limit: int | None, progress: Progress | None
 ) -> dict[str, _Read]:
-    """Read the names of every city in their order until ``limit`` of each are readable."""
+    """Read the files of every city, in the order of ``chosen``, until ``limit`` of each city are readable."""
     memory = _Memory(root)
     reads: dict[str, _Read] = {}
     waiting = {city: list(names) for city, names in chosen.items()}
@@ -218,10 +219,10 @@ def _read_all(
 
 
 class _Memory:
-    """Digests of the pictures of one root that were readable, in a file of the cache that is replaced whole.
+    """The digests of the readable pictures of one root, in a file of the cache that is replaced whole.
 
-    A file is taken for unchanged while its size and its times of change are equal; those that were not readable are
-    tried again each time, since what is missing (a HEIC reader) may have come.
+    A file counts as unchanged while its size and its times of change are the same. Files that were not readable are
+    read again each time, since what was missing (a HEIC reader) may be installed by now.
     """
 
     def __init__(self, root: Path) -> None:
@@ -232,7 +233,7 @@ class _Memory:
         self._now: dict[str, list[int | str]] = {}
 
     def recall(self, name: str) -> _Read | None:
-        """What is known of the file, if it is as it was."""
+        """Return what is known of the file, or None if it has changed or is new."""
         known = self._before.get(name)
         if known is None:
             return None
@@ -243,10 +244,10 @@ class _Memory:
         return _Read(str(known[3]), None) if unchanged else None
 
     def read(self, name: str) -> _Read:
-        """Read the file and learn. Threads may call it side by side."""
+        """Read the file and remember the result. Several threads may call this at the same time."""
         path = self._root / name
         try:
-            # A name that is no text could not be written to any table.
+            # A name that is not text cannot be written to a table.
             name.encode()
             stamp = self._stamp(name)
             content = read_bytes(path)
@@ -262,7 +263,7 @@ class _Memory:
         return _Read(digest, None)
 
     def save(self, names: Set[str]) -> None:
-        """Keep what is known of ``names``, if anything was learned."""
+        """Write what is known of ``names``, if it has changed."""
         merged = {name: row for name, row in (self._before | self._now).items() if name in names}
         if merged != self._before:
             write_json(self._path, {"pillow": PIL.__version__, "files": merged})
@@ -274,12 +275,12 @@ class _Memory:
     def _load(self) -> dict[str, list[int | str]]:
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
-            # Another Pillow may read other files.
+            # Another version of Pillow may be able to read other files.
             if stored["pillow"] != PIL.__version__:
                 return {}
             return {name: [*map(int, row[:3]), str(row[3])] for name, row in stored["files"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-            # A damaged memory is made anew.
+            # A damaged file is replaced.
             return {}

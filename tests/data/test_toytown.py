@@ -1,4 +1,4 @@
-"""Toytown promises: equal settings give equal bytes, masks are what is distinctive, no half cache counts as whole."""
+"""The promises of toytown: equal settings give equal bytes, masks show features, an unfinished cache is not used."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_masks_are_small_and_hold_the_towns_features_alone(root: Path) -> None:
         assert labels.max() < len(toytown.CLASSES)
 
 
-def test_masks_cover_little_but_nearly_every_picture_shows_something() -> None:
+def test_masks_are_small_and_nearly_every_picture_shows_a_feature() -> None:
     config = ToytownConfig(size=64)
     shares = []
     for walk in store.walks(config):
@@ -174,7 +174,7 @@ def test_by_default_there_is_no_watermark(root: Path) -> None:
     assert not any((toytown.label_map(root, name) == CLASS_ID[WATERMARK]).any() for name in names)
 
 
-def test_a_rendering_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     small = dataclasses.replace(SMALL, towns=2)
 
@@ -187,7 +187,7 @@ def test_a_rendering_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch:
     assert [path for path in (tmp_path / "toytown").iterdir() if path.is_dir()] == []
 
 
-def test_what_a_killed_process_left_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_remains_of_a_killed_process_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     small = dataclasses.replace(SMALL, towns=2)
     place = store.folder(small)
