@@ -248,7 +248,8 @@ def _affine(
 ) -> tuple[float, float, float, float, float, float]:
     """Return Pillow's matrix from the view's pixels to the source's.
 
-    The view is rotated counter-clockwise by ``degrees``, mirrored, and scaled by ``scale``; its middle is at ``middle``.
+    The view is rotated counter-clockwise by ``degrees``, mirrored, and scaled by ``scale``, with its middle at
+    ``middle``.
     """
     cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
     mirror = -1.0 if flipped else 1.0

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from citycam.model.metrics import MEASURES
 from tests.conftest import Outcome
 
 
@@ -49,7 +50,9 @@ def test_runs_sort_by_what_they_reached(sweep: Outcome) -> None:
         assert columns["epochs"].number_value == 2
         assert columns["target"].string_value == "brill"
         sortable = [info.name.tag for info in hparams(read, "experiment").metric_infos]
-        assert sortable == [f"val_{name}" for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "loss", "ece")]
+        directions = [MEASURES[name.removeprefix("val_")].higher_is_better for name in sortable]
+        assert set(sortable) == {f"val_{name}" for name in MEASURES}
+        assert directions == sorted(directions, reverse=True)
         # Each measure has one point an epoch, and none that was never measured.
         for name in sortable:
             assert [point.step for point in read.Scalars(name)] == [1, 2], name
