@@ -30,8 +30,8 @@ from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
 from citycam.inference.network import load_network, settled
-from citycam.inference.new_pictures import find_pictures, tell_truth
-from citycam.inference.own_pictures import find_root, hold_to_digest, read_own
+from citycam.inference.new_pictures import find_pictures, labels_from_folders
+from citycam.inference.own_pictures import check_digest, find_root, read_own
 from citycam.inference.request import Asked
 from citycam.inference.runs import TrainedRun
 from citycam.words import counted, say
@@ -101,7 +101,7 @@ def _own(asked: Asked, run: TrainedRun, config: Config) -> _Pictures:
     inputs = _inputs(config, catalog, split, labels)
     rows = validation_sample(config.explain, inputs)
     for row in rows.tolist():
-        hold_to_digest(run, catalog, catalog.pictures[row])
+        check_digest(run, catalog, catalog.pictures[row])
     return _Pictures(inputs, rows, {})
 
 
@@ -119,7 +119,7 @@ def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
             unreadable[name] = error.reason
     if not digests:
         raise CitycamError(f"None of the {len(found.names)} pictures at {path} can be read (first: {found.names[0]}).")
-    truth = tell_truth(list(digests), run.classes, config.partition)
+    truth = labels_from_folders(list(digests), run.classes, config.partition)
     labels = np.full(len(digests), -1, dtype=np.int64) if truth is None else truth.labels
     if config.explain.target is ExplainTarget.true and (labels < 0).any():
         raise CitycamError(

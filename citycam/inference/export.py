@@ -26,7 +26,7 @@ from citycam.data.views import open_working, plain_spec, scale, views
 from citycam.errors import CitycamError
 from citycam.files import sha256, write_bytes
 from citycam.inference.network import load_network, settled
-from citycam.inference.own_pictures import hold_to_digest, read_own, recorded_root
+from citycam.inference.own_pictures import check_digest, read_own, recorded_root
 from citycam.inference.runs import TrainedRun
 from citycam.model.network import Network
 
@@ -205,7 +205,7 @@ class Exporter:
             chosen = [catalog.pictures[row] for row in split.indices("val").tolist()]
             chosen = chosen[:: max(1, len(chosen) // _PICTURES)][:_PICTURES]
             for picture in chosen:
-                hold_to_digest(self.run, catalog, picture)
+                check_digest(self.run, catalog, picture)
             made = [views(open_working(catalog.path(p), spec), spec, [0], p.digest) for p in chosen]
             return scale(torch.from_numpy(np.concatenate(made))), f"{len(chosen)} validation pictures"
         except CitycamError:  # they were moved or changed since, which says nothing of the network
