@@ -66,7 +66,7 @@ def method(
 
 
 def check_method(name: str, pool_kind: str) -> None:
-    """Refuse an unknown method, and behind other pools than a mean a method that promises completeness.
+    """Refuse an unknown method, and a method with a bias unless the pool is a mean.
 
     Raises:
         CitycamError: the method is refused.
@@ -105,13 +105,11 @@ def _library(cam_class: type[BaseCAM], batch: Evaluation) -> Array:
     # An instance would hook the tail, leave it in eval mode, swallow an IndexError and scale its maps twice. The
     # formulas read nothing but their arguments, so they are called without an instance.
     arguments = (None, batch.leaf, batch.tail.entrance, batch.targets, batch.activations, batch.gradients)
-    gives_weights = cam_class.get_cam_image is BaseCAM.get_cam_image
-    result: Array = (
-        cam_class.get_cam_weights(*arguments)
-        if gives_weights
-        else cam_class.get_cam_image(*arguments, eigen_smooth=False)
-    )
-    return result
+    if cam_class.get_cam_image is BaseCAM.get_cam_image:
+        weights: Array = cam_class.get_cam_weights(*arguments)
+        return weights
+    maps: Array = cam_class.get_cam_image(*arguments, eigen_smooth=False)
+    return maps
 
 
 # --- formulas, in the order of config.METHODS -----------------------------------------------------------------------

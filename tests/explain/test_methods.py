@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from citycam import config
 from citycam.errors import CitycamError
-from citycam.explain.evaluation import evaluate
+from citycam.explain.evaluation import Evaluation, evaluate
 from citycam.explain.maps import completeness_gap, explain
-from citycam.explain.methods import METHODS, check_method, identities
+from citycam.explain.methods import METHODS, Method, check_method, identities
 from citycam.explain.tail import Tail, head_bias
 from citycam.explain.targets import Difference, LogitTarget, Negative
 
@@ -541,6 +541,21 @@ def test_no_object_of_the_library_is_made(monkeypatch: pytest.MonkeyPatch) -> No
     for method in ALL:
         explain(method, tail, activations, 0, noisy=make_noisy(activations))
     assert snapshot(tail) == before
+
+
+def test_a_formula_may_return_weights_or_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(evaluation: Evaluation) -> Maps:
+        return np.ones(evaluation.activations.shape[:2])
+
+    def maps(evaluation: Evaluation) -> Maps:
+        return evaluation.activations.sum(axis=1)
+
+    activations = make_activations()
+    for name, formula in (("weights", weights), ("maps", maps)):
+        monkeypatch.setitem(METHODS, name, Method(name, name, formula))
+        raw = explain(name, make_tail(), activations, 0).raw
+        assert raw.dtype == np.float32
+        np.testing.assert_allclose(raw, activations.numpy().sum(axis=1), rtol=1e-5)
 
 
 def test_a_formula_runs_on_its_own() -> None:
