@@ -25,7 +25,7 @@ from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.explain.draw import Drawn, make_drawer
+from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
@@ -84,9 +84,9 @@ def _explain_run(asked: Asked, run: TrainedRun, settings: ExplainConfig) -> bool
         return not pictures.unreadable
     say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
     network = load_network(run, resolved)
-    drawer = make_drawer(PlannedRun(config, pictures.inputs, resolved), pictures.rows)
+    planned = PlannedRun(config, pictures.inputs, resolved)
     with _new_folder(folder) as part:
-        drawn = drawer.draw(network, part, part / "explain_sample.csv")
+        drawn = draw_maps(planned, pictures.rows, network, part, part / "explain_sample.csv")
         facts = drawn.facts | {"weights": run.checkpoint.stem}
         content = {"schema": SCHEMA, "run": run.folder.name, "request": request, "explained": facts}
         write_json(part / MANIFEST, {**content, "unreadable": pictures.unreadable, "warnings": drawn.warnings})
@@ -220,7 +220,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:
+def _line(run: TrainedRun, drawn: DrawnMaps, folder: Path) -> str:
     height, width = drawn.facts["map_size"]
     blank = sum(method["blank"] for method in drawn.facts["methods"].values())
     for warning in drawn.warnings:
