@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,14 @@ def test_a_builder_of_another_process_fills_the_same_store(
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     shared = FrozenBody(setting)
     plan = shared._plan([shared._part(training, 2) for training in (True, False)])
-    monkeypatch.setattr(builder, "_end", lambda process: process.wait())
+
+    def wait(process: subprocess.Popen[bytes]) -> None:
+        """Let it finish, which it does as long as its input is open."""
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+    monkeypatch.setattr(builder, "_end", wait)
     with builder._others(plan, ["cpu"]):
         pass  # this process makes nothing
     assert shared.missing_features(2) == 0
