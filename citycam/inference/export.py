@@ -61,6 +61,7 @@ class Whole(nn.Module):
         self.register_buffer("std", torch.tensor(network.backbone.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, K) and probabilities (B, classes) of pictures (B, 3, S, S) in 0-1."""
         logits = self.network((pictures - self.mean) / self.std)
         if self.binary:
             return logits, torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)

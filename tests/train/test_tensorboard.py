@@ -65,14 +65,13 @@ def test_runs_sort_by_what_they_reached(sweep: Outcome) -> None:
 def address(sweep: Outcome) -> Iterator[str]:
     """Where a TensorBoard over the sweep answers."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep.results), "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr is not None
-        lines = (re.search(r"http://[\w.]+:\d+/", line) for line in server.stderr)
-        yield next(match[0] for match in lines if match is not None)
-    finally:
-        server.kill()
-        server.wait()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            lines = (re.search(r"http://[\w.]+:\d+/", line) for line in server.stderr)
+            yield next(match[0] for match in lines if match is not None)
+        finally:
+            server.kill()
 
 
 def test_the_hparams_tab_sorts_by_accuracy(sweep: Outcome, address: str) -> None:
