@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from citycam.report.compare import FILES, check_folder, summary
-from citycam.report.ranking import arrange
 from citycam.sweep.runs import RunRow, read_all
 
 
@@ -39,6 +37,8 @@ def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
     from citycam.jobs.summary import write_all
+    from citycam.report.compare import FILES, check_folder, summary
+    from citycam.report.ranking import arrange
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)

@@ -16,8 +16,10 @@ from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
 from citycam.resolved import Resolved
+from citycam.sweep.command import run_command
+from citycam.sweep.compose import job_config_dir
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import command, config_hash
+from citycam.sweep.names import config_hash
 from citycam.sweep.record import RunRecord, read_record
 from citycam.train.ranks import train_by_ranks
 from citycam.words import say
@@ -126,7 +128,12 @@ def _do(
 
     resume_from, notes = find_resume_point(folder, earlier, resolved["data_digest"])
     _clear(folder, everything=resume_from is None)
-    record = RunRecord(folder, overrides=overrides, command=command(overrides, folder), config_hash=config_hash(config))
+    record = RunRecord(
+        folder,
+        overrides=overrides,
+        command=run_command(overrides, folder, job_config_dir()),
+        config_hash=config_hash(config),
+    )
     record.update(
         attempts=1 + int((earlier or {}).get("attempts", 0)), resumed_after=None, device=devices[0], devices=devices
     )

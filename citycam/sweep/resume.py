@@ -1,9 +1,8 @@
-"""A sweep that is gone on with: what it was asked for, read back from its sweep.json."""
+"""Resume a sweep: read the commands it was started with from its sweep.json."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,42 +12,44 @@ import yaml
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import to_dict
+from citycam.sweep.command import Command
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import quoted
 
 
-def recorded(sweep_folder: Path, given: Sequence[str]) -> list[tuple[bool, list[str]]]:
-    """The commands of a sweep, as (whether with -m, overrides), with ``given`` in place of those of the same name, and
-    with the sweep's folder where it lies now. From here on, this process works in the folder in which they were given.
+def recorded(sweep_folder: Path, given: Sequence[str], config_dir: Path | None) -> list[Command]:
+    """Return the commands of a sweep, with its folder where it lies now, and enter the folder they were given in.
+
+    Args:
+        given: overrides that replace those of the same name.
+        config_dir: the folder of the user's own options where it lies now; None for where it was.
 
     Raises:
         CitycamError: the folder is none of a sweep.
     """
     ledger = Ledger(sweep_folder)
-    commands = ledger.commands
-    if not commands:
+    if not ledger.commands:
         raise CitycamError(
-            f"sweep.resume={sweep_folder} holds no sweep.json with a command to go on with; "
+            f"sweep.resume={sweep_folder} holds no sweep.json with a command to resume; "
             "give the folder of a sweep, which is multirun/NAME."
         )
     os.chdir(ledger.working_folder or ".")
     replaced = {_key(item) for item in given} | {"hydra.sweep.dir"}
     gone = "hydra.launcher." if "hydra/launcher" in replaced else None  # another launcher's settings
-    found = []
-    for command in commands:
-        words = shlex.split(command)[2:]
-        multirun = "-m" in words
-        overrides = [word for word in words if word != "-m" and _key(word) not in replaced]
+    commands = []
+    for command in map(Command.read, ledger.commands):
+        overrides = [word for word in command.overrides if _key(word) not in replaced]
         overrides = [word for word in overrides if gone is None or not word.startswith(gone)]
         run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
         overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
         name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder.strip("'\"")).name)
-        if multirun:
+        if command.multirun:
             where = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
         else:
             where = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
-        found.append((multirun, [*overrides, *given, where]))
-    return found
+        place = command.config_dir if config_dir is None else config_dir
+        commands.append(Command((*overrides, *given, where), command.multirun, place))
+    return commands
 
 
 def refuse_others(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ...], Config, str]]) -> None:
