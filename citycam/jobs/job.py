@@ -18,8 +18,10 @@ from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
 from citycam.processes import forget
 from citycam.resolved import Resolved
+from citycam.sweep.command import run_command
+from citycam.sweep.compose import job_config_dir
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import command, config_hash
+from citycam.sweep.names import config_hash
 from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.recorder import Recorder
 from citycam.sweep.resume import changed_settings
@@ -142,7 +144,7 @@ def _do(
     record = Recorder(
         folder,
         overrides=tuple(overrides),
-        command=command(overrides, folder),
+        command=run_command(overrides, folder, job_config_dir()),
         config_hash=config_hash(config),
         attempts=1 + (earlier.attempts if earlier is not None else 0),
         device=devices[0],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from citycam.config import Config
@@ -55,13 +53,6 @@ def folder_name(overrides: list[str], digest: str) -> str:
 
 def _flat_first(override: str) -> tuple[bool, str]:
     return "." in override.partition("=")[0], override
-
-
-def command(overrides: Sequence[str], folder: Path) -> str:
-    """Return the line that trains a run again, into the same folder."""
-    name = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.name=")), "")
-    where = [] if folder == Path.cwd() / "multirun" / name / folder.name else [f"hydra.run.dir={quoted(str(folder))}"]
-    return shlex.join(["python", "train.py", *overrides, *where])
 
 
 def quoted(value: str) -> str:
