@@ -8,33 +8,53 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Settings
 
-Every setting is `name=value` on the command line; with `-m`, several values are divided by commas and each combination
-is a run. A group takes the name of one of its options (`optimizer=sgd`), and its own settings follow a dot
-(`optimizer.lr=0.01`). A wrong name, type or range is refused before any work starts.
+Set a value with `name=value` on the command line. With `-m`, separate several values by commas; each combination is a
+run. Choose an option of a group by its name (`optimizer=sgd`), and set a value of the option behind a dot
+(`optimizer.lr=0.01`). A wrong name, type or range is refused before any work starts. `citycam train` of an installed
+package takes the same settings as `python train.py`.
+
+The column *default* shows the value of the group's default option.
 
 This page is written by `python docs/settings.py` from the comments in `conf/`.
+
+## Options of your own
+
+    citycam train --config-dir MINE experiment=walk
+
+reads the option from `MINE/experiment/walk.yaml`, beside those of `conf/`. A file `GROUP/NAME.yaml` is an option of
+that group and only sets its values. One of `experiment` sets any value, below this first line:
+
+    # @package _global_
+
+An option that has the name of one of citycam's own is refused, and so is one that names code to run (`_target_`) or
+settings of Hydra: the folder may come from somebody else.
 """
 
 
 def page() -> str:
-    """The whole page."""
-    parts = [HEAD, "## At the top\n", _table((ROOT / "conf/config.yaml").read_text().partition("\nhydra:")[0])]
+    """Return the text of the page."""
+    top = (ROOT / "conf/config.yaml").read_text(encoding="utf-8").partition("\nhydra:")[0]
+    default = dict(re.findall(r"^  - (\w+): (\w+)$", top, flags=re.MULTILINE))
+    parts = [HEAD, "## At the top\n", _table(top)]
     for group in sorted(folder for folder in (ROOT / "conf").iterdir() if folder.is_dir()):
         parts.append(f"## {group.name}\n")
         options = sorted(group.glob("*.yaml"))
-        parts.append("\n".join(f"- `{group.name}={path.stem}`: {_says(path.read_text())}" for path in options) + "\n")
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in options}
+        parts.append("\n".join(f"- `{group.name}={name}`: {_says(text)}" for name, text in texts.items()) + "\n")
         if group.name != "experiment":
-            parts.append(_table(*(path.read_text() for path in options), group=group.name))
+            names = sorted(texts, key=lambda name: name != default[group.name])
+            parts.append(_table(*(texts[name] for name in names), group=group.name))
     return "\n".join(part for part in parts if part)
 
 
 def _says(text: str) -> str:
-    """The comment at the head of an option's file."""
+    """Return the comment at the head of an option's file."""
     lines = [line[1:].strip() for line in text.splitlines() if line.startswith("#") and "@package" not in line]
     return " ".join(lines)
 
 
 def _table(*texts: str, group: str = "") -> str:
+    """Return a row per setting of ``texts``: its first value, and the first comment beside it."""
     rows: dict[str, tuple[str, str]] = {}
     for text in texts:
         above = group
@@ -55,7 +75,7 @@ def _table(*texts: str, group: str = "") -> str:
                 rows[name] = (rows[name][0] if name in rows else setting[3], setting[4] or "")
     if not rows:
         return ""
-    lines = ["| setting | value | |", "|---|---|---|"]
+    lines = ["| setting | default | |", "|---|---|---|"]
     lines += [f"| `{name}` | `{value}` | {says.replace('|', 'or')} |" for name, (value, says) in rows.items()]
     return "\n".join(lines) + "\n"
 
