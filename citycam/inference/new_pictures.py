@@ -1,4 +1,4 @@
-"""Pictures that a person gives to a trained run: which files, and what their folders' names say that they show."""
+"""Pictures that a person gives to a trained run: the files, and labels from the names of their folders."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from citycam.errors import CitycamError
 
 
 @dataclass(frozen=True)
-class Given:
-    """Files below ``root``, sorted: ``names`` with slashes."""
+class PictureFiles:
+    """Picture files below ``root``. ``names``: paths below it with slashes, sorted."""
 
     root: Path
     names: tuple[str, ...]
 
     def path(self, name: str) -> Path:
-        """A picture's file."""
+        """The file of a picture."""
         return self.root / name
 
 
@@ -35,8 +35,8 @@ class Truth:
     note: str
 
 
-def find_pictures(path: Path) -> Given:
-    """The picture at ``path``, or all those below it.
+def find_pictures(path: Path) -> PictureFiles:
+    """Return the picture at ``path``, or all pictures below it.
 
     Raises:
         CitycamError: it does not exist, or no picture is there.
@@ -47,11 +47,11 @@ def find_pictures(path: Path) -> Given:
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise CitycamError(f"{path} is no picture by its name; pictures end in {kinds}.")
-        return Given(path.parent, (path.name,))
+        return PictureFiles(path.parent, (path.name,))
     names = find(path)
     if not names:
         raise CitycamError(f"{path} holds no pictures; it needs files that end in {kinds}, at any depth.")
-    return Given(path, tuple(names))
+    return PictureFiles(path, tuple(names))
 
 
 def labels_from_folders(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:

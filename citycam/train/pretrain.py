@@ -76,15 +76,11 @@ def teach(
     network.train().to(memory_format=torch.channels_last)
     _wake_branches(network)
     losses: list[float] = []
+    steps = max(2, -(-seen // _BATCH))
     with torch.random.fork_rng(devices=[]), _stage_outputs(network) as outputs:
         torch.manual_seed(stream(seed, "teach", "dropout").integers(2**62))
         judge = _Judge(network, pictures, labels, outputs, seed).to(device)
-        parameters = [*network.parameters(), *judge.parameters()]
-        steps = max(2, -(-seen // _BATCH))
-        optimizer = torch.optim.AdamW(_decayed(parameters), _RATE, foreach=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, _RATE, total_steps=steps, pct_start=_WARM_UP, cycle_momentum=False
-        )
+        optimizer, schedule = _optimizer([*network.parameters(), *judge.parameters()], steps)
         for step in range(steps):
             batch, answers = _draw(pictures, labels, seed, step)
             x = normalise(torch.from_numpy(batch), network.mean, network.std).to(device)
@@ -101,6 +97,17 @@ def teach(
     network.eval()
     tenths = [float(np.mean(part)) for part in np.array_split(losses, 10) if len(part)]
     return {"losses": tenths, "seconds": time.perf_counter() - start}
+
+
+def _optimizer(
+    parameters: list[nn.Parameter], steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW under a one-cycle schedule of the learning rate."""
+    optimizer = torch.optim.AdamW(_decayed(parameters), _RATE, foreach=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, _RATE, total_steps=steps, pct_start=_WARM_UP, cycle_momentum=False
+    )
+    return optimizer, schedule
 
 
 class _Judge(nn.Module):
