@@ -23,7 +23,7 @@ from citycam.shards import Row
 
 
 def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
-    """Activations (N, C, h, w) of the plain views of catalog rows ``indices`` (N,), on the grid of the maps.
+    """Return the activations (N, C, h, w) of plain views of catalog rows ``indices`` (N,), on the grid of the maps.
 
     Args:
         backbone: the run's. A frozen one is the backbone that all runs share.
@@ -34,7 +34,10 @@ def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) 
 
 
 def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
-    """Activations (samples, N, C, h', w') of noisy copies; behind a mean pool their mean over cells, h' = w' = 1."""
+    """Return the activations (samples, N, C, h', w') of noisy copies of the pictures in catalog rows ``indices`` (N,).
+
+    Behind a mean pool they are averaged over cells: h' = w' = 1.
+    """
     explain, digests = run.config.explain, _digests(run, indices)
     rows = [(digest, copy) for digest in digests for copy in range(explain.samples)]
     stride = None if backbone.pool_kind == "mean" else backbone.strides[0]
@@ -47,7 +50,7 @@ def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) 
 
 
 def noisy_inputs(backbone: Backbone, spec: ViewSpec, explain: ExplainConfig) -> RowInputs:
-    """Noisy copies of normalised plain views, float32 (n, 3, S, S); see `citycam.explain.sample.noisy_copies`."""
+    """Return the function that makes noisy copies of a plain view, float32 (n, 3, S, S); see `noisy_copies`."""
 
     def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
         view = torch.from_numpy(open_working(path, spec)[None])
@@ -72,7 +75,7 @@ def _values(
     stride: int | None,
     **noise: Any,
 ) -> np.ndarray:
-    """Values of the rows, in their order; see `FrozenBody.values`. Those of a body that trains are not kept on disk."""
+    """Return the values of the rows, in order; see `FrozenBody.values`. Those of a body that trains are not kept."""
     if run.resolved.frozen:
         return FrozenBody(run).values(what, rows, inputs, stride=stride, **noise)
     paths = {picture.digest: run.inputs.catalog.path(picture) for picture in run.inputs.catalog.pictures}

@@ -21,7 +21,7 @@ from citycam.model.network import Network
 
 @dataclass
 class MapCallback(pl.Callback):
-    """Makes and writes the maps of a run, with the weights of its last or best epoch.
+    """The callback that makes and writes the maps of a run, with the weights of its last or best epoch.
 
     Args:
         folder: the run's folder.

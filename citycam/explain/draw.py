@@ -1,4 +1,4 @@
-"""Maps of a trained network for a sample of pictures: made, written as a folder, and summed up for run.json."""
+"""Maps of a trained network for a sample of pictures: make them, write them, and summarise them for run.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from citycam.report.overlay import Caption, Pixels
 
 @dataclass(frozen=True)
 class DrawnMaps:
-    """What a folder of maps holds.
+    """The content of a folder of maps.
 
     Attributes:
         sheets: one for each method, uint8 (H, W, 3).
@@ -77,7 +77,7 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
 
 
 def _explain(run: PlannedRun, rows: np.ndarray, network: Network) -> tuple[dict[str, Maps], list[Caption]]:
-    """The maps of every method, and a caption for each picture."""
+    """Return the maps of every method, and a caption for each picture."""
     explain, labels, backbone = run.config.explain, run.inputs.labels, network.backbone
     needs_noise = any(METHODS[name].needs_noise for name in explain.methods)
     noisy = noisy_activations(run, backbone, rows) if needs_noise else None
@@ -113,7 +113,7 @@ def _explain(run: PlannedRun, rows: np.ndarray, network: Network) -> tuple[dict[
 
 
 def _captions(run: PlannedRun, rows: np.ndarray, logits: torch.Tensor, targets: list[Target]) -> list[Caption]:
-    """A caption for each picture; a label of -1 is a city that is not known."""
+    """Return a caption for each picture; a label of -1 is a city that is not known."""
     shares = probabilities(logits, run.config.partition.name).numpy()
     classes, labels, predicted = run.inputs.labels.classes, run.inputs.labels.values[rows], shares.argmax(axis=1)
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]

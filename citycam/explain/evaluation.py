@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A tail evaluated at a batch of activations: everything that the formula of a method reads.
+    """The evaluation of a tail at a batch of activations: everything that the formula of a method reads.
 
     Attributes:
         tail: what is explained.
@@ -78,7 +78,7 @@ def evaluate(tail: Tail, activations: Tensor, targets: Sequence[Target], *, nois
 
 
 def noisy_gradients(evaluation: Evaluation) -> Array:
-    """Gradients at the noisy copies, (n, B, C, h, w), or (n, B, C, 1, 1) behind a mean pool.
+    """Return the gradients at the noisy copies, (n, B, C, h, w), or (n, B, C, 1, 1) behind a mean pool.
 
     Raises:
         ValueError: there are no noisy copies, or their shape does not fit the activations.
@@ -101,7 +101,7 @@ def noisy_gradients(evaluation: Evaluation) -> Array:
 def differentiate(
     function: Callable[[Tensor], Tensor], inputs: Tensor, targets: Sequence[Target]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (B, K) of a function, the numbers explained (B,), and their gradients at the inputs (B, ...)."""
+    """Return a function's logits (B, K), the numbers explained (B,), and their gradients at the inputs (B, ...)."""
     leaf = inputs.detach().requires_grad_(True)
     logits = function(leaf)
     explained = target_values(logits, targets)
@@ -110,7 +110,7 @@ def differentiate(
 
 
 def move_to(tail: Tail, activations: Tensor) -> Tensor:
-    """Activations, detached, on the tail's device and in its dtype."""
+    """Return the activations, detached, on the tail's device and in its dtype."""
     # Inference-mode tensors refuse gradients and are copied. Others are shared: the detached tensor may require
     # gradients without the caller's doing so.
     parameter = next(tail.parameters(), activations)
@@ -119,6 +119,6 @@ def move_to(tail: Tail, activations: Tensor) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> Array:
-    """The values of a tensor, on the CPU."""
+    """Return a tensor's values as an array."""
     array: Array = tensor.detach().cpu().numpy()
     return array

@@ -1,4 +1,4 @@
-"""Maps: the frame that makes them by a method's formula, and the checks whether they are blank, complete and fine."""
+"""Maps: the frame that makes them by a method's formula, and checks for blank, incomplete and small ones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from citycam.explain.methods import METHODS, check_method
 from citycam.explain.tail import Tail, eval_mode
 from citycam.explain.targets import LogitTarget, Target
 
-# Cells a side; smaller maps are warned about.
+# Maps with fewer cells a side give a warning.
 SMALLEST = 7
-# Of the sample's median maximum.
+# A share of the sample's median maximum.
 BLANK_SHARE = 1e-8
-# The largest gap of a complete map: rounding.
+# The largest gap that rounding explains.
 COMPLETE = 1e-4
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps of one method, for a batch or a whole sample.
+    """The maps of one method, for a batch or a whole sample.
 
     Attributes:
         method: its name.
@@ -51,7 +51,7 @@ class Maps:
 
     @cached_property
     def blank(self) -> NDArray[np.bool_]:
-        """Which maps are blank, bool (N,); see `find_blank`."""
+        """The result of `find_blank`, bool (N,)."""
         return find_blank(self.raw)
 
     @property
@@ -128,7 +128,7 @@ def make_maps(
 
 
 def apply_method(method: str, evaluation: Evaluation) -> Maps:
-    """Apply a method's formula to an evaluation: raw maps, and what they explain."""
+    """Apply a method's formula to an evaluation, and return its maps."""
     formula, bias_formula = METHODS[method].formula, METHODS[method].bias
     with eval_mode(evaluation.tail):
         values = formula(evaluation)
@@ -159,9 +159,9 @@ def _join(parts: Sequence[Maps]) -> Maps:
 
 
 def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> NDArray[np.float64]:
-    """|mean over the plain network's cells of the signed map + bias - explained| of each picture, (N,).
+    """Return |mean over the plain network's cells of the signed map + bias - explained| of each picture, (N,).
 
-    It is at most 1e-4 where the map is complete.
+    It is at most 1e-4 if the map is complete.
 
     Args:
         raw: (N, h, w).
@@ -174,7 +174,7 @@ def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> N
 
 
 def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which of the maps (N, h, w) show nothing, bool (N,).
+    """Return which of the maps (N, h, w) show nothing, bool (N,).
 
     A map is blank if a value is not finite, or if its maximum after ReLU is at most 1e-8 of the sample's median
     maximum. Scaled by its own maximum, it would show rounding errors at full contrast.
@@ -187,7 +187,7 @@ def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
-    """What a reader of these maps must know, as run.json's {code, sentence}."""
+    """Return what a reader of these maps must know, as run.json's {code, sentence}."""
     warnings = []
     height, width = next(iter(maps.values())).raw.shape[1:]
     if min(height, width) < SMALLEST:
@@ -216,8 +216,8 @@ def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
 
 
 def summary(maps: dict[str, Maps]) -> dict[str, Any]:
-    """Facts for run.json: the size of the maps, and per method the number of maps, of blank ones and of ones with NaN,
-    with the largest completeness gap of CAM."""
+    """Return facts for run.json: the size of the maps and, for each method, the number of maps, of blank ones and of
+    ones with NaN; for CAM the largest completeness gap."""
     height, width = next(iter(maps.values())).raw.shape[1:]
     methods: dict[str, Any] = {}
     for method, its in maps.items():

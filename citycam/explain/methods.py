@@ -25,7 +25,7 @@ Formula = Callable[[Evaluation], Array]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method that makes maps.
+    """The name and formula of a method that makes maps.
 
     Attributes:
         name: as a user types it.
@@ -245,9 +245,9 @@ def shapleycam(batch: Evaluation) -> Array:
 
 def _plus_plus(activations: Array, ratio: Array, gradients: Array) -> Array:
     """Weights of Grad-CAM++: sum over cells of alpha * ReLU(g), alpha = 1 / (2 + sum(A) * g^3 / g^2), at most 1."""
-    # Behind activations that can be negative the fraction has a pole, where its denominator is 0.
+    # With negative activations the fraction has a pole, where its denominator is 0.
     alpha = 1 / np.maximum(2 + activations.sum(axis=(2, 3), keepdims=True) * ratio, 1)
-    # A compact gradient stands for every cell.
+    # A gradient of one cell stands for every cell.
     cells = activations[0, 0].size // gradients[0, 0].size
     weights: Array = cells * (alpha * np.maximum(gradients, 0)).sum(axis=(2, 3))
     return weights

@@ -57,7 +57,7 @@ def choose(
 
 
 def validation_sample(config: ExplainConfig, inputs: Inputs) -> np.ndarray:
-    """Catalog rows (N,), int64, of the validation pictures that are explained.
+    """Return the catalog rows (N,), int64, of the validation pictures that are explained.
 
     Raises:
         CitycamError: there is no validation picture of the target city.
@@ -83,7 +83,7 @@ def write_sample(path: Path, rows: Sequence[tuple[str, str, str, str | None]]) -
 def noisy_copies(
     pictures: Tensor, digests: Sequence[str], *, noise: float, samples: int, seed: int
 ) -> Iterator[Tensor]:
-    """Copies of normalised pictures (B, 3, S, S) with Gaussian noise, one copy of the whole batch at a time.
+    """Yield copies of normalised pictures (B, 3, S, S) with Gaussian noise, one copy of the whole batch at a time.
 
     The standard deviation is ``noise`` times the range (maximum - minimum) of each picture, as in SmoothGrad (Smilkov
     et al. 2017, section 3.1). The noise depends on the seed, the picture's digest and the copy's number, not on the

@@ -60,7 +60,7 @@ class Tail(nn.Module):
         self.plain_stride_step = plain_stride_step
 
     def features(self, activations: Tensor) -> Tensor:
-        """Pooled features (B, D) of the plain network, with the gradient of all cells of ``activations``."""
+        """Return the pooled features (B, D) of the plain network, with the gradient of all cells of ``activations``."""
         pooled = self.pool(activations)
         if self.plain_stride_step == 1:
             return pooled
@@ -68,12 +68,12 @@ class Tail(nn.Module):
         return plain + (pooled - pooled.detach())
 
     def plain_grid(self, cells: Tensor) -> Tensor:
-        """The cells (..., h', w') that the plain network has too, of (..., h, w)."""
+        """Return those of the cells (..., h, w) that the plain network has too."""
         step = self.plain_stride_step
         return cells[..., ::step, ::step]
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Activations (B, C, h, w) to logits (B, K)."""
+        """Return the logits (B, K) of activations (B, C, h, w)."""
         logits: Tensor = self.head(self.features(self.entrance(activations)))
         return logits
 
@@ -97,7 +97,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 
 def head_bias(head: nn.Module, features: Tensor) -> Tensor:
-    """The constant term of a piecewise-linear head at these features: b2 + W2 (active * b1), layer by layer.
+    """Return the constant term of a piecewise-linear head at these features: b2 + W2 (active * b1), layer by layer.
 
     It is computed from the head's biases and its active units, never from the logits, so that
     ``logits = J features + bias`` is a real check.

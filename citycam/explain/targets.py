@@ -63,7 +63,7 @@ class Difference:
 
 
 def target_values(logits: Tensor, targets: Sequence[Target]) -> Tensor:
-    """The number (B,) that each target reads from the logits (B, K) of its picture."""
+    """Return the number (B,) that each target reads from the logits (B, K) of its picture."""
     return torch.stack([target(row) for target, row in zip(targets, logits, strict=True)])
 
 
@@ -75,7 +75,7 @@ def choose_targets(
     partition: Partition,
     classes: Sequence[str],
 ) -> list[Target]:
-    """The target of every picture.
+    """Return the target of every picture.
 
     In ``multi``, the logit of the city, of the predicted class, of the true class, of the runner-up (the second highest
     logit), or the city's logit minus the highest other. In ``binary`` the only logit is the city's; its negative

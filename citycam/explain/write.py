@@ -74,7 +74,7 @@ def write_maps(
 
 
 def arrays(maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence[str]) -> dict[str, Any]:
-    """The arrays of maps.npz, which ``numpy.load(path)`` reads without pickle.
+    """Return the arrays of maps.npz, which ``numpy.load(path)`` reads without pickle.
 
     For each method ``<method>``, raw float32 (N, h, w), and ``<method>_max``, ``<method>_blank``,
     ``<method>_explained`` (N,); ``cam_bias`` (N,). For the pictures ``names``, ``digests``, ``cities``, ``predicted``,
@@ -102,8 +102,8 @@ def arrays(maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """A file name for each picture: its number in the sample, then its name, without characters that a file system may
-    refuse. Each is unique and at most 150 bytes long."""
+    """Return a file name for each picture: its number in the sample, then its name without characters that a file
+    system may refuse. Each is unique and at most 150 bytes long."""
     return [f"{place:03d}_{_slug(name)}.png" for place, name in enumerate(names)]
 
 

@@ -33,12 +33,14 @@ def test_shared_activations_equal_those_of_an_own_body(setting: PlannedRun, tiny
 
 
 def test_a_body_that_trains_is_unchanged(setting: PlannedRun, tiny_weights: Path) -> None:
+    setting.config.explain = ExplainConfig(methods=["smoothgradcampp"], samples=1)
     mine = body(tiny_weights)
     mine.freeze("all")
     mine.train()
     modes = [module.training for module in mine.modules()]
     before = {key: value.clone() for key, value in mine.state_dict().items()}
     plain_activations(training(setting), mine, setting.inputs.val[:2])
+    noisy_activations(training(setting), mine, setting.inputs.val[:2])
     assert [module.training for module in mine.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in mine.state_dict().items())
 
