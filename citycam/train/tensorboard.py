@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its scalars: settings to sort by in the HPARAMS tab, and figures."""
+"""What TensorBoard shows of a run besides its scalars: settings in the HPARAMS tab, and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from citycam.config import Config
 from citycam.files import to_dict
 from citycam.model.metrics import MEASURES
 
-# What the HPARAMS tab can sort by: scalars that every run logs, those first of which more is better.
+# The scalars that the HPARAMS tab can sort by; those whose higher values are better come first.
 SORTED_BY = tuple(f"val_{name}" for name in sorted(MEASURES, key=lambda name: not MEASURES[name].higher_is_better))
 _FIGURES = ("confusion", "curves")
 
@@ -36,7 +36,7 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
 
 
 def settings(config: Config, target: str) -> dict[str, Any]:
-    """The columns of the HPARAMS tab.
+    """Return the columns of the HPARAMS tab.
 
     It sorts them by name and shows the first five until more are ticked: those are what a sweep is usually over.
     """
