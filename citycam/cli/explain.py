@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from citycam.doors import door
-from citycam.inference.request import help_text, read_explain_request
 
 
 def run(arguments: Sequence[str]) -> int:
     """Pass the light gate and draw the maps; returns the exit code."""
+    from citycam.inference.request import help_text, read_explain_request
+
     request = read_explain_request(arguments)
     if request is None:
         print(help_text())
