@@ -10,6 +10,7 @@ import pytest
 
 from citycam.errors import CitycamError
 from tests.conftest import ROOT
+from tests.test_imports import GROUND, KNOWS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -17,6 +18,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 def test_the_settings_page_is_that_of_conf() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run python docs/settings.py"
+
+
+def test_contributing_has_a_line_for_every_package_and_ground_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {f"| `{package}/` |" for package in KNOWS if package != "root"} | {f"| `{name}.py` |" for name in GROUND}
+    assert {name for name in names if name not in text} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
