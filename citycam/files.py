@@ -172,6 +172,30 @@ def check_room(place: Path, needed: int, what: str) -> int:
     return free
 
 
+def check_writable(folder: Path) -> None:
+    """Write into ``folder``, which need not exist yet, to find out whether that can be done; nothing stays behind.
+
+    Raises:
+        CitycamError: it cannot.
+    """
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    probe = folder / ".writable"
+    write_json(probe, {})
+    probe.unlink()
+    for parent in new:
+        parent.rmdir()
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below ``folder``; 0 where it does not exist."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += Path(place, name).lstat().st_size
+    return total
+
+
 def explain_os_error(error: OSError, path: Path) -> CitycamError:
     """The sentence for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from citycam.config import ToytownConfig
-from citycam.data.catalog import load_catalog
+from citycam.data.sources import load_catalog
 
 IMAGES = Path(__file__).resolve().parent / "images"
 COLUMNS, GAP = 9, 4

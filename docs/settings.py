@@ -59,20 +59,20 @@ def _table(*texts: str, group: str = "") -> str:
     for text in texts:
         above = group
         for line in re.sub(r"^defaults:\n(?:[ #-].*\n|\n(?=  ))*", "", text, flags=re.MULTILINE).splitlines():
-            found = re.match(r"^(\s*)([a-z_0-9]+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line)
+            setting = re.match(r"^(\s*)([a-z_0-9]+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line)
             further = re.match(r"^\s{10,}#\s*(.*)$", line)
             if further and rows:
                 last = next(reversed(rows))
                 rows[last] = (rows[last][0], f"{rows[last][1]} {further[1]}")
-            if not found or found[2] in ("kind", "defaults"):
+            if not setting or setting[2] in ("kind", "defaults"):
                 continue
-            if not found[3] and not found[4]:
-                above = found[2]
+            if not setting[3] and not setting[4]:
+                above = setting[2]
                 continue
-            prefix = f"{above}." if above and (group or found[1]) else ""
-            name = prefix + found[2]
-            if name not in rows or (found[4] and not rows[name][1]):
-                rows[name] = (rows[name][0] if name in rows else found[3], found[4] or "")
+            prefix = f"{above}." if above and (group or setting[1]) else ""
+            name = prefix + setting[2]
+            if name not in rows or (setting[4] and not rows[name][1]):
+                rows[name] = (rows[name][0] if name in rows else setting[3], setting[4] or "")
     if not rows:
         return ""
     lines = ["| setting | default | |", "|---|---|---|"]

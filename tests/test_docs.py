@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import runpy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from citycam.errors import CitycamError
+from tests import structure
 from tests.conftest import ROOT
 from tests.test_imports import GROUND, KNOWS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Read and not imported: pytest's own --doctest-modules imports every module, torch and all, before the first test.
+EXAMPLES = [name for name, path in structure.modules().items() if ">>> " in path.read_text(encoding="utf-8")]
 
 
 def test_the_settings_page_is_that_of_conf() -> None:
@@ -24,6 +29,14 @@ def test_contributing_has_a_line_for_every_package_and_ground_module() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     names = {f"| `{package}/` |" for package in KNOWS if package != "root"} | {f"| `{name}.py` |" for name in GROUND}
     assert {name for name in names if name not in text} == set()
+
+
+def test_files_named_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {name for name in re.findall(r"`((?:\w+/)*\w+\.(?:html|js|md|py))`", text) if "NAME" not in name}
+    assert len(names) > 50
+    places = (ROOT, ROOT / "citycam", ROOT / "tests")
+    assert {name for name in names if not any((place / name).exists() for place in places)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -47,3 +60,10 @@ def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
                 read_request(words)
             continue
         assert read_request(words) is not None
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings_give_what_they_say(name: str) -> None:
+    failed, tried = doctest.testmod(import_module(name))
+    assert tried
+    assert not failed

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from citycam.report.compare import FILES, check_folder, summary
+from citycam.report.comparison import write_all
 from citycam.report.ranking import arrange
 from citycam.sweep.runs import RunRow, read_all
 
@@ -37,8 +38,6 @@ def add(commands: Any) -> None:
 
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
-
-    from citycam.report.comparison import write_all
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)

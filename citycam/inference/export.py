@@ -26,7 +26,7 @@ from citycam.data.views import open_working, plain_spec, scale, views
 from citycam.errors import CitycamError
 from citycam.files import sha256, write_bytes
 from citycam.inference.network import load_network, settled
-from citycam.inference.own_pictures import hold_to_digest, read_own, recorded_root
+from citycam.inference.own_pictures import check_digest, read_own, recorded_root
 from citycam.inference.runs import TrainedRun
 from citycam.model.network import Network
 
@@ -61,6 +61,7 @@ class Whole(nn.Module):
         self.register_buffer("std", torch.tensor(network.backbone.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, K) and probabilities (B, classes) of pictures (B, 3, S, S) in 0-1."""
         logits = self.network((pictures - self.mean) / self.std)
         if self.binary:
             return logits, torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
@@ -205,7 +206,7 @@ class Exporter:
             chosen = [catalog.pictures[row] for row in split.indices("val").tolist()]
             chosen = chosen[:: max(1, len(chosen) // _PICTURES)][:_PICTURES]
             for picture in chosen:
-                hold_to_digest(self.run, catalog, picture)
+                check_digest(self.run, catalog, picture)
             made = [views(open_working(catalog.path(p), spec), spec, [0], p.digest) for p in chosen]
             return scale(torch.from_numpy(np.concatenate(made))), f"{len(chosen)} validation pictures"
         except CitycamError:  # they were moved or changed since, which says nothing of the network

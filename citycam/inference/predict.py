@@ -19,7 +19,7 @@ from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
 from citycam.errors import UnreadablePicture
 from citycam.inference.network import load_network, settled
-from citycam.inference.new_pictures import Given, tell_truth
+from citycam.inference.new_pictures import Given, labels_from_folders
 from citycam.inference.own_pictures import read_own, recorded_root
 from citycam.inference.runs import TrainedRun
 from citycam.model import metrics
@@ -124,7 +124,7 @@ def verify(predictions: Predictions, run: TrainedRun, given: Given) -> Verdict |
     """
     if not predictions.names:
         return None
-    truth = tell_truth(predictions.names, predictions.classes, run.config.partition)
+    truth = labels_from_folders(predictions.names, predictions.classes, run.config.partition)
     if truth is None:
         return None
     parts = _parts_of(run)

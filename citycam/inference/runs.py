@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from citycam.config import SCHEMAS, Config
+from citycam.doors import as_called
 from citycam.errors import CitycamError
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
@@ -137,7 +138,11 @@ def _unfinished(row: RunRow, count: int) -> str:
     which = (
         f"{row.folder} is {row.status}" if count == 1 else f"None of the {count} runs in {row.folder.parent} is done"
     )
-    again = f"finish it with {row.record.command}" if row.record.command and count == 1 else "train it to its end"
+    again = (
+        f"finish it with {as_called(row.record.command)}"
+        if row.record.command and count == 1
+        else "train it to its end"
+    )
     return f"{which}, and only a completed run can be used; {again}."
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from citycam import progress
-from citycam.config import CONF
 from citycam.jobs.job import run_job
 from citycam.processes import end_with_parent, environment
-from citycam.sweep.compose import hydra_record, register, to_config
+from citycam.sweep.command import Command, hydra_order
+from citycam.sweep.compose import CONF, hydra_record, register, to_config
+from citycam.sweep.hydra_internals import reset_hydra
 
 
 def task(composed: Any) -> str:
@@ -35,12 +36,11 @@ def task(composed: Any) -> str:
 def run_hydra(arguments: Sequence[str]) -> None:
     """Hand a command line to Hydra, which calls `task` for each job, or prints what was asked for."""
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
     register()
-    sys.argv[1:] = arguments
+    sys.argv[1:] = hydra_order(arguments)
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-    GlobalHydra.instance().clear()
+    reset_hydra()
 
 
 def warm_up() -> None:
@@ -58,17 +58,17 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
+def launch(commands: Sequence[Command], at_once: int) -> None:
     """Run the jobs of a request; whatever becomes of the launcher, what they did stands in their folders.
 
     Args:
         at_once: jobs at a time, for launchers that run several.
     """
-    for arguments in commands:
+    for command in commands:
         try:
             # Else Hydra prints an error of its launcher and ends the process.
             with _changed_environment("HYDRA_FULL_ERROR", "1"):
-                run_hydra(_at_most(arguments, at_once))
+                run_hydra(_at_most(command.words, at_once))
         except Exception as error:  # jobs catch their own, so it is the launcher's: most often a worker that was killed
             if os.environ.get("CITYCAM_DEBUG") == "1":
                 raise

@@ -14,9 +14,10 @@ from torch.utils.tensorboard.summary import hparams
 
 from citycam.config import Config
 from citycam.files import to_dict
+from citycam.model.metrics import MEASURES
 
-# What the HPARAMS tab can sort by: scalars that every run logs.
-SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
+# What the HPARAMS tab can sort by: scalars that every run logs, those first of which more is better.
+SORTED_BY = tuple(f"val_{name}" for name in sorted(MEASURES, key=lambda name: not MEASURES[name].higher_is_better))
 _FIGURES = ("confusion", "curves")
 
 
