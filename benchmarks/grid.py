@@ -168,11 +168,10 @@ def sweep(folder: Path, name: str, overrides: Sequence[str]) -> tuple[Sweep, Res
     records = [record for path in sorted(results.glob("*/run.json")) if (record := read_record(path.parent))]
     phases: dict[str, float] = {}
     for record in records:
-        for phase, took in record["seconds"].items():
-            if isinstance(took, float):
-                phases[phase] = phases.get(phase, 0.0) + took
+        for phase, took in record.seconds.items():
+            phases[phase] = phases.get(phase, 0.0) + took
     print(f"{name}: {wall:.1f} s", file=sys.stderr, flush=True)
-    chosen = Ledger(results).resolved(records[0]["config_hash"])
+    chosen = Ledger(results).resolved(records[0].config_hash)
     assert chosen is not None
     return Sweep(wall, phases), Resolved(**chosen)
 

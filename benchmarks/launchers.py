@@ -77,7 +77,7 @@ def say(
             "one after the other, two threads": f"{words[1]}; in its runs: {phases[1]}",
             "two at a time, a thread each": f"{words[2]}; in its runs: {phases[2]}",
             "with a thread each, tables equal byte for byte": "yes" if equal else "no",
-            **{f"two threads instead of one: {what}": found for what, found in changes.items()},
+            **{f"two threads instead of one: {what}": change for what, change in changes.items()},
         },
         device="cpu",
         path=results,
@@ -124,9 +124,9 @@ def parts(results: Path) -> str:
     """Seconds by phase, summed over the runs of a sweep."""
     phases: dict[str, float] = {}
     for path in results.glob("*/run.json"):
-        for phase, took in (read_record(path.parent) or {"seconds": {}})["seconds"].items():
-            if isinstance(took, float):
-                phases[phase] = phases.get(phase, 0.0) + took
+        record = read_record(path.parent)
+        for phase, took in record.seconds.items() if record is not None else ():
+            phases[phase] = phases.get(phase, 0.0) + took
     return ", ".join(f"{phase} {took:.1f}" for phase, took in phases.items() if took >= 0.05)
 
 

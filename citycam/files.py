@@ -77,10 +77,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def _remove_leftovers(folder: Path, beginning: str) -> None:
-    """Remove what processes that were killed meanwhile left of the same file."""
+    """Remove temporary files of the same file whose writers are gone."""
     for entry in os.scandir(folder):
-        found = _PART.search(entry.name) if entry.name.startswith(beginning) else None
-        if found is not None and is_gone(found[2], int(found[1])):
+        writer = _PART.search(entry.name) if entry.name.startswith(beginning) else None
+        if writer is not None and is_gone(writer[2], int(writer[1])):
             Path(entry.path).unlink(missing_ok=True)
 
 

@@ -25,6 +25,7 @@ from citycam.data.inputs import PlannedRun
 from citycam.data.views import ViewSpec
 from citycam.files import cache_root
 from citycam.model.backbone import grid
+from citycam.processes import remember
 from citycam.resolved import Arithmetic
 from citycam.shards import Row, ShardStore
 
@@ -54,7 +55,7 @@ class FrozenBody:
         Raises:
             CitycamError: no room for them, or a builder failed.
         """
-        parts = [self._part(training, epochs) for training in (True, False)]
+        parts = self._parts(epochs)
         missing = sum(part.missing() for part in parts)
         if missing:
             check_rows(parts[0].store, missing, self._row_bytes(None), "bank")
@@ -63,7 +64,7 @@ class FrozenBody:
 
     def missing_features(self, epochs: int) -> int:
         """How many views `fill_features` would pass."""
-        return sum(self._part(training, epochs).missing() for training in (True, False))
+        return sum(part.missing() for part in self._parts(epochs))
 
     def reader(self, *, training: bool, epochs: int) -> FeatureReader:
         """Inputs of training from the kept features."""
@@ -73,6 +74,16 @@ class FrozenBody:
         return FeatureReader(
             store, self._run.inputs.catalog, indices, self._run.config.augment, training=training, epochs=epochs
         )
+
+    def test_features(self) -> np.ndarray:
+        """Features (N, D) of the test part, in its order: of the first view as validation makes it."""
+        part = self._test_part()
+        if part.missing():
+            check_rows(part.store, part.missing(), self._row_bytes(None), part.what)
+            build(self._plan([part]), self.backbone, [self._run.resolved.device])
+            part.store.refresh()
+        digests = [self._run.inputs.catalog.pictures[row].digest for row in self._run.inputs.test.tolist()]
+        return part.store.read(part.store.places([(digest, 0) for digest in digests]))
 
     def passing(self, pictures: Reader) -> Reader:
         """A reader that passes pictures through the body whenever they are asked for, keeping nothing."""
@@ -119,6 +130,16 @@ class FrozenBody:
                 advance=advance,
             )
         return store.read(store.places(rows))
+
+    def _parts(self, epochs: int) -> list[Part]:
+        """Everything that training, validation and the test part read."""
+        test = [self._test_part()] if len(self._run.inputs.test) else []
+        return [self._part(True, epochs), self._part(False, epochs), *test]
+
+    def _test_part(self) -> Part:
+        digests = [self._run.inputs.catalog.pictures[row].digest for row in self._run.inputs.test.tolist()]
+        store, spec = self._feature_store(training=False), self._run.inputs.val_spec
+        return Part("bank test", store, spec, list(dict.fromkeys(digests)), [0])
 
     def _part(self, training: bool, epochs: int) -> Part:
         """The features that training or validation reads in ``epochs`` epochs."""
@@ -185,6 +206,6 @@ def _store(key: str) -> ShardStore:
     return _opened_store(key, cache_root() / "bank")
 
 
-@functools.lru_cache(maxsize=16)
+@remember(16)
 def _opened_store(key: str, root: Path) -> ShardStore:
     return ShardStore(json.loads(key), root)

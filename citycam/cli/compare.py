@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from citycam.jobs.summary import write_all
     from citycam.report.compare import FILES, check_folder, summary
+    from citycam.report.comparison import write_all
     from citycam.report.ranking import arrange
     from citycam.sweep.runs import read_all
 

@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     from citycam.jobs import prepare, summary
 
-    with summary.kept_up(request):
+    with summary.summary_on_interrupt(request):
         prepared = prepare.prepare(request)
         if prepared.jobs:
             launch(request.commands, prepared.at_once)

@@ -25,13 +25,13 @@ from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.explain.draw import Drawn, make_drawer
+from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
-from citycam.inference.network import load_network, settled
-from citycam.inference.new_pictures import find_pictures, tell_truth
-from citycam.inference.own_pictures import find_root, hold_to_digest, read_own
+from citycam.inference.network import load_network, resolve_here
+from citycam.inference.new_pictures import find_pictures, labels_from_folders
+from citycam.inference.own_pictures import check_digest, find_root, read_own
 from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
 from citycam.words import counted, say
@@ -42,7 +42,7 @@ MANIFEST = "explain.json"
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What is explained of a run. ``rows``: catalog rows (N,). ``unreadable``: names and reasons of those left out."""
+    """The pictures to explain. ``rows``: catalog rows (N,). ``unreadable``: reasons by name of those left out."""
 
     inputs: Inputs
     rows: np.ndarray
@@ -69,10 +69,10 @@ def explain(request: ExplainRequest) -> int:
 
 
 def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConfig) -> bool:
-    """Make one run's maps; returns whether every picture could be read."""
+    """Draw one run's maps, and return whether every picture could be read."""
     config = dataclasses.replace(run.config, explain=settings)
     check_network(config)
-    resolved = settled(dataclasses.replace(run, config=config))
+    resolved = resolve_here(dataclasses.replace(run, config=config))
     torch.set_num_threads(resolved.threads)
     pictures = _own(request, run, config) if request.pictures is None else _given(request.pictures, run, config)
     for name, reason in pictures.unreadable.items():
@@ -84,9 +84,9 @@ def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConf
         return not pictures.unreadable
     say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
     network = load_network(run, resolved)
-    drawer = make_drawer(PlannedRun(config, pictures.inputs, resolved), pictures.rows)
+    planned = PlannedRun(config, pictures.inputs, resolved)
     with _new_folder(folder) as part:
-        drawn = drawer.draw(network, part, part / "explain_sample.csv")
+        drawn = draw_maps(planned, pictures.rows, network, part, part / "explain_sample.csv")
         facts = drawn.facts | {"weights": run.checkpoint.stem}
         content = {"schema": SCHEMA, "run": run.folder.name, "request": recipe, "explained": facts}
         write_json(part / MANIFEST, {**content, "unreadable": pictures.unreadable, "warnings": drawn.warnings})
@@ -95,31 +95,31 @@ def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConf
 
 
 def _own(request: ExplainRequest, run: TrainedRun, config: Config) -> _Pictures:
-    """The run's validation pictures of its city, as its split.csv lists them; each is still the picture it was."""
+    """Return the run's validation pictures of its city from its split.csv, after a check that they have not changed."""
     catalog, split = read_own(run, find_root(run, request.data_root))
     labels = make_labels(catalog, config.partition, run.target)
     inputs = _inputs(config, catalog, split, labels)
     rows = validation_sample(config.explain, inputs)
     for row in rows.tolist():
-        hold_to_digest(run, catalog, catalog.pictures[row])
+        check_digest(run, catalog, catalog.pictures[row])
     return _Pictures(inputs, rows, {})
 
 
 def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
-    """Any pictures; what they show is known only where their folders are named like the run's classes."""
-    found = find_pictures(path)
+    """Return given pictures; their labels are known only if their folders are named like the run's classes."""
+    files = find_pictures(path)
     unreadable: dict[str, str] = {}
     digests: dict[str, str] = {}
-    for name in found.names:
+    for name in files.names:
         try:
-            content = read_bytes(found.path(name))
-            check_bytes(content, found.path(name))
+            content = read_bytes(files.path(name))
+            check_bytes(content, files.path(name))
             digests[name] = digest_bytes(content)
         except UnreadablePicture as error:
             unreadable[name] = error.reason
     if not digests:
-        raise CitycamError(f"None of the {len(found.names)} pictures at {path} can be read (first: {found.names[0]}).")
-    truth = tell_truth(list(digests), run.classes, config.partition)
+        raise CitycamError(f"None of the {len(files.names)} pictures at {path} can be read (first: {files.names[0]}).")
+    truth = labels_from_folders(list(digests), run.classes, config.partition)
     labels = np.full(len(digests), -1, dtype=np.int64) if truth is None else truth.labels
     if config.explain.target is ExplainTarget.true and (labels < 0).any():
         raise CitycamError(
@@ -128,14 +128,14 @@ def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
         )
     cities = [run.classes[label] if label >= 0 else "" for label in labels.tolist()]
     pictures = [Picture(*row) for row in zip(digests, digests.values(), cities, strict=True)]
-    catalog = Catalog("folder", found.root, tuple(pictures), target=run.target)
+    catalog = Catalog("folder", files.root, tuple(pictures), target=run.target)
     split = Split("folder", None, ("val",) * len(pictures))
     inputs = _inputs(config, catalog, split, Labels(config.partition.name, run.classes, labels))
     return _Pictures(inputs, np.sort(_some(config, inputs)), unreadable)
 
 
 def _some(config: Config, inputs: Inputs) -> np.ndarray:
-    """At most ``explain.pictures`` of all pictures, drawn as those of a run's city are."""
+    """Choose at most ``explain.pictures`` of all pictures, as for a run's city."""
     pictures = tuple(dataclasses.replace(picture, city=inputs.target) for picture in inputs.catalog.pictures)
     alike = dataclasses.replace(inputs, catalog=dataclasses.replace(inputs.catalog, pictures=pictures))
     rows = validation_sample(config.explain, alike)
@@ -161,7 +161,7 @@ def _inputs(config: Config, catalog: Catalog, split: Split, labels: Labels) -> I
 
 
 def _recipe(request: ExplainRequest, run: TrainedRun, config: Config, pictures: _Pictures) -> dict[str, Any]:
-    """Everything that changes the maps."""
+    """Return everything that changes the maps."""
     chosen = [pictures.inputs.catalog.pictures[row] for row in pictures.rows.tolist()]
     rows = [[picture.name, picture.digest, picture.city] for picture in chosen]
     return {
@@ -173,7 +173,7 @@ def _recipe(request: ExplainRequest, run: TrainedRun, config: Config, pictures: 
 
 
 def _folder(request: ExplainRequest, run: TrainedRun, recipe: dict[str, Any]) -> Path:
-    """Where the maps go: short words for what differs from the run's own, and a hash of the recipe."""
+    """Return where the maps go: short words for what differs from the run's own, and a hash of the recipe."""
     if request.out is not None:
         return request.out if len(request.runs) == 1 else request.out / run.folder.name
     before = to_dict(run.config.explain)
@@ -188,7 +188,7 @@ def _folder(request: ExplainRequest, run: TrainedRun, recipe: dict[str, Any]) ->
 
 
 def _is_there(folder: Path, recipe: dict[str, Any]) -> bool:
-    """Whether ``folder`` holds these very maps.
+    """Return whether ``folder`` holds exactly these maps.
 
     Raises:
         CitycamError: it holds anything else.
@@ -206,7 +206,7 @@ def _is_there(folder: Path, recipe: dict[str, Any]) -> bool:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that becomes ``folder`` when all is well, and else is gone."""
+    """Yield a temporary folder that becomes ``folder`` on success and is removed on failure."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".explain-", dir=folder.parent))
@@ -214,13 +214,13 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise CitycamError(f"{folder.parent} cannot be written ({error.strerror}); give out=FOLDER.") from error
     try:
         yield part
-        part.chmod(FOLDER_MODE)  # mkdtemp makes private ones
+        part.chmod(FOLDER_MODE)  # mkdtemp makes private folders
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:
+def _line(run: TrainedRun, drawn: DrawnMaps, folder: Path) -> str:
     height, width = drawn.facts["map_size"]
     blank = sum(method["blank"] for method in drawn.facts["methods"].values())
     for warning in drawn.warnings:

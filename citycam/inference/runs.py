@@ -1,4 +1,4 @@
-"""Trained runs, read back from their folders: which there are, their settings, what holds their weights; no torch."""
+"""Trained runs, read from their folders: their settings, and the files that hold their weights; no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from citycam.config import SCHEMAS, Config
 from citycam.doors import as_called
 from citycam.errors import CitycamError
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.record import SCHEMA, read_record
+from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
 
 _WHAT = "a run's folder (multirun/SWEEP/RUN), or a checkpoint in it (RUN/checkpoints/best.ckpt)"
@@ -29,44 +29,44 @@ class TrainedRun:
     folder: Path
     checkpoint: Path
     config: Config
-    record: dict[str, Any]
+    record: RunRecord
     batch: int
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What it tells apart, in the order of its probabilities; of a binary run the rest, then the target."""
-        return tuple(self.record["classes"])
+        """The classes in the order of the probabilities; of a binary run the rest, then the target."""
+        return self.record.classes
 
     @property
     def target(self) -> str:
         """The city of the maps, and of `partition=binary`."""
-        return str(self.record["data"]["target"])
+        return self.record.data.target
 
     @property
     def body(self) -> Path | None:
         """The file of its frozen body in the sweep's folder; None where the checkpoint holds all weights."""
-        if self.record["backbone"]["finetune"] != "none":
+        if self.record.backbone.finetune != "none":
             return None
-        name = f"{self.config.backbone.name}-{self.config.image_size}-{self.record['backbone']['weights']['digest']}"
+        name = f"{self.config.backbone.name}-{self.config.image_size}-{self.record.backbone.weights.digest}"
         return self.folder.parent / "bodies" / f"{name}.safetensors"
 
 
 def find_run(place: Path, weights: str | None = None) -> TrainedRun:
-    """The one run that ``place`` names; arguments as of `find_runs`.
+    """Return the one run that ``place`` names; arguments as for `find_runs`.
 
     Raises:
         CitycamError: see `find_runs`; or there are several.
     """
-    found = find_runs(place, weights)
-    if len(found) > 1:
+    runs = find_runs(place, weights)
+    if len(runs) > 1:
         raise CitycamError(
-            f"{place} holds {len(found)} completed runs ({found[0].folder.name}, …) and one is needed; give {_WHAT}."
+            f"{place} holds {len(runs)} completed runs ({runs[0].folder.name}, …) and one is needed; give {_WHAT}."
         )
-    return found[0]
+    return runs[0]
 
 
 def find_runs(place: Path, weights: str | None = None) -> list[TrainedRun]:
-    """The completed runs that ``place`` names; those of a sweep that are not completed are named on stderr.
+    """Return the completed runs that ``place`` names; runs of a sweep that are not completed are named on stderr.
 
     Args:
         place: a run's folder, a sweep's, or a checkpoint file in the folder of its run.
@@ -86,12 +86,12 @@ def find_runs(place: Path, weights: str | None = None) -> list[TrainedRun]:
         raise CitycamError(_unfinished(rows[0], len(rows)))
     for row in rows:
         if row.status != "completed":
-            print(f"note: {row.name} is {row.status} and is passed over.", file=sys.stderr)
+            print(f"note: {row.name} is {row.status} and is skipped.", file=sys.stderr)
     return [_read(row.folder, row.folder / "checkpoints" / f"{weights or 'last'}.ckpt") for row in completed]
 
 
 def config_from(settings: Mapping[str, Any]) -> Config:
-    """The `Config` of a run's config.yaml.
+    """Return the `Config` of a run's config.yaml.
 
     Raises:
         CitycamError: a setting is unknown, missing or out of its range.
@@ -112,7 +112,7 @@ def config_from(settings: Mapping[str, Any]) -> Config:
 
 
 def _option(group: str, kind: type, values: Mapping[str, Any]) -> type:
-    """The dataclass of a group whose fields are those given."""
+    """Return the dataclass of a group that has exactly the given fields."""
     options = SCHEMAS.get(group, {}).values()
     fitting = [option for option in options if {field.name for field in dataclasses.fields(option)} == set(values)]
     return fitting[0] if fitting else kind
@@ -138,14 +138,18 @@ def _unfinished(row: RunRow, count: int) -> str:
     which = (
         f"{row.folder} is {row.status}" if count == 1 else f"None of the {count} runs in {row.folder.parent} is done"
     )
-    again = f"finish it with {as_called(row.command)}" if row.command and count == 1 else "train it to its end"
+    again = (
+        f"finish it with {as_called(row.record.command)}"
+        if row.record.command and count == 1
+        else "train it to its end"
+    )
     return f"{which}, and only a completed run can be used; {again}."
 
 
 def _read(folder: Path, checkpoint: Path) -> TrainedRun:
-    record = read_record(folder) or {}
-    version = record.get("schema")
-    if not isinstance(version, int) or version > SCHEMA:
+    record = read_record(folder)
+    if record is None or record.schema is None or record.schema > SCHEMA:
+        version = None if record is None else record.schema
         raise CitycamError(
             f"{folder} was made by a newer citycam (its run.json is of schema {version}, this one reads {SCHEMA}); "
             "install that version, or train the run here."
@@ -160,17 +164,28 @@ def _read(folder: Path, checkpoint: Path) -> TrainedRun:
         raise CitycamError(
             f"{folder / 'config.yaml'} does not fit this version of citycam ({reason}); train the run again."
         ) from error
-    run = TrainedRun(folder, checkpoint, config, record, _batch(folder, str(record.get("config_hash"))))
+    run = TrainedRun(folder, checkpoint, config, record, _batch(folder, record.config_hash))
     _check(run)
     return run
 
 
 def _check(run: TrainedRun) -> None:
-    """What can be said before anything is loaded."""
-    try:
-        body = run.body if run.classes and run.target and run.record["precision"] else None
-    except (KeyError, TypeError) as error:
-        raise CitycamError(f"{run.folder / 'run.json'} lacks {error}, so it cannot be used; train it again.") from error
+    """Check what can be checked before anything is loaded."""
+    its = run.record
+    needed = {
+        "classes": its.classes,
+        "data.target": its.data.target,
+        "data.digest": its.data.digest,
+        "split.kind": its.split.kind,
+        "backbone.finetune": its.backbone.finetune,
+        "precision": its.precision,
+    }
+    lacking = [name for name, value in needed.items() if not value]
+    if lacking:
+        raise CitycamError(
+            f"{run.folder / NAME} lacks {', '.join(lacking)}, so the run cannot be used; train it again."
+        )
+    body = run.body
     if not run.checkpoint.is_file():
         raise CitycamError(f"There is no checkpoint {run.checkpoint}; put it back, or train the run again.")
     if body is not None and not body.is_file():
@@ -178,7 +193,7 @@ def _check(run: TrainedRun) -> None:
 
 
 def _batch(folder: Path, config_hash: str) -> int:
-    """A run that was moved away from its sweep's sweep.json passes 32 pictures at once: only speed and rounding."""
+    """Return pictures per pass as resolved; 32 for a run away from its sweep.json, which only changes rounding."""
     try:
         resolved = Ledger(folder.parent).resolved(config_hash) or {}
     except (OSError, ValueError, TypeError, AttributeError):

@@ -17,6 +17,7 @@ from citycam.jobs.job import run_job
 from citycam.processes import end_with_parent, environment
 from citycam.sweep.command import Command, hydra_order
 from citycam.sweep.compose import CONF, hydra_record, register, to_config
+from citycam.sweep.hydra_internals import reset_hydra
 
 
 def task(composed: Any) -> str:
@@ -35,12 +36,11 @@ def task(composed: Any) -> str:
 def run_hydra(arguments: Sequence[str]) -> None:
     """Hand a command line to Hydra, which calls `task` for each job, or prints what was asked for."""
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
     register()
     sys.argv[1:] = hydra_order(arguments)
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-    GlobalHydra.instance().clear()
+    reset_hydra()
 
 
 def warm_up() -> None:

@@ -1,8 +1,6 @@
-"""Every ``auto`` becomes a value here, once for a sweep; jobs and later runs of the same sweep reuse it."""
+"""Resolves every ``auto`` to a value, once for a sweep; its jobs and later requests reuse it."""
 
 from __future__ import annotations
-
-import functools
 
 import torch
 
@@ -13,15 +11,16 @@ from citycam.data.inputs import Inputs
 from citycam.devices import choose_device, cores
 from citycam.explain.grid import map_stride
 from citycam.model.backbone import Backbone
+from citycam.processes import remember
 from citycam.resolved import Resolved
 from citycam.train.lesson import Say, find_body
 
 
 def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
-    """Turn every ``auto`` of a run into a value; trains the body where no weights can be had.
+    """Resolve every ``auto`` of a run; trains the body if no weights are available.
 
     Raises:
-        CitycamError: what was asked for cannot be had on this machine.
+        CitycamError: this machine lacks what the settings ask for.
     """
     device = choose_device(config.trainer.accelerator)
     threads = all_threads(config)
@@ -55,12 +54,11 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
 
 
 def all_threads(config: Config) -> int:
-    """Threads of work that is done once for all jobs, while none of them runs: as many as there are cores, if not
-    given."""
+    """The number of threads for work shared by all jobs, while none runs: ``threads``, or all cores."""
     return int(config.threads) if config.threads != AUTO else cores()
 
 
-@functools.lru_cache(maxsize=8)
+@remember(2, on_device=True)
 def _check_grid(backbone: Backbone, stride: int) -> None:
-    """Refuse a grid that is not exact, before any training."""
+    """Refuse a grid that is not exact, before training."""
     backbone.dense_body(stride)

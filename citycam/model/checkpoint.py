@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from citycam.errors import CitycamError
 from citycam.files import write_bytes
 from citycam.model.network import Network
 from citycam.model.weights import digest, load_weights
+from citycam.processes import remember
 
 # The key of a checkpoint below which citycam says what the network is: plain values only.
 ABOUT = "citycam"
@@ -91,13 +93,24 @@ def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> d
     return dict(said)
 
 
+@contextlib.contextmanager
+def weights_of(network: Network, path: Path, classes: tuple[str, ...]) -> Iterator[None]:
+    """Put a checkpoint's weights into ``network`` for a while; see `load_checkpoint`."""
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    try:
+        load_checkpoint(path, network, classes)
+        yield
+    finally:
+        network.load_state_dict(kept)
+
+
 def _digest(body: Path) -> str:
     """The digest of a file that all runs of a sweep name, read once as long as the file is the same."""
     state = body.stat()
     return _remembered_digest(body, state.st_size, state.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=8)
+@remember(8)
 def _remembered_digest(body: Path, _size: int, _changed: int) -> str:
     return digest(body)
 

@@ -6,7 +6,7 @@ accuracy and the number of pictures, and marks that say what an accuracy does no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FILES = ("comparison.md", "comparison.csv", "comparison.html", "curves.png", "overlays.png")
 _HEAD = "# Comparison"
 # Characters: the narrowest setting, the columns of numbers, and those that are not always there.
-_NARROW, _NUMBERS_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 6, 11
+_NARROW, _NUMBERS_WIDE, _TEST_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 19, 6, 11
 _MOST_WARNINGS = 20
 _SIGNS = {
     "balanced_accuracy_reaches_chance": "chance",
@@ -69,6 +69,7 @@ def comparison_table(comparable: Comparable, width: int = 80) -> Table:
 def _room(comparable: Comparable, width: int) -> int:
     """How many settings have room beside the numbers and marks."""
     wide = _NUMBERS_WIDE + _SEEDS_WIDE * any(len(entry.rows) > 1 for entry in comparable.entries)
+    wide += _TEST_WIDE * comparable.tested
     wide += _MARKS_WIDE * any(_marks(entry) for entry in comparable.entries)
     return min(len(comparable.settings), max(1, (width - wide) // (_NARROW + 1)))
 
@@ -130,16 +131,26 @@ def write_comparison(folder: Path, comparables: Sequence[Comparable]) -> None:
     rows = [row for comparable in comparables for row in comparable.rows]
     keys = differing(rows)
     constant = sorted({key for row in rows for key in row.overrides} - set(keys))
-    final, best = _columns(row.final for row in rows), _columns(row.best for row in rows)
+    final, best = _columns(row.final for row in rows), _columns(row.record.best for row in rows)
     header = ["run", *keys, "status", *_STANDING, *final, "marks", "split", "leaky", "weights", "seconds"]
     header += [*(f"best_{key}" for key in best), *constant, "warnings", "error", "command"]
     table = []
     for comparable, entry, row in _all(comparables):
-        own, at_best = _flat(row.final), _flat(row.best)
+        own, at_best = _flat(row.final), _flat(row.record.best)
         cells = [row.name, *map(row.overrides.get, keys), row.status, *_standing(comparable, entry)]
-        cells += [*map(own.get, final), " ".join(mark.code for mark in row.marks), row.split.get("kind"), row.leaky]
-        cells += [row.weights, row.seconds, *map(at_best.get, best), *map(row.overrides.get, constant)]
-        cells += [" ".join(mark.code for mark in row.warnings), row.error, row.command]
+        cells += [
+            *map(own.get, final),
+            " ".join(mark.code for mark in row.marks),
+            row.record.split.kind or None,
+            row.leaky,
+        ]
+        cells += [
+            row.record.backbone.weights.origin or None,
+            row.record.total_seconds,
+            *map(at_best.get, best),
+            *map(row.overrides.get, constant),
+        ]
+        cells += [" ".join(mark.code for mark in row.warnings), row.error, row.record.command]
         table.append(cells)
     write_csv(folder / "comparison.csv", header, table)
 
@@ -162,12 +173,21 @@ def _all(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, Run
 
 def _cells(comparable: Comparable) -> tuple[list[str], list[list[str]]]:
     ranked, seeds = bool(comparable.ranked), any(len(entry.rows) > 1 for entry in comparable.entries)
-    header = ["#", *comparable.settings, "accuracy [95 %]", *["rank"] * ranked, *["seeds"] * seeds]
+    tested = comparable.tested
+    header = [
+        "#",
+        *comparable.settings,
+        "accuracy [95 %]",
+        *["test [95 %]"] * tested,
+        *["rank"] * ranked,
+        *["seeds"] * seeds,
+    ]
     header += ["majority", "balanced", "n", "marks"]
     lines = []
     for entry in comparable.entries:
         cells = [str(entry.number), *comparable.values(entry)]
         cells.append(_decimal(entry.mean("val_accuracy")) + _interval(entry.interval))
+        cells += [_decimal(entry.mean("test_accuracy")) + _interval(entry.interval_of("test"))] * tested
         cells += [*[entry.rank] * ranked, *[str(len(entry.counted))] * seeds]
         cells += [_decimal(entry.mean("majority_accuracy")), _decimal(entry.mean("val_balanced_accuracy"))]
         number = entry.mean("n_val")
@@ -238,7 +258,7 @@ def _error_lines(comparables: Sequence[Comparable]) -> list[str]:
     lines = []
     for _, entry, row in _all(comparables):
         if row.status not in ("completed", "running"):
-            again = f" Again: {row.command}" if row.command else ""
+            again = f" Again: {row.record.command}" if row.record.command else ""
             log = row.folder / "run.log"
             told = f" Log: {log}." if log.exists() else ""
             reason = row.error or "no reason was recorded."
@@ -250,7 +270,7 @@ def _warning_lines(comparables: Sequence[Comparable]) -> list[str]:
     everything = _all(comparables)
     numbers = {row.name: entry.number for _, entry, row in everything}
     # A run that stopped before its split has told nothing, and is no exception from what all others say.
-    telling = {row.name for _, _, row in everything if row.split or row.warnings}
+    telling = {row.name for _, _, row in everything if row.record.split.kind or row.warnings}
     lines = []
     for warning in warnings_of([row for _, _, row in everything]):
         where = _spans([numbers[name] for name in warning.runs])
@@ -275,11 +295,11 @@ def _markdown(comparables: Sequence[Comparable]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _columns(records: Iterable[dict[str, Any]]) -> list[str]:
+def _columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for record in records for key in _flat(record)))
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, (list, tuple)):

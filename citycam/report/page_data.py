@@ -26,6 +26,8 @@ _NUMBERS = {
     "balanced": "val_balanced_accuracy",
     "loss": "val_loss",
     "n": "n_val",
+    "test": "test_accuracy",
+    "n_test": "n_test",
 }
 
 
@@ -97,10 +99,11 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
         "name": row.name,
         "status": row.status,
         "error": None if row.error is None else str(row.error).replace(str(row.folder), row.name),
-        "command": None if row.status == "completed" else row.command,
+        "command": None if row.status == "completed" else row.record.command,
         **{key: finite(row.final.get(name)) for key, name in _NUMBERS.items()},
         "interval": list(_pair(row.final.get("val_accuracy_interval"))),
         "balanced_interval": list(_pair(row.final.get("val_balanced_accuracy_interval"))),
+        "test_interval": list(_pair(row.final.get("test_accuracy_interval"))),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
         "curves": _curves(row.folder, points),

@@ -79,7 +79,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
 
 def _sample(folder: Path) -> _Sample:
 
-    with np.load(folder / "explain" / "maps.npz") as arrays:
+    with (folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
         shapes = [arrays[method].shape for method in _methods(arrays.files)]
         return _Sample(tuple(map(str, arrays["digests"])), sum(shape[1] * shape[2] for shape in shapes))
 
@@ -109,7 +109,7 @@ def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str
     P·h·w bytes, 0 to 255 from nothing to the map's own maximum, or the name of the method that they equal, with the
     maxima, None where a map is blank."""
 
-    with np.load(row.folder / "explain" / "maps.npz") as arrays:
+    with (row.folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
         digests = [str(digest) for digest in arrays["digests"]]
         places = [place for place, digest in enumerate(digests) if digest in shown]
         for place in places:
@@ -128,7 +128,7 @@ def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str
             "percent": [round(100 * float(share)) for share in arrays["probability"][places]],
             "correct": [int(bool(right)) for right in arrays["correct"][places]],
             "methods": _by_method({name: (arrays[name][places], arrays[f"{name}_blank"][places]) for name in methods}),
-            "same_maps": row.explained.get("same_maps"),
+            "same_maps": row.record.explained.get("same_maps"),
         }
 
 

@@ -63,12 +63,16 @@ class Entry:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the validation accuracy: over seeds where there are two or more, else the run's own."""
-        rows = self.counted
+        """Of the validation accuracy; see `interval_of`."""
+        return self.interval_of("val")
+
+    def interval_of(self, part: str) -> tuple[float, float] | None:
+        """The interval of the accuracy on a part: over seeds where there are two or more, else the run's own."""
+        rows = [row for row in self.counted if f"{part}_accuracy" in row.final]
         if len(rows) > 1:
-            return seeds_interval([row.final["val_accuracy"] for row in rows])
-        found = rows[0].final.get("val_accuracy_interval") if rows else None
-        return None if found is None else (found[0], found[1])
+            return seeds_interval([row.final[f"{part}_accuracy"] for row in rows])
+        own = rows[0].final.get(f"{part}_accuracy_interval") if rows else None
+        return None if own is None else (own[0], own[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class Comparable:
     def rows(self) -> list[RunRow]:
         """All runs."""
         return [row for entry in self.entries for row in entry.rows]
+
+    @property
+    def tested(self) -> bool:
+        """Whether any of its runs kept a test part."""
+        return any("test_accuracy" in row.final for row in self.rows)
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
@@ -139,12 +148,11 @@ def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
 
 def _kind(row: RunRow) -> str:
     """What must be equal for accuracies to be compared; empty where it is not known."""
-    digest = row.data.get("digest")
-    if not digest or not row.classes:
+    data, split, classes = row.record.data, row.record.split, row.record.classes
+    if not data.digest or not classes:
         return ""
     settings = {key: value for key, value in row.overrides.items() if key.startswith("split.")}
-    counts = row.data.get("counts")
-    return json.dumps([digest, row.classes, row.split.get("kind"), settings, counts], sort_keys=True, default=str)
+    return json.dumps([data.digest, classes, split.kind, settings, data.counts], sort_keys=True)
 
 
 def _titles(firsts: Sequence[RunRow]) -> dict[str, str]:
@@ -160,12 +168,12 @@ def _titles(firsts: Sequence[RunRow]) -> dict[str, str]:
 
 
 def _facts(row: RunRow) -> tuple[str, str, str, str, str]:
-    names = row.classes
+    names = row.record.classes
     rest = len(names) == 2 and names[0] == "rest"
     classes = f"{names[1]} against the rest" if rest else f"{len(names)} classes" if names else ""
-    data = f"{row.data.get('kind', 'data')} {str(row.data.get('digest', ''))[:8]}"
+    data = f"{row.record.data.kind or 'data'} {row.record.data.digest[:8]}"
     own = " ".join(f"{key}={value}" for key, value in row.overrides.items() if key.startswith("split."))
-    return classes, data, f"split {row.split.get('kind')}", own, ", ".join(names)
+    return classes, data, f"split {row.record.split.kind}", own, ", ".join(names)
 
 
 def _by_seed(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
@@ -174,10 +182,9 @@ def _by_seed(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
     entries: dict[tuple[Any, ...], list[RunRow]] = {}
     for row in rows:
         settings = tuple(sorted((key, value) for key, value in row.settings.items() if key != "seed"))
-        weights = row.backbone.get("weights")
-        digest = weights.get("digest") if isinstance(weights, dict) else weights
+        digest = row.record.backbone.weights.digest
         copy = 0
-        while any(other.seed == row.seed for other in entries.get((settings, digest, copy), ())):
+        while any(other.record.seed == row.record.seed for other in entries.get((settings, digest, copy), ())):
             copy += 1
         entries.setdefault((settings, digest, copy), []).append(row)
     return [tuple(some) for some in entries.values()]

@@ -75,7 +75,7 @@ def _first(entry: Entry) -> _Explained | None:
 
 
 def _read(folder: Path) -> _Explained:
-    with np.load(folder / "explain" / "maps.npz") as arrays:
+    with (folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
         methods = [name for name in arrays.files if f"{name}_blank" in arrays.files]
         shares = zip(arrays["predicted"].tolist(), arrays["probability"].tolist(), strict=True)
         return _Explained(

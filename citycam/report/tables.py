@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,9 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.files import write_csv
-
-_MEASURES = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc", "ece")
-METRIC_COLUMNS = ("epoch", *(f"{part}_{measure}" for part in ("train", "val") for measure in _MEASURES))
 
 
 class ClassRow(Protocol):
@@ -30,15 +27,23 @@ class ClassRow(Protocol):
     def recall(self) -> float | None: ...
 
 
-def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
-    """``metrics.csv``: a row per epoch, `METRIC_COLUMNS` and then whatever else an epoch brings; undefined is empty."""
-    others = sorted({key for epoch in epochs for key in epoch} - set(METRIC_COLUMNS))
-    header = [*METRIC_COLUMNS, *others]
-    write_csv(folder / "metrics.csv", header, ([epoch.get(key) for key in header] for epoch in epochs))
+def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]], measures: Collection[str]) -> None:
+    """Write ``metrics.csv``: a row per epoch.
+
+    Its columns are ``epoch``, every measure of train, every measure of val, then what else an epoch has, by name.
+
+    Args:
+        folder: the run's folder.
+        epochs: values by column; the cell of a value that an epoch lacks is empty.
+        measures: names, in the order of the columns.
+    """
+    columns = ["epoch", *(f"{part}_{measure}" for part in ("train", "val") for measure in measures)]
+    columns += sorted({key for epoch in epochs for key in epoch} - set(columns))
+    write_csv(folder / "metrics.csv", columns, ([epoch.get(column) for column in columns] for epoch in epochs))
 
 
 def write_predictions(
-    folder: Path,
+    path: Path,
     *,
     paths: Sequence[str],
     cities: Sequence[str],
@@ -50,7 +55,7 @@ def write_predictions(
     """``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
 
     Args:
-        folder: the run's folder.
+        path: the file.
         paths: names in the catalog (N,).
         cities: (N,).
         labels: class numbers (N,).
@@ -60,7 +65,7 @@ def write_predictions(
     """
     columns = zip(paths, cities, _names(labels, classes), _names(predicted, classes), probabilities, strict=True)
     write_csv(
-        folder / "predictions.csv",
+        path,
         ["path", "city", "label", "predicted", *(f"p_{name}" for name in classes)],
         ([path, city, label, answer, *shares.tolist()] for path, city, label, answer, shares in columns),
     )

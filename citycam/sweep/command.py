@@ -10,6 +10,7 @@ from pathlib import Path
 
 from citycam.doors import called
 from citycam.errors import CitycamError
+from citycam.sweep.hydra_internals import parse_command_line
 from citycam.sweep.names import quoted
 
 
@@ -57,9 +58,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         CitycamError: a flag that Hydra does not have.
     """
-    from hydra._internal.utils import get_args_parser
-
-    parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    parsed, unknown = parse_command_line(arguments)
     if unknown:
         raise CitycamError(f"{unknown[0]} is no option; see {called('train')} --help.")
     return parsed

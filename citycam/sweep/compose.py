@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from citycam.config import SCHEMAS, Config
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
+from citycam.sweep.hydra_internals import CONFIG_DIR, group_options, initialised
 from citycam.sweep.names import config_hash, folder_name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package where it is installed, at the repository's root where it is read.
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
-# What Hydra calls the folder of --config-dir among its sources.
-_PROVIDER = "command-line"
 
 
 def groups() -> list[str]:
@@ -45,22 +43,9 @@ def register() -> None:
     OmegaConf.register_new_resolver("citycam.conf", lambda: str(CONF), replace=True)
 
 
-@contextlib.contextmanager
-def hydra_on_conf(config_dir: Path | None) -> Iterator[None]:
+def hydra_on_conf(config_dir: Path | None) -> contextlib.AbstractContextManager[None]:
     """Let Hydra compose from conf/ and from the user's own options in ``config_dir``, as ``--config-dir`` does."""
-    from hydra import initialize_config_dir
-    from hydra._internal.hydra import Hydra
-    from hydra.core.config_search_path import SearchPathQuery
-    from hydra.core.global_hydra import GlobalHydra
-
-    with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
-        if config_dir is not None:
-            current = GlobalHydra.instance()
-            search_path = current.config_loader().get_search_path()
-            search_path.prepend(_PROVIDER, f"file://{config_dir}", SearchPathQuery(provider="schema"))
-            current.clear()
-            Hydra.create_main_hydra2("train", search_path)
-        yield
+    return initialised(CONF, config_dir)
 
 
 def job_config_dir() -> Path | None:
@@ -68,7 +53,7 @@ def job_config_dir() -> Path | None:
     from hydra.core.hydra_config import HydraConfig
 
     sources = HydraConfig.get().runtime.config_sources
-    return next((Path(source.path) for source in sources if source.provider == _PROVIDER), None)
+    return next((Path(source.path) for source in sources if source.provider == CONFIG_DIR), None)
 
 
 def run_folder(*, _root_: Any) -> str:
@@ -81,10 +66,7 @@ def run_folder(*, _root_: Any) -> str:
 
 def _list_groups() -> str:
     """A line for each group with its options, for --help; with --config-dir, also the user's own."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    loader = GlobalHydra.instance().config_loader()
-    return "\n".join(f"  {name}: {', '.join(loader.get_group_options(name))}" for name in groups())
+    return "\n".join(f"  {name}: {', '.join(group_options(name))}" for name in groups())
 
 
 def to_config(composed: Any) -> Config:
@@ -93,17 +75,16 @@ def to_config(composed: Any) -> Config:
     Raises:
         CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
     """
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     names = [f.name for f in dataclasses.fields(Config)]
     settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     _refuse_unknown("", settings, names)
     for key in map(str, settings):
-        node = settings._get_node(key)
-        kind: Any = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        kind: Any = OmegaConf.get_type(settings, key)
         if dataclasses.is_dataclass(kind):
-            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(kind)])
+            _refuse_unknown(f"{key}.", settings[key], [f.name for f in dataclasses.fields(kind)])
     try:
         values: Any = OmegaConf.to_object(settings)
         return Config(**values)

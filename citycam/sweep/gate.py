@@ -21,9 +21,10 @@ from citycam.errors import CitycamError, near_matches
 from citycam.sweep.command import Command, parse
 from citycam.sweep.compose import CONF, groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
+from citycam.sweep.hydra_internals import parse_overrides, split_sweep
 from citycam.sweep.names import config_hash
 from citycam.sweep.own_options import check_own_options
-from citycam.sweep.resume import recorded, refuse_others
+from citycam.sweep.resume import recorded_commands, refuse_other_settings
 
 _FEW_JOBS = 32
 # Flags with which Hydra prints something and trains nothing.
@@ -74,13 +75,13 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     resumed = _resumed(given.overrides)
     if resumed is not None:
         others = [item for item in given.overrides if not item.startswith("sweep.resume=")]
-        commands = recorded(resumed, others, given.config_dir)
+        commands = recorded_commands(resumed, others, given.config_dir)
     else:
         commands = [_named(given)]
     composed = [_compose_all(command) for command in commands]
     jobs = {job.folder: job for some in composed for job in some.jobs}
     if resumed is not None:
-        refuse_others(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
+        refuse_other_settings(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
     return Request(
         tuple(jobs.values()), composed[-1].sweep_folder, tuple(commands), composed[-1].at_once, resumed is not None
     )
@@ -153,12 +154,8 @@ def _compose_all(command: Command) -> _Composed:
 def _batches(command: Command) -> list[list[str]]:
     """The overrides of each job."""
     from hydra import compose
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    parsed = parser.parse_overrides(list(command.overrides))
+    parsed = parse_overrides(command.overrides)
     swept = [item for item in parsed if item.is_sweep_override()]
     if swept and not command.multirun:
         line = swept[0].input_line
@@ -169,7 +166,7 @@ def _batches(command: Command) -> list[list[str]]:
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    batches: list[list[str]] = BasicSweeper.split_arguments(parsed, None)[0] if command.multirun else [plain]
+    batches = split_sweep(parsed) if command.multirun else [plain]
     if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
         for item in swept:
             for value in item.sweep_string_iterator():

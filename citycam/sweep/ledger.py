@@ -1,6 +1,6 @@
-"""sweep.json: the grid that was asked for, what every ``auto`` became, and a row per job.
+"""sweep.json: the commands of a sweep, what every ``auto`` became, and a row per job.
 
-It only adds the jobs that have no folder yet; where it and a run's folder differ, the folder holds.
+Where it and a run's folder differ, the folder is right.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.files import lock, write_json
-from citycam.processes import is_gone
-from citycam.sweep.record import now, read_record
+from citycam.sweep.record import read_record
+from citycam.sweep.recorder import now
 
 SCHEMA = 1
 STATES = ("done", "running", "failed", "interrupted", "missing")
@@ -26,7 +26,7 @@ STATES = ("done", "running", "failed", "interrupted", "missing")
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job of a sweep as it stands: ``state`` is one of `STATES`. A run whose process is gone is interrupted."""
+    """A job of a sweep with its ``state``, one of `STATES`. A run whose process is gone is interrupted."""
 
     folder: Path
     hash: str
@@ -40,8 +40,10 @@ class JobRow:
 
 
 class Ledger:
-    """The sweep.json of one sweep folder, read when made. Who changes it reads it again first, under a lock, so that
-    several requests may add to one sweep at a time."""
+    """The sweep.json of a folder, read at construction.
+
+    Each change reads it again first, under a lock, so that several requests may add to one sweep at a time.
+    """
 
     def __init__(self, sweep_folder: Path) -> None:
         self.folder = sweep_folder
@@ -50,35 +52,29 @@ class Ledger:
 
     @property
     def commands(self) -> list[str]:
-        """The command lines that asked for the jobs, first come first."""
+        """The command lines that the jobs come from, oldest first."""
         return list(self._content["commands"])
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """Folder's name to hash, overrides and what was last known of the job."""
+        """Hash, overrides and last known state of each job, by the name of its folder."""
         return dict(self._content["jobs"])
 
     @property
     def working_folder(self) -> Path | None:
-        """Where the latest command was given, from which its relative paths lead; None where it is not there now."""
+        """The folder in which the latest command was given; None where it no longer exists."""
         known = self._content.get("working_folder")
         return Path(known) if known is not None and Path(known).is_dir() else None
 
     @property
     def began(self) -> str:
-        """When the latest request began, as run.json writes times; empty where there was none."""
+        """Start of the latest request, as run.json writes times; empty where there was none."""
         return str(self._content.get("began", ""))
 
     def resolved(self, config_hash: str) -> dict[str, Any] | None:
-        """What every auto of the job became when it was first prepared."""
-        found = self._content["resolved"].get(config_hash)
-        return dict(found) if found is not None else None
-
-    def devices(self, kind: str) -> list[Device]:
-        """The devices of this machine that jobs on ``kind`` (cpu, cuda, mps) share, as the latest request found
-        them."""
-        found = self._content["devices"].get(platform.node(), {})
-        return [Device(name, identity) for name, identity in found.get(kind, [])]
+        """What every ``auto`` of a job became when it was first prepared."""
+        values = self._content["resolved"].get(config_hash)
+        return dict(values) if values is not None else None
 
     def add(
         self,
@@ -88,15 +84,21 @@ class Ledger:
         resolved: dict[str, dict[str, Any]],
         devices: dict[str, list[Device]],
     ) -> None:
-        """Take in a request that begins now: its command lines, jobs, resolved settings (by hash) and this machine's
-        devices (by kind)."""
+        """Add a request that starts now.
+
+        Args:
+            commands: its command lines.
+            jobs: their folders, hashes, overrides and commands.
+            resolved: resolved settings by hash.
+            devices: of this machine, by kind.
+        """
         with self._changed():
             self._content["commands"] += [command for command in commands if command not in self._content["commands"]]
             self._content["working_folder"] = str(Path.cwd())
             self._content["began"] = now()
             self._content["resolved"] |= resolved
             self._content["devices"].setdefault(platform.node(), {}).update(
-                {kind: [[device.name, device.identity] for device in found] for kind, found in devices.items()}
+                {kind: [[device.name, device.identity] for device in its] for kind, its in devices.items()}
             )
             for job in jobs:
                 self._content["jobs"][job.folder.name] = {
@@ -107,7 +109,7 @@ class Ledger:
                 }
 
     def write(self) -> None:
-        """Write sweep.json with every job's state as its folder tells it now."""
+        """Write sweep.json with the state of every job as its folder shows it now."""
         with self._changed():
             pass
 
@@ -141,20 +143,20 @@ class Ledger:
 
 
 def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRow:
-    """A job's state as its folder tells it. A folder whose hash differs holds another run: the job is missing."""
-    record = read_record(folder)
-    if record is None or record.get("config_hash") != config_hash:
+    """Return the state of a job as its folder shows it; where the folder holds another run, the job is missing."""
+    try:
+        record = read_record(folder)
+    except CitycamError as error:
+        return JobRow(folder, config_hash, overrides, "failed", error=str(error))
+    if record is None or record.config_hash != config_hash:
         return JobRow(folder, config_hash, overrides, "missing")
-    status = str(record.get("status"))
-    if status == "running" and is_gone(record.get("host"), record.get("pid")):
-        status = "interrupted"
     return JobRow(
         folder,
         config_hash,
         overrides,
-        "done" if status == "completed" else status,
-        error=record.get("error"),
-        attempts=int(record.get("attempts", 1)),
-        seconds=(record.get("seconds") or {}).get("total"),
-        device=record.get("device"),
+        "done" if record.state == "completed" else record.state,
+        error=record.error,
+        attempts=record.attempts,
+        seconds=record.seconds.get("total"),
+        device=record.device,
     )

@@ -1,4 +1,4 @@
-"""What a run is called: a hash of what changes its trained numbers, and a folder's name made of it; no torch."""
+"""Names of runs: a hash of the settings that change trained numbers, and the name of the folder; no torch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from citycam.config import Config
 from citycam.files import to_dict
 
-# Settings that leave the trained numbers as they are; `explain` draws maps afterwards, `bank` only keeps features.
-_OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
-# A path counts by its last part, so that another way of writing it names the same run.
+# Settings that do not change trained numbers: `explain` draws maps afterwards, `bank` only keeps features.
+OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
+# A path counts by its last part, so that another spelling of it names the same run.
 _PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
 _LONGEST = 100
 
 
 def config_hash(config: Config) -> str:
-    """Eight hex digits over every setting that changes the trained numbers (paths by their last part)."""
-    settings = {key: value for key, value in to_dict(config).items() if key not in _OUTSIDE}
+    """Return eight hex digits over every setting that changes trained numbers (paths by their last part)."""
+    settings = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE}
     for group, key in _PATHS:
         if settings[group].get(key) is not None:
             settings[group][key] = Path(settings[group][key]).name
@@ -28,8 +28,9 @@ def config_hash(config: Config) -> str:
 
 
 def folder_name(overrides: list[str], digest: str) -> str:
-    """Short words for what the overrides say, ``-``, and the hash: at most 100 characters, no slash, and the same when
-    asked again, in whatever order the overrides stand. Flat names come first, since what is too long is cut off.
+    """Return short words for the overrides, ``-``, and the hash: at most 100 characters without a slash.
+
+    The order of the overrides does not matter. Flat names come first, since the end is cut off where it is too long.
 
     >>> folder_name(["partition=multi", "epochs=5", "optimizer.lr=0.01", "sweep.name=x"], "0123abcd")
     'epochs5-multi-lr0.01-0123abcd'
@@ -39,7 +40,7 @@ def folder_name(overrides: list[str], digest: str) -> str:
         key, _, value = override.partition("=")
         key = key.lstrip("+~")
         top, _, rest = key.replace("/", ".").partition(".")
-        if top in _OUTSIDE:
+        if top in OUTSIDE:
             continue
         last = rest.rpartition(".")[2]
         # A group's own name says enough (adam, multi); a number needs its setting's name (epochs5, lr0.01).
@@ -55,7 +56,7 @@ def _flat_first(override: str) -> tuple[bool, str]:
 
 
 def quoted(value: str) -> str:
-    """A value as Hydra's overrides take it, whatever characters it holds."""
+    """Return a value as Hydra's overrides take it, quoted if it has special characters."""
     if re.fullmatch(r"[\w./-]+", value, flags=re.ASCII):
         return value
     escaped = value.replace("'", "\\'").replace("${", "\\${")

@@ -1,97 +1,335 @@
-"""run.json: what a run is, does and found; one object, replaced whole at each change of status."""
+"""run.json: what a run is, does and found. One type and one reader, which repairs what it can and refuses the rest."""
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import json
-import os
-import platform
-import time
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from citycam.files import write_json
+from citycam.errors import CitycamError
+from citycam.processes import is_gone
+from citycam.resolved import WeightsSource
+from citycam.statistics import Mark
 
+# The layout of run.json that this version writes.
 SCHEMA = 1
+NAME = "run.json"
+
+# Metrics by name: numbers; intervals [low, high]; and in words what an interval is over.
+Metrics = Mapping[str, Any]
 
 
+_NO_WEIGHTS = WeightsSource("", None, None, "")
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """The pictures of a run. ``counts``: of pictures, by part and city. ``skipped``: files that cannot be read."""
+
+    kind: str = ""
+    root: str = ""
+    digest: str = ""
+    target: str = ""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRecord:
+    """How pictures were split. ``leaky``: whether frames of one walk lie on both sides; None where it is not known."""
+
+    kind: str = ""
+    leaky: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneRecord:
+    """The body of a run. ``finetune``: none, all, or the stage from which on it trained."""
+
+    name: str = ""
+    weights: WeightsSource = _NO_WEIGHTS
+    finetune: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """The run.json of one folder.
+    """One run.json. What a run did not get to, or a foreign writer left out, has its default.
 
-    Args:
-        folder: the run's, which need not exist yet.
+    Attributes:
+        schema: of the file; None where it has none.
+        status: running, completed, failed or interrupted.
+        error: one sentence, where it did not complete.
+        pid, host: of the process that writes it.
+        started: time in UTC, ISO 8601; later times sort after earlier ones.
+        config_hash: see `citycam.sweep.names.config_hash`.
         overrides: what was asked for, ``key=value``.
         command: the line that trains this run again.
-        config_hash: see `citycam.sweep.names.config_hash`.
+        seconds: by phase, and ``total``.  epoch_seconds: of each epoch.
+        final, best: metrics of the last and of the best epoch.
+        warnings: what a reader of its numbers must know.
+        attempts: how often it was started.  resumed_after: epochs of an earlier attempt that it kept.
+        device, devices, threads, precision, memory_format: what it computed with.
+        classes: names, in the order of their numbers.
+        versions: of Python, citycam and the libraries that change numbers.
+        explained: facts about its maps.
+        misfits: entries of the file that do not fit and were read as their defaults.
     """
 
-    def __init__(self, folder: Path, *, overrides: list[str], command: str, config_hash: str) -> None:
-        self.folder = folder
-        self._path = folder / "run.json"
-        self.content: dict[str, Any] = {
-            "schema": SCHEMA,
-            "status": "running",
-            "error": None,
-            "pid": os.getpid(),
-            "host": platform.node(),
-            "started": now(),
-            "config_hash": config_hash,
-            "overrides": overrides,
-            "command": command,
-            "seconds": {},
-            "final": {},
-            "best": {},
-            "warnings": [],
+    status: str
+    schema: int | None = SCHEMA
+    error: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    started: str = ""
+    config_hash: str = ""
+    overrides: tuple[str, ...] = ()
+    command: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    epoch_seconds: tuple[float, ...] = ()
+    final: Metrics = field(default_factory=dict)
+    best: Metrics = field(default_factory=dict)
+    warnings: tuple[Mark, ...] = ()
+    attempts: int = 1
+    resumed_after: int | None = None
+    device: str | None = None
+    devices: tuple[str, ...] = ()
+    data: DataRecord = DataRecord()
+    split: SplitRecord = SplitRecord()
+    backbone: BackboneRecord = BackboneRecord()
+    classes: tuple[str, ...] = ()
+    threads: int | None = None
+    precision: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    memory_format: str | None = None
+    seed: int | None = None
+    explained: Mapping[str, Any] = field(default_factory=dict)
+    misfits: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The status, but interrupted where the process that was running it is gone."""
+        gone = self.status == "running" and is_gone(self.host, self.pid)
+        return "interrupted" if gone else self.status
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Seconds of the whole run, or of its phases so far."""
+        phases = [value for name, value in self.seconds.items() if name != "total"]
+        return self.seconds.get("total", sum(phases) if phases else None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in the layout of the file; what is not known yet is left out."""
+        plain: dict[str, Any] = {
+            "schema": self.schema,
+            "status": self.status,
+            "error": self.error,
+            "pid": self.pid,
+            "host": self.host,
+            "started": self.started,
+            "config_hash": self.config_hash,
+            "overrides": list(self.overrides),
+            "command": self.command,
+            "seconds": self._seconds_to_json(),
+            "final": dict(self.final),
+            "best": dict(self.best),
+            "warnings": [mark.as_dict() for mark in self.warnings],
+            "attempts": self.attempts,
+            "resumed_after": self.resumed_after,
         }
-        self._begun = time.perf_counter()
-        self.write()
-
-    def update(self, **fields: Any) -> None:
-        """Set top-level fields; they reach the disk with the next `write`, `phase` or `finish`."""
-        self.content |= fields
-
-    def warn(self, code: str, sentence: str) -> None:
-        """Add a warning, once."""
-        warning = {"code": code, "sentence": sentence}
-        if warning not in self.content["warnings"]:
-            self.content["warnings"].append(warning)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase into ``seconds``; what it recorded is written when it ends."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.content["seconds"][name] = self.content["seconds"].get(name, 0.0) + time.perf_counter() - begun
-        self.write()
-
-    def finish(self, status: str, error: str | None = None) -> None:
-        """The last word: completed, failed or interrupted, with the sentence that says why."""
-        self.content |= {"status": status, "error": error}
-        self.content["seconds"]["total"] = time.perf_counter() - self._begun
-        self.write()
-
-    def write(self) -> None:
-        """Replace run.json."""
-        rounded = {
-            name: round(value, 3) if isinstance(value, float) else value
-            for name, value in self.content["seconds"].items()
+        later = {
+            "device": self.device,
+            "devices": list(self.devices),
+            "data": self._data_to_json(),
+            "split": self._split_to_json(),
+            "backbone": self._backbone_to_json(),
+            "classes": list(self.classes),
+            "threads": self.threads,
+            "precision": self.precision,
+            "versions": dict(self.versions),
+            "memory_format": self.memory_format,
+            "seed": self.seed,
+            "explained": dict(self.explained),
         }
-        write_json(self._path, {**self.content, "seconds": rounded})
+        return plain | {name: value for name, value in later.items() if value not in (None, [], {})}
+
+    def _seconds_to_json(self) -> dict[str, Any]:
+        rounded: dict[str, Any] = {name: round(value, 3) for name, value in self.seconds.items() if name != "total"}
+        if self.epoch_seconds:
+            rounded["epochs"] = [round(epoch, 3) for epoch in self.epoch_seconds]
+        return rounded | ({"total": round(self.seconds["total"], 3)} if "total" in self.seconds else {})
+
+    def _data_to_json(self) -> dict[str, Any]:
+        if not self.data.digest:
+            return {}
+        plain: dict[str, Any] = {entry.name: getattr(self.data, entry.name) for entry in fields(DataRecord)}
+        return plain | {"counts": {part: dict(counts) for part, counts in self.data.counts.items()}}
+
+    def _split_to_json(self) -> dict[str, Any]:
+        if not self.split.kind:
+            return {}
+        return {"kind": self.split.kind, "leaky": "unknown" if self.split.leaky is None else self.split.leaky}
+
+    def _backbone_to_json(self) -> dict[str, Any]:
+        if not self.backbone.name:
+            return {}
+        its = self.backbone.weights
+        path = None if its.path is None else str(its.path)
+        weights = {"origin": its.origin, "digest": its.digest, "path": path, "note": its.note}
+        return {"name": self.backbone.name, "weights": weights, "finetune": self.backbone.finetune}
 
 
-def now() -> str:
-    """The time as run.json and sweep.json write it; later times sort behind earlier ones."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+def read_record(folder: Path) -> RunRecord | None:
+    """Read the run.json of a run's folder; None where there is none.
 
+    Entries that do not fit are read as their defaults and named in ``misfits``.
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """What run.json says, or None where there is none that can be read."""
+    Raises:
+        CitycamError: the file cannot be read, or was not written by citycam.
+    """
+    path = folder / NAME
     try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return content if isinstance(content, dict) else None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error) or type(error).__name__
+        raise CitycamError(f"{path} cannot be read: {reason}; put it back, or move the folder away.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+        raise CitycamError(f"{path} was not written by citycam: it has no status; move the folder away.")
+    return _parse(content)
+
+
+def _parse(content: dict[str, Any]) -> RunRecord:
+    values: dict[str, Any] = {"schema": None}
+    misfits = []
+    for name, convert in _READERS.items():
+        if content.get(name) is None:
+            continue
+        try:
+            values[name] = convert(content[name])
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
+            misfits.append(name)
+    seconds = values.pop("seconds", {})
+    epochs = seconds.pop("epochs", ())
+    return RunRecord(**values, seconds=seconds, epoch_seconds=epochs, misfits=tuple(misfits))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**63:
+        raise TypeError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(value)
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return tuple(map(_text, value))
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(value)
+    return value
+
+
+def _seconds(value: Any) -> dict[str, Any]:
+    phases: dict[str, Any] = {name: _number(its) for name, its in _table(value).items() if name != "epochs"}
+    return phases | {"epochs": tuple(map(_number, value.get("epochs", ())))}
+
+
+def _metrics(value: Any) -> dict[str, Any]:
+    """Metrics without those that are no number, interval or, where words belong, words."""
+    return {name: its for name, its in _table(value).items() if _is_metric(name, its)}
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    try:
+        if name.endswith("_interval"):
+            return isinstance(value, list) and len([_number(bound) for bound in value]) == 2
+        return isinstance(value, str) if name.endswith("interval_over") else _number(value) is not None
+    except (TypeError, OverflowError):
+        return False
+
+
+def _marks(value: Any) -> tuple[Mark, ...]:
+    return tuple(Mark(str(item.get("code", "")), _text(item["sentence"])) for item in value)
+
+
+def _data(value: Any) -> DataRecord:
+    its = _table(value)
+    counts = {part: {city: _whole(n) for city, n in _table(cities).items()} for part, cities in _entry(its, "counts")}
+    texts = {name: _text(its[name]) for name in ("kind", "root", "digest", "target") if name in its}
+    return DataRecord(**texts, counts=counts, skipped=_whole(its.get("skipped", 0)))
+
+
+def _entry(table: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    return list(_table(table.get(name, {})).items())
+
+
+def _split(value: Any) -> SplitRecord:
+    its = _table(value)
+    leaky = its.get("leaky")
+    if leaky not in (None, "unknown") and not isinstance(leaky, bool):
+        raise TypeError(leaky)
+    return SplitRecord(_text(its.get("kind", "")), leaky if isinstance(leaky, bool) else None)
+
+
+def _backbone(value: Any) -> BackboneRecord:
+    its = _table(value)
+    weights = its.get("weights", {})
+    if isinstance(weights, str):  # as older versions wrote it
+        weights = {"origin": weights}
+    path, digest = _table(weights).get("path"), weights.get("digest")
+    source = WeightsSource(
+        _text(weights.get("origin", "")),
+        None if path is None else Path(_text(path)),
+        None if digest is None else _text(digest),
+        _text(weights.get("note", "")),
+    )
+    return BackboneRecord(_text(its.get("name", "")), source, _text(its.get("finetune", "")))
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "status": _text,
+    "schema": _whole,
+    "error": str,
+    "pid": _whole,
+    "host": _text,
+    "started": _text,
+    "config_hash": _text,
+    "overrides": _texts,
+    "command": _text,
+    "seconds": _seconds,
+    "final": _metrics,
+    "best": _metrics,
+    "warnings": _marks,
+    "attempts": _whole,
+    "resumed_after": _whole,
+    "device": _text,
+    "devices": _texts,
+    "data": _data,
+    "split": _split,
+    "backbone": _backbone,
+    "classes": _texts,
+    "threads": _whole,
+    "precision": _text,
+    "versions": lambda value: {name: _text(its) for name, its in _table(value).items()},
+    "memory_format": _text,
+    "seed": _whole,
+    "explained": _table,
+}

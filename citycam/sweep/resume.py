@@ -1,4 +1,4 @@
-"""Resume a sweep: read the commands it was started with from its sweep.json."""
+"""Resume a sweep: read the commands it was started with from sweep.json, and refuse other settings."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ from citycam.errors import CitycamError
 from citycam.files import to_dict
 from citycam.sweep.command import Command
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import quoted
+from citycam.sweep.names import OUTSIDE, quoted
 
 
-def recorded(sweep_folder: Path, given: Sequence[str], config_dir: Path | None) -> list[Command]:
-    """Return the commands of a sweep, with its folder where it lies now, and enter the folder they were given in.
+def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> list[Command]:
+    """Return the commands of a sweep, with its folder where it lies now.
+
+    The working folder becomes the one in which the commands were given, since their relative paths start there.
 
     Args:
-        given: overrides that replace those of the same name.
+        replacing: overrides that replace those of the same name.
         config_dir: the folder of the user's own options where it lies now; None for where it was.
 
     Raises:
-        CitycamError: the folder is none of a sweep.
+        CitycamError: the folder holds no sweep.
     """
     ledger = Ledger(sweep_folder)
     if not ledger.commands:
         raise CitycamError(
-            f"sweep.resume={sweep_folder} holds no sweep.json with a command to resume; "
-            "give the folder of a sweep, which is multirun/NAME."
+            f"sweep.resume={sweep_folder} holds no sweep.json with a command to resume; give the folder of a sweep, "
+            "which is multirun/NAME."
         )
     os.chdir(ledger.working_folder or ".")
-    replaced = {_key(item) for item in given} | {"hydra.sweep.dir"}
-    gone = "hydra.launcher." if "hydra/launcher" in replaced else None  # another launcher's settings
-    commands = []
-    for command in map(Command.read, ledger.commands):
-        overrides = [word for word in command.overrides if _key(word) not in replaced]
-        overrides = [word for word in overrides if gone is None or not word.startswith(gone)]
-        run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
-        overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
+    return [_moved(Command.read(line), sweep_folder, replacing, config_dir) for line in ledger.commands]
+
+
+def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> Command:
+    """The command with the sweep's folder, and the user's own options, where they lie now."""
+    replaced = {_key(item) for item in replacing} | {"hydra.sweep.dir"}
+    overrides = [word for word in command.overrides if _key(word) not in replaced]
+    if "hydra/launcher" in replaced:  # settings of the launcher that is replaced
+        overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
+    run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
+    overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
+    if command.multirun:
+        place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
+    else:
         name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder.strip("'\"")).name)
-        if command.multirun:
-            where = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
-        else:
-            where = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
-        place = command.config_dir if config_dir is None else config_dir
-        commands.append(Command((*overrides, *given, where), command.multirun, place))
-    return commands
+        place = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
+    return Command((*overrides, *replacing, place), command.multirun, config_dir or command.config_dir)
 
 
-def refuse_others(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ...], Config, str]]) -> None:
-    """Refuse a job that the sweep did not begin with, and say what it differs in.
+def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ...], Config, str]]) -> None:
+    """Refuse a job that the sweep did not start with, and name what differs.
 
     Args:
         jobs: overrides, settings and hash of each.
@@ -66,35 +69,39 @@ def refuse_others(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ...], Conf
     for overrides, config, digest in jobs:
         if digest in hashes:
             continue
-        settings = set(_plain(overrides))
-        twin = next((name for name, row in known.items() if set(_plain(row["overrides"])) == settings), None)
-        changed = _changes(sweep_folder / twin, config) if twin is not None else ""
-        what = f"{twin} was begun with {changed}" if changed else f"{' '.join(_plain(overrides))} is not of it"
+        settings = set(_without_place(overrides))
+        twin = next((name for name, row in known.items() if set(_without_place(row["overrides"])) == settings), None)
+        changed = changed_settings(sweep_folder / twin, config) if twin is not None else ""
+        what = (
+            f"{twin} started with {changed}" if changed else f"{' '.join(_without_place(overrides))} is not part of it"
+        )
         raise CitycamError(
-            f"sweep.resume={sweep_folder} goes on with what that sweep began, and {what}; give the same settings or "
-            "none, or train with these under another sweep.name."
+            f"sweep.resume={sweep_folder} resumes the jobs of that sweep, and {what}; give the same settings or none, "
+            "or train with these under another sweep.name."
         )
 
 
-def _changes(folder: Path, config: Config) -> str:
-    """``epochs=5 (now 10)``: what a run's config.yaml says otherwise."""
+def changed_settings(folder: Path, config: Config) -> str:
+    """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``."""
     try:
         before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return ""
     then, now = _flat(before), _flat(to_dict(config))
-    names = [name for name in now if not name.startswith("sweep.") and then.get(name) != now[name]]
+    names = [name for name in now if name.partition(".")[0] not in OUTSIDE and then.get(name) != now[name]]
     return ", ".join(f"{name}={then.get(name)} (now {now[name]})" for name in names[:4])
 
 
-def _flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(settings: Any, above: str = "") -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        return {}
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
     return flat
 
 
-def _plain(overrides: Sequence[str]) -> list[str]:
+def _without_place(overrides: Sequence[str]) -> list[str]:
     return [item for item in overrides if not item.startswith(("sweep.", "hydra"))]
 
 

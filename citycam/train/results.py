@@ -1,4 +1,4 @@
-"""What a finished training leaves in its run's folder: tables, figures, thumbnails, and the numbers of run.json."""
+"""The results of training in the run's folder: tables, figures, thumbnails, and the numbers of run.json."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from citycam.model import metrics
 from citycam.model.module import CityModule
 from citycam.report import figures, tables
 from citycam.statistics import judge
-from citycam.sweep.record import RunRecord
+from citycam.sweep.recorder import Recorder
 
 _THUMB, _FEW, _WRITERS = 96, 6, 8
 
 
 def write_inputs(folder: Path, inputs: Inputs) -> None:
-    """split.csv and skipped.csv."""
+    """Write split.csv and skipped.csv."""
     rows = zip(inputs.catalog.pictures, inputs.split.parts, strict=True)
     tables.write_split(folder, ((p.name, p.digest, p.city, p.group, part) for p, part in rows))
     tables.write_skipped(folder, ((skipped.name, skipped.reason) for skipped in inputs.catalog.skipped))
 
 
-def write_results(folder: Path, inputs: Inputs, module: CityModule, record: RunRecord) -> None:
-    """Every table and figure of the last epoch, and ``final`` and ``best`` of run.json."""
+def write_results(folder: Path, inputs: Inputs, module: CityModule, record: Recorder) -> None:
+    """Write every table and figure of the last epoch, and record ``final`` and ``best``."""
     partition, classes = module.partition, inputs.labels.classes
     last = module.validation
     logits, labels, indices = last["logits"], last["labels"], last["indices"].numpy()
@@ -42,12 +42,12 @@ def write_results(folder: Path, inputs: Inputs, module: CityModule, record: RunR
         final=final,
         best=flat_metrics(module.best_row, module.best_validation["logits"], labels, partition, inputs),
     )
-    tables.write_metrics(folder, module.history)
+    tables.write_metrics(folder, module.history, metrics.MEASURES)
     pictures = [inputs.catalog.pictures[index] for index in indices.tolist()]
     shares = metrics.probabilities(logits, partition).numpy()
     predicted = metrics.predict(logits, partition).numpy()
     tables.write_predictions(
-        folder,
+        folder / "predictions.csv",
         paths=[picture.name for picture in pictures],
         cities=[picture.city for picture in pictures],
         labels=labels.numpy(),
@@ -66,14 +66,14 @@ def write_results(folder: Path, inputs: Inputs, module: CityModule, record: RunR
 def flat_metrics(
     row: dict[str, float], logits: Tensor, labels: Tensor, partition: str, inputs: Inputs
 ) -> dict[str, Any]:
-    """An epoch's metrics with what stands beside an accuracy: majority, number of pictures, intervals, chance."""
-    judgement = judge(metrics.predict(logits, partition).numpy(), labels.numpy(), inputs.groups)
+    """Return an epoch's metrics with the majority's accuracy, number of pictures, intervals and chance."""
+    judgement = judge(metrics.predict(logits, partition).numpy(), labels.numpy(), inputs.groups_of(inputs.val))
     return {**row, **judgement.as_dict()}
 
 
 def write_thumbs(folder: Path, inputs: Inputs, indices: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> None:
-    """thumbs/: small JPEGs of the most and least typical validation pictures of each class and the most confused ones,
-    named by digest, and index.csv that says which is which."""
+    """Write thumbs/: small JPEGs, named by digest, of the most and least typical validation pictures of each class and
+    the most confused ones, and index.csv, which says which is which."""
     rows: list[tuple[str, str, str, str, float]] = []
     own = shares[np.arange(len(labels)), labels]
     for number, name in enumerate(inputs.labels.classes):
@@ -91,7 +91,7 @@ def write_thumbs(folder: Path, inputs: Inputs, indices: np.ndarray, labels: np.n
 
 
 def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str]) -> None:
-    """thumbs/DIGEST.jpg of the catalog's pictures ``names``, at most 96 pixels a side, each once."""
+    """Write thumbs/DIGEST.jpg of the catalog's pictures ``names``, at most 96 pixels a side, each once."""
     digests = {picture.name: picture.digest for picture in catalog.pictures}
 
     def write(name: str) -> None:
@@ -104,7 +104,7 @@ def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str]) -> N
         image.save(content, "JPEG", quality=80)
         write_bytes(path, content.getvalue())
 
-    # A disk takes as long to be sure of a small file as we to make the next ones.
+    # Syncing a small file takes as long as making the next ones.
     with ThreadPoolExecutor(_WRITERS) as writers:
         for _ in writers.map(write, {digests[name]: name for name in names}.values()):
             pass

@@ -1,4 +1,4 @@
-"""Going on inside a run that was stopped: from its last whole epoch, where it is the same run of the same versions."""
+"""Resume a run that was stopped, after its last whole epoch, if settings, pictures and versions are the same."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import citycam
 from citycam.errors import CitycamError
 from citycam.model.checkpoint import read_checkpoint
+from citycam.sweep.record import RunRecord
 
 # What changes trained numbers from one version to the next.
 _PACKAGES = ("citycam", "torch", "pytorch-lightning", "timm", "numpy", "pillow", "grad-cam")
@@ -20,17 +20,18 @@ _PACKAGES = ("citycam", "torch", "pytorch-lightning", "timm", "numpy", "pillow",
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where an earlier attempt stopped: after ``epochs`` whole epochs, which ``checkpoint`` holds."""
+    """Where an earlier attempt stopped: after ``epochs`` whole epochs, kept in ``checkpoint``."""
 
     checkpoint: Path
     epochs: int
 
 
 def find_resume_point(
-    folder: Path, earlier: dict[str, Any] | None, data_digest: str
+    folder: Path, earlier: RunRecord | None, data_digest: str
 ) -> tuple[ResumePoint | None, dict[str, str]]:
-    """Where to go on in a run's folder, or None where it must start anew; and why, as {code: sentence}, empty where
-    nothing was begun.
+    """Return where to resume in a run's folder, None if it must restart; and why, as {code: sentence}.
+
+    Without an earlier attempt both are empty.
 
     Args:
         earlier: the run.json that the attempt left.
@@ -38,31 +39,30 @@ def find_resume_point(
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if earlier is None or not checkpoint.exists():
         return None, {}
-    if (earlier.get("data") or {}).get("digest") != data_digest:
-        return None, _anew(folder, "since pictures were added, changed or removed after it was begun.")
+    if earlier.data.digest != data_digest:
+        return None, _restart(folder, "since pictures were added, changed or removed after it started.")
     changed = differences(earlier)
     if changed:
-        return None, _anew(folder, f"since it was begun by other versions ({changed}).")
+        return None, _restart(folder, f"since it was started by other versions ({changed}).")
     try:
         epochs = int(read_checkpoint(checkpoint)["epoch"]) + 1
     except CitycamError as error:
-        return None, _anew(folder, f"since {error}")
-    return ResumePoint(checkpoint, epochs), {"goes_on": f"{folder.name} goes on after epoch {epochs}."}
+        return None, _restart(folder, f"since {error}")
+    return ResumePoint(checkpoint, epochs), {"goes_on": f"{folder.name} resumes after epoch {epochs}."}
 
 
-def differences(earlier: dict[str, Any]) -> str:
-    """``torch 2.14 then, 2.15 now``: where the versions of an earlier run.json are not those of today; else empty."""
-    before, now = earlier.get("versions") or {}, versions()
+def differences(earlier: RunRecord) -> str:
+    """Return how the versions of an earlier run.json differ from now: ``torch 2.14 then, 2.15 now``, or empty."""
+    before, now = earlier.versions, versions()
     return "; ".join(
         f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]
     )
 
 
 def versions() -> dict[str, str]:
-    """Versions that run.json names; citycam's with a digest of its sources, since those may change between two
-    versions."""
-    found = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-    return found | {"citycam": f"{found['citycam']}+{_sources()}"}
+    """Return the versions recorded in run.json; citycam's has a digest of its sources, which may change between two."""
+    known = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    return known | {"citycam": f"{known['citycam']}+{_sources()}"}
 
 
 @functools.cache
@@ -74,5 +74,5 @@ def _sources() -> str:
     return content.hexdigest()[:8]
 
 
-def _anew(folder: Path, why: str) -> dict[str, str]:
-    return {"started_anew": f"{folder.name} starts anew, {why}"}
+def _restart(folder: Path, why: str) -> dict[str, str]:
+    return {"started_anew": f"{folder.name} restarts, {why}"}

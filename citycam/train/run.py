@@ -1,4 +1,4 @@
-"""One run, from its settings to a folder of results: the pipeline, to be read aloud."""
+"""One run, from its settings to a folder of results: the steps of training, in order."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ from citycam.model.network import Network
 from citycam.model.norms import trained_norms
 from citycam.resolved import Resolved
 from citycam.statistics import marks
-from citycam.sweep.record import RunRecord
+from citycam.sweep.record import BackboneRecord, DataRecord, SplitRecord
+from citycam.sweep.recorder import Recorder
 from citycam.train.results import write_inputs, write_results, write_thumb_files
 from citycam.train.resume import ResumePoint, versions
 from citycam.train.tensorboard import log_figures, log_settings
+from citycam.train.test_part import TestPartCallback
 from citycam.train.trainer import make_trainer
 from citycam.words import say
 
 if TYPE_CHECKING:
     from citycam.explain.callback import MapCallback
 
-# Batches of features that are read and handed to Lightning at once: more of them wait longer for the first.
+# Batches of features that Lightning gets at once: with more, the first step waits longer.
 _BATCHES = 16
 
 
@@ -59,7 +61,7 @@ class Attempt:
     config: Config
     folder: Path
     resolved: Resolved
-    record: RunRecord
+    record: Recorder
     resume_from: ResumePoint | None
     devices: tuple[str, ...]
 
@@ -88,8 +90,9 @@ def train(attempt: Attempt) -> None:
     with record.phase("bank"):
         datamodule = make_datamodule(run, network)
     maps = make_map_callback(run, folder)
+    test = TestPartCallback(run, folder) if len(run.inputs.test) else None
     done = attempt.resume_from.epochs if attempt.resume_from is not None else 0
-    callbacks: list[pl.Callback] = [maps] if maps is not None else []
+    callbacks: list[pl.Callback] = [callback for callback in (maps, test) if callback is not None]
     trainer = make_trainer(config, folder, own, callbacks, done=done, devices=attempt.devices)
     log_settings(trainer, config, run.inputs.target)
     with record.phase("train"):
@@ -98,8 +101,9 @@ def train(attempt: Attempt) -> None:
         write_results(folder, run.inputs, module, record)
         log_figures(folder, config.epochs)
         if maps is not None:
-            write_thumb_files(folder, run.inputs.catalog, maps.drawer.sample.names)
-    finish(record, module, maps)
+            explained = [run.inputs.catalog.pictures[row].name for row in maps.rows.tolist()]
+            write_thumb_files(folder, run.inputs.catalog, explained)
+    finish(record, module, maps, test)
 
 
 def join(attempt: Attempt) -> None:
@@ -120,15 +124,14 @@ def join(attempt: Attempt) -> None:
 
 
 def own_share(attempt: Attempt) -> Resolved:
-    """What one of several processes uses: its share of the threads."""
+    """Return what one of several processes uses: its share of the threads."""
     return dataclasses.replace(
         attempt.resolved, threads=max(1, attempt.resolved.threads // max(1, len(attempt.devices)))
     )
 
 
 def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
-    """Let batch norms that train see the whole batch, of which each device has a share; returns what is to be said
-    where they cannot."""
+    """Synchronise batch norms that train over devices; return a warning for each way in which that is not possible."""
     if len(devices) < 2 or not trained_norms(network):
         return []
     if torch.device(devices[0]).type == "cuda":
@@ -143,8 +146,7 @@ def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
 def fit(
     trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, resume_from: ResumePoint | None = None
 ) -> None:
-    """Lightning's fit, from where an attempt stopped, with Ctrl-C as KeyboardInterrupt: Lightning leaves by
-    ``sys.exit`` instead."""
+    """Run Lightning's fit, with Ctrl-C as KeyboardInterrupt, for which Lightning calls ``sys.exit``."""
     try:
         trainer.fit(module, datamodule, ckpt_path=resume_from.checkpoint if resume_from is not None else None)
     except SystemExit as error:
@@ -153,7 +155,7 @@ def fit(
         raise
 
 
-def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None:
+def describe(record: Recorder, run: PlannedRun, devices: tuple[str, ...]) -> None:
     """Record what is known before training starts."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     counts = {
@@ -161,28 +163,19 @@ def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None
         for part, rows in (("train", inputs.train), ("val", inputs.val), ("test", inputs.test))
     }
     record.update(
-        data={
-            "kind": inputs.catalog.kind,
-            "root": str(inputs.catalog.root),
-            "digest": inputs.catalog.digest,
-            "target": inputs.target,
-            "counts": {part: {str(city): int(n) for city, n in found.items()} for part, found in counts.items()},
-            "skipped": len(inputs.catalog.skipped),
-        },
-        split={"kind": inputs.split.kind, "leaky": "unknown" if inputs.split.leaky is None else inputs.split.leaky},
-        backbone={
-            "name": config.backbone.name,
-            "weights": {
-                "origin": resolved.weights_origin,
-                "digest": resolved.weights_digest,
-                "path": resolved.weights_path,
-                "note": resolved.weights_note,
-            },
-            "finetune": resolved.finetune,
-        },
-        classes=list(inputs.labels.classes),
+        data=DataRecord(
+            kind=inputs.catalog.kind,
+            root=str(inputs.catalog.root),
+            digest=inputs.catalog.digest,
+            target=inputs.target,
+            counts={part: {str(city): int(n) for city, n in cities.items()} for part, cities in counts.items()},
+            skipped=len(inputs.catalog.skipped),
+        ),
+        split=SplitRecord(inputs.split.kind, inputs.split.leaky),
+        backbone=BackboneRecord(str(config.backbone.name), resolved.source, resolved.finetune),
+        classes=inputs.labels.classes,
         device=resolved.device,
-        devices=list(devices),
+        devices=devices,
         threads=resolved.threads,
         precision=resolved.precision,
         versions=versions(),
@@ -200,7 +193,7 @@ def describe(record: RunRecord, run: PlannedRun, devices: Sequence[str]) -> None
 
 
 def make_network(run: PlannedRun) -> Network:
-    """Backbone and head; a frozen backbone is the one that all runs share."""
+    """Return backbone and head; a frozen backbone is shared by all runs of the process."""
     config, resolved = run.config, run.resolved
     if resolved.frozen:
         backbone = shared_body(config, resolved.source, resolved.device)
@@ -212,7 +205,7 @@ def make_network(run: PlannedRun) -> Network:
 
 
 def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
-    """The LightningModule of a run."""
+    """Return the LightningModule of a run."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     return CityModule(
         network,
@@ -236,7 +229,7 @@ def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
 
 
 def make_datamodule(run: PlannedRun, network: Network) -> CityDataModule:
-    """Batches of kept features where the body is frozen, else of pictures."""
+    """Return batches of kept features if the body is frozen, else of pictures."""
     config, inputs, resolved = run.config, run.inputs, run.resolved
     assert_range(scale(first_views(inputs)))
     body = FrozenBody(run) if resolved.frozen else None
@@ -275,7 +268,7 @@ def make_datamodule(run: PlannedRun, network: Network) -> CityDataModule:
 
 
 def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
-    """A few training views, uint8 (n, S, S, 3), for the check of their range."""
+    """Return a few training views, uint8 (n, S, S, 3), to check their range."""
     chosen = [inputs.catalog.pictures[index] for index in inputs.train[:count].tolist()]
     spec = inputs.train_spec
     return torch.from_numpy(
@@ -284,27 +277,31 @@ def first_views(inputs: Inputs, count: int = 4) -> torch.Tensor:
 
 
 def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
-    """The callback that draws maps, or None where no method is asked for."""
+    """Return the callback that draws maps, or None without methods."""
     if not run.config.explain.methods:
         return None
-    # Late: what draws maps takes half a second to import, which runs without maps need not wait for.
+    # Imported late: it takes half a second, which runs without maps need not wait for.
     from citycam.explain.callback import MapCallback
-    from citycam.explain.draw import make_drawer
 
-    return MapCallback(folder, make_drawer(run, validation_sample(run.config.explain, run.inputs)))
+    return MapCallback(folder, run, validation_sample(run.config.explain, run.inputs))
 
 
-def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> None:
-    """The last facts of run.json: maps, marks and what training took by epoch."""
+def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test: TestPartCallback | None) -> None:
+    """Record the last facts: the test part, maps, marks and what training took by epoch."""
+    if test is not None:
+        known = record.record
+        record.update(
+            final={**known.final, **test.results["last"]},
+            best={**known.best, **test.results["best"]},
+        )
+        _move_seconds(record, "test", test.seconds)
     if maps is not None:
         record.update(explained=maps.explained)
         for warning in maps.warnings:
             record.warn(**warning)
-        seconds = record.content["seconds"]
-        seconds["train"] -= maps.seconds
-        seconds["maps"] = maps.seconds
-    record.content["seconds"]["epochs"] = [round(epoch, 3) for epoch in module.epoch_seconds]
-    final = record.content["final"]
+        _move_seconds(record, "maps", maps.seconds)
+    record.update(epoch_seconds=tuple(module.epoch_seconds))
+    final = record.record.final
     for mark in marks(
         accuracy=final["val_accuracy"],
         majority_accuracy=final["majority_accuracy"],
@@ -313,3 +310,9 @@ def finish(record: RunRecord, module: CityModule, maps: MapCallback | None) -> N
         chance=final["chance"],
     ):
         record.warn(**mark.as_dict())
+
+
+def _move_seconds(record: Recorder, phase: str, seconds: float) -> None:
+    """Book what a callback did during training under a phase of its own."""
+    before = record.record.seconds
+    record.update(seconds={**before, "train": before["train"] - seconds, phase: seconds})

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its scalars: settings to sort by in the HPARAMS tab, and figures."""
+"""What TensorBoard shows of a run besides scalars: settings to sort by in the HPARAMS tab, and figures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from torch.utils.tensorboard.summary import hparams
 
 from citycam.config import Config
 from citycam.files import to_dict
+from citycam.model.metrics import MEASURES
 
-# What the HPARAMS tab can sort by: scalars that every run logs.
-SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
+# What the HPARAMS tab can sort by: scalars that every run logs, those first of which more is better.
+SORTED_BY = tuple(f"val_{name}" for name in sorted(MEASURES, key=lambda name: not MEASURES[name].higher_is_better))
 _FIGURES = ("confusion", "curves")
 
 
 def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
-    """Put a run into the HPARAMS tab, with the same columns for all runs, so that sweeps can be looked at together.
+    """Add a run to the HPARAMS tab, with the same columns for all runs, so that sweeps can be viewed together.
 
-    Lightning's own way writes a zero for each measure before the first epoch, which then stands in the curves.
+    Lightning's own way writes a zero for each measure before the first epoch, which then shows in the curves.
     """
 
     columns = settings(config, target)
@@ -35,9 +36,9 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
 
 
 def settings(config: Config, target: str) -> dict[str, Any]:
-    """The columns of the HPARAMS tab.
+    """Return the columns of the HPARAMS tab.
 
-    It sorts them by name and shows the first five until more are ticked: those are what a sweep is usually over.
+    The tab sorts them by name and shows the first five until more are ticked; a sweep is usually over those.
     """
     content = to_dict(config)
     root = content["data"].get("root")
@@ -60,7 +61,7 @@ def settings(config: Config, target: str) -> dict[str, Any]:
 
 
 def log_figures(folder: Path, epoch: int) -> None:
-    """Put the figures of a finished run beside its scalars; TensorBoard reads the files of a folder as one run."""
+    """Add the figures of a finished run; TensorBoard reads all event files of a folder as one run."""
 
     with SummaryWriter(str(folder), filename_suffix=".figures") as writer:
         for name in _FIGURES:

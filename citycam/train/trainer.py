@@ -26,7 +26,7 @@ from citycam.seeds import derive
 
 
 class TrainingBar(pl.Callback):
-    """Pictures of the whole training on one bar."""
+    """Shows the pictures of the whole training on one bar."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -39,7 +39,7 @@ class TrainingBar(pl.Callback):
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, _module: Any, _outputs: Any, _chunk: Any, number: int) -> None:
-        """Some pictures more."""
+        """Advance by the pictures of a chunk."""
         if self._advance is not None:
             self._advance(_loader(trainer).handed_over(number))
 
@@ -53,35 +53,37 @@ class TrainingBar(pl.Callback):
 
 
 class HeadThreads(pl.Callback):
-    """A head alone trains on one thread.
+    """Trains a head alone on one thread.
 
-    Its matrices are too small for more: two threads save a quarter of a step on an idle machine, and make it ten times
-    longer where another process takes one of the cores, since every operation waits for the slower thread.
+    Its matrices are too small for more. Two threads save a quarter of a step on an idle machine, but make it ten times
+    longer when another process takes one of the cores, since every operation waits for the slower thread.
     """
 
     def __init__(self) -> None:
         self._threads = torch.get_num_threads()
 
     def on_train_start(self, *_: Any) -> None:
-        """One thread from here on."""
+        """Use one thread."""
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
 
     def on_train_end(self, *_: Any) -> None:
-        """As many as before."""
+        """Restore the number of threads."""
         torch.set_num_threads(self._threads)
 
     def on_exception(self, *_: Any) -> None:
-        """As many as before."""
+        """Restore the number of threads."""
         torch.set_num_threads(self._threads)
 
 
 class MovableCheckpoint(ModelCheckpoint):
-    """Knows the files that it wrote also where the folder of the run was moved meanwhile; Lightning's forgets them, and
-    with them which epoch was the best."""
+    """Knows the files that it wrote also if the run's folder was moved since.
+
+    Lightning's own class forgets them, and with them which epoch was the best.
+    """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a state, whose paths may be those of another place."""
+        """Load a state whose paths may be those of another place."""
         then = str(state_dict["dirpath"])
         super().load_state_dict({key: self._here(value, then) for key, value in state_dict.items()})
 
@@ -102,15 +104,15 @@ def make_trainer(
     done: int = 0,
     devices: Sequence[str] = (),
 ) -> pl.Trainer:
-    """A Trainer for one run.
+    """Return a Trainer for one run.
 
     Args:
         folder: the run's; checkpoints and TensorBoard's events go there.
         callbacks: further ones.
-        done: epochs that an earlier attempt did; TensorBoard passes over what it logged after them.
+        done: epochs of an earlier attempt; TensorBoard skips what it logged after them.
         devices: of all processes that train the model together (see `citycam.train.ranks`).
     """
-    # Lines of information on devices and tips say nothing that run.json does not; warnings stay.
+    # Its information on devices and tips repeats run.json; warnings stay.
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     _hush()
@@ -133,7 +135,7 @@ def make_trainer(
         default_root_dir=folder,
         logger=TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, purge_step=done + 1),
         callbacks=[*checkpoints, TrainingBar(), *([HeadThreads()] if head_alone else []), *callbacks],
-        # Named, since Lightning would take variables that a cluster set for this process to mean its own.
+        # Named, or Lightning would read variables that a cluster sets for this process as its own.
         plugins=[WholeCheckpointIO(), *([LightningEnvironment()] if len(all_devices) > 1 else [])],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
@@ -143,12 +145,12 @@ def make_trainer(
 
 
 def _together(device: torch.device) -> DDPStrategy:
-    """Gradients averaged over processes. Buffers are the module's business (see `citycam.model.norms`)."""
+    """Return DDP, which averages gradients; the module handles buffers (see `citycam.model.norms`)."""
     return DDPStrategy(process_group_backend=backend(device), broadcast_buffers=False)
 
 
 def backend(device: torch.device) -> str:
-    """What processes on devices of this kind talk through."""
+    """Return the library through which processes on devices of this kind communicate."""
     return "nccl" if device.type == "cuda" else "gloo"
 
 
@@ -160,7 +162,7 @@ def _loader(trainer: pl.Trainer) -> EpochLoader:
 
 
 def _checkpoint(folder: Path, name: str, **which: Any) -> MovableCheckpoint:
-    """checkpoints/NAME.ckpt, replaced at the end of an epoch: of every one, or as ``monitor`` and ``mode`` say."""
+    """Keep checkpoints/NAME.ckpt: of every epoch, or of the best by ``monitor`` and ``mode``."""
     return MovableCheckpoint(
         dirpath=folder / "checkpoints",
         filename=name,
@@ -173,14 +175,14 @@ def _checkpoint(folder: Path, name: str, **which: Any) -> MovableCheckpoint:
 
 
 def _hush() -> None:
-    """Warnings that are known to be harmless, by their text; every other one is shown."""
+    """Silence warnings that are known to be harmless, by their text."""
     # Lightning 2.6 asks torch 2.15's tree library in the old way.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-    # A run goes on in the folder that it began.
+    # A run resumes in its own folder.
     warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
     # Every process has computed the metrics from the logits of all.
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*sync_dist=True")
-    # torch 2.15 would rather be told of the first and the later buffers apart, which torch 2.6 does not know.
+    # torch 2.15 wants the first and later buffers named apart, which torch 2.6 does not know.
     warnings.filterwarnings("ignore", message=r"`broadcast_buffers` is deprecated")
     # A frozen backbone is in eval mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")

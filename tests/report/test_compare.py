@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import os
 import platform
 from pathlib import Path
@@ -79,7 +80,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def _shown(rows: list[runs.RunRow], width: int = 200) -> str:
-    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(compare.summary(ranking.arrange(rows), width))
     return console.export_text().replace("\u00a0", " ")
 
@@ -102,8 +103,8 @@ def test_runs_in_any_state_are_rows_in_their_natural_order(sweep: Path) -> None:
     assert rows[3].error == f"Its process {2**22 + 1} is gone."
     assert rows[5].error is not None
     assert rows[5].error.startswith("run.json cannot be read")
-    assert rows[0].weights == "hub"
-    assert rows[0].seconds == 45.0
+    assert rows[0].record.backbone.weights.origin == "hub"
+    assert rows[0].record.total_seconds == 45.0
 
 
 def test_a_run_of_another_host_is_not_called_dead(tmp_path: Path) -> None:

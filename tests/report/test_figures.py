@@ -38,7 +38,8 @@ def test_curves_show_both_parts_and_the_majority(tmp_path: Path, drawn: list[Any
     assert [line.get_ydata().tolist() for line in left.lines] == [[2.0, 1.0], [2.2, 1.1]]
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["training", "validation", "majority class"]
     assert list(right.lines[2].get_ydata()) == [0.125, 0.125]
-    assert Image.open(tmp_path / "curves.png").size == (1350, 540)
+    with Image.open(tmp_path / "curves.png") as page:
+        assert page.size == (1350, 540)
 
 
 def test_one_epoch_and_missing_measures_can_be_drawn(tmp_path: Path) -> None:
@@ -77,5 +78,6 @@ def test_equal_figures_are_equal_files_and_pyplot_stays_away(tmp_path: Path) -> 
     )
     printed = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"
-    assert "Software" not in Image.open(tmp_path / "a").info
+    with Image.open(tmp_path / "a") as page:
+        assert "Software" not in page.info
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

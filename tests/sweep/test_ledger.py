@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ import pytest
 from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.sweep.ledger import JobRow, Ledger, job_row
-from citycam.sweep.record import RunRecord, read_record
+from citycam.sweep.recorder import Recorder
 
 CORES = [Device("cpu", "core0"), Device("cpu", "core3")]
 
 
-def record(folder: Path, status: str | None, error: str | None = None) -> RunRecord:
-    made = RunRecord(folder, overrides=["seed=1"], command="x", config_hash="01234567")
+def record(folder: Path, status: str | None, error: str | None = None) -> Recorder:
+    made = Recorder(folder, overrides=("seed=1",), command="x", config_hash="01234567")
     if status is not None:
         made.finish(status, error)
     return made
@@ -42,35 +43,20 @@ def test_the_ledger_remembers_what_every_auto_became_and_adds_jobs(tmp_path: Pat
     second = Ledger(tmp_path)
     assert second.resolved("01234567") == {"precision": "fp32"}
     assert second.resolved("76543210") is None
-    assert (second.devices("cpu"), second.devices("cuda")) == (CORES, [])
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    assert content["devices"] == {platform.node(): {"cpu": [["cpu", "core0"], ["cpu", "core3"]]}}
     second.add(commands=["two"], jobs=[JobRow(tmp_path / "b", "89abcdef", (), "missing")], resolved={}, devices={})
     content = json.loads((tmp_path / "sweep.json").read_text())
     assert content["commands"] == ["one", "two"]
     assert {name: row["state"] for name, row in content["jobs"].items()} == {"a": "done", "b": "missing"}
 
 
-def test_phases_are_timed_also_when_they_raise(tmp_path: Path) -> None:
-    made = record(tmp_path, None)
-    with pytest.raises(KeyError), made.phase("data"):
-        raise KeyError
-    made.finish("failed", "why")
-    found = read_record(tmp_path)
-    assert found is not None
-    assert found["seconds"]["data"] >= 0
-    assert found["status"] == "failed"
-
-
-def test_a_warning_is_told_once(tmp_path: Path) -> None:
-    made = record(tmp_path, None)
-    made.warn("code", "sentence")
-    made.warn("code", "sentence")
-    assert made.content["warnings"] == [{"code": "code", "sentence": "sentence"}]
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
-def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(text, encoding="latin-1")
-    assert read_record(tmp_path) is None
+def test_a_damaged_record_is_a_failed_job_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    row = job_row(tmp_path / "run", "01234567", ("seed=1",))
+    assert row.state == "failed"
+    assert "run.json cannot be read" in str(row.error)
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "3"])

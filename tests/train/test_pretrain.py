@@ -1,4 +1,4 @@
-"""Teaching a body: it learns, it repeats, and it is left as a frozen body must be found."""
+"""Teaching a body: it learns, it repeats, and it leaves the body in eval mode."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_a_body_learns_classes_and_is_left_in_eval_mode() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenetv2_035", "resnet10t"])
 def test_places_are_learnt_at_several_stages(name: str) -> None:
-    pictures, shares = toytown.lesson_by_place(0, 24, SIZE)
+    pictures, shares = toytown.draw_lesson(0, 24, SIZE)
     told = pretrain.teach(body(name), pictures, shares, seen=160, seed=0)
     assert told["losses"][-1] < 0.95 * told["losses"][0]
 
 
 def test_equal_arguments_give_equal_weights() -> None:
-    pictures, shares = toytown.lesson_by_place(0, 16, SIZE)
+    pictures, shares = toytown.draw_lesson(0, 16, SIZE)
     states = []
     for disturb in (1, 2):
         network = body()

@@ -49,7 +49,7 @@ MORE_MOMENTS = {
     "the first step": ("citycam.model.module:CityModule.training_step", 1),
     "metrics": ("citycam.model.module:CityModule.on_validation_epoch_end", 2),
     "tables": ("citycam.train.run:write_results", 1),
-    "the comparison": ("citycam.jobs.summary:write_comparison", 1),
+    "the comparison": ("citycam.report.comparison:write_comparison", 1),
 }
 
 
@@ -109,7 +109,7 @@ def test_a_killed_sweep_ends_like_one_that_was_left_alone(
     if moment in MOMENTS:
         went_on = [json.loads((run / "run.json").read_text())["resumed_after"] for run in again.runs]
         assert [epochs for epochs in went_on if epochs], went_on
-        assert "goes on after epoch" in again.err
+        assert "resumes after epoch" in again.err
 
 
 def test_other_versions_start_anew_and_say_so(train: Train, tmp_path: Path, cities: Path, tiny_weights: Path) -> None:
@@ -124,7 +124,7 @@ def test_other_versions_start_anew_and_say_so(train: Train, tmp_path: Path, citi
     half.write_text(json.dumps(content))
     again = train(*SETTINGS, multirun=True)
     assert again.code == 0, again.err
-    assert "starts anew, since it was begun by other versions (torch 1.0 then, " in again.err
+    assert "restarts, since it was started by other versions (torch 1.0 then, " in again.err
     assert json.loads(half.read_text())["resumed_after"] is None
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_starts_anew_and_says_so(
             checkpoint.write_bytes(checkpoint.read_bytes()[:-500])
     again = train(*SETTINGS, multirun=True)
     assert again.code == 0, again.err
-    assert "starts anew, since " in again.err
+    assert "restarts, since " in again.err
     assert "is no whole checkpoint" in again.err
 
 
@@ -162,7 +162,7 @@ def test_a_run_whose_pictures_changed_meanwhile_starts_anew_and_says_so(
     some.with_name("new.png").write_bytes(some.read_bytes()[:-1] + b"x")
     again = train(*SETTINGS, f"data.root={own}", multirun=True)
     assert again.code == 0, again.err
-    sentence = f"{half.name} starts anew, since pictures were added, changed or removed after it was begun."
+    sentence = f"{half.name} restarts, since pictures were added, changed or removed after it started."
     assert sentence in again.err
     assert {"code": "started_anew", "sentence": sentence} in read(half)["warnings"]
 
@@ -180,7 +180,7 @@ def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
     again = train(f"sweep.resume='{sweep}'", multirun=True, small=False)
     assert again.code == 0, again.err
     assert "2 runs, 1 of them done before" in again.err
-    assert f"{half.name} goes on after epoch 1." in again.err
+    assert f"{half.name} resumes after epoch 1." in again.err
     assert read(half)["resumed_after"] == 1
     runs = sorted(path.parent for path in sweep.glob("*/run.json"))
     assert_equal(runs, undisturbed(train, tmp_path / "calm"))
@@ -219,7 +219,7 @@ def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train)
     (one / "config.yaml").write_text((one / "config.yaml").read_text().replace("batch_size: 32", "batch_size: 8"))
     refused = train(f"sweep.resume={begun.results}", multirun=True, small=False)
     assert refused.code == 2
-    assert f"{one.name} was begun with batch_size=8 (now 32)" in refused.err
+    assert f"{one.name} started with batch_size=8 (now 32)" in refused.err
     assert len(begun.runs) == 2
 
 
@@ -236,10 +236,10 @@ def test_a_run_that_goes_on_on_another_kind_of_device_says_so(
     (half / "run.json").write_text(json.dumps(read(half) | {"device": "cuda:0"}))
     again = train(*SETTINGS, "trainer.accelerator=cpu", multirun=True)
     assert again.code == 0, again.err
-    assert "This sweep was begun on cuda and goes on on cpu" in again.err
+    assert "This sweep started on cuda and resumes on cpu" in again.err
     assert read(half)["device"] == "cpu"
     (sentence,) = [one["sentence"] for one in read(half)["warnings"] if one["code"] == "begun_elsewhere"]
-    assert sentence.startswith("It was begun on cuda (threads=1) and goes on on cpu (threads=1)")
+    assert sentence.startswith("It started on cuda (threads=1) and resumes on cpu (threads=1)")
 
 
 def test_several_commands_of_a_sweep_are_all_gone_on_with(train: Train) -> None:

@@ -94,6 +94,8 @@ const COLUMNS = [
   { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", down: true,
     cell: (run) => make("span", { class: "figures" }, make("b", {}, decimal(run.accuracy)), " ", between(run.interval)) },
   { title: "0 to 1", value: (run) => run.interval[0], cell: whisker, kind: "drawn", down: true },
+  ...(RUNS.some((run) => run.test !== null) ? [{ title: "test [95 %]", value: (run) => run.test, kind: "number", down: true,
+    cell: (run) => make("span", { title: run.n_test === null ? "" : `${run.n_test} test pictures` }, decimal(run.test), " ", between(run.test_interval)) }] : []),
   { title: "majority", value: (run) => run.majority, cell: (run) => decimal(run.majority), kind: "number", down: true },
   { title: "n", value: (run) => run.n, cell: (run) => (run.n === null ? "" : run.n.toLocaleString("en")), kind: "number", down: true },
   { title: "marks", value: (run) => `${run.status === "completed" ? "" : run.status} ${run.marks.join(" ")}`.trim(), cell: signs, kind: "words" },
