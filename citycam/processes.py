@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
@@ -62,6 +62,20 @@ def environment(**more: str) -> dict[str, str]:
     # train.py also runs where citycam is not installed, from its own folder.
     places = [str(Path(citycam.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, places))} | more
+
+
+@contextlib.contextmanager
+def changed_environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable of this process while the context is open."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def is_gone(host: Any, pid: Any) -> bool:

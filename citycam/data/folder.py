@@ -59,7 +59,7 @@ class Folder:
         """The name of the place in sentences."""
         return str(self.root)
 
-    def scan(self, progress: Progress | None = None) -> Catalog:
+    def scan(self, progress: Progress | None = None, /) -> Catalog:
         """Return the catalog of the root.
 
         Hidden files and folders and files without a picture's suffix are ignored. Every picture is read once to its

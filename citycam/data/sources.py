@@ -25,7 +25,7 @@ class Source(Protocol):
         """The name of the place in sentences, for example the root folder."""
         ...
 
-    def scan(self, progress: Progress | None = None) -> Catalog:
+    def scan(self, progress: Progress | None = None, /) -> Catalog:
         """Return the catalog of all pictures that can be read, ``data.limit`` of each city.
 
         Args:
@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def render_again(self) -> Path | None:
-        """Make the pictures again, where they have been deleted; return their root, or None if that is impossible."""
+        """Make the pictures again if they have been deleted; return their root, or None if that is impossible."""
         ...
 
     def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
@@ -50,8 +50,8 @@ def source_of(config: DataConfig) -> Source:
 def load_catalog(config: DataConfig, progress: Progress | None = None) -> Catalog:
     """Scan the source that ``config`` names, and check its cities and the target.
 
-    ``data.limit`` keeps that many readable pictures of each city, those whose names hash lowest: the same ones whatever
-    other cities there are.
+    ``data.limit`` keeps that many readable pictures of each city, those whose names hash lowest. The choice does not
+    depend on the other cities.
 
     Args:
         config: the data settings.

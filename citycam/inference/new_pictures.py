@@ -55,7 +55,7 @@ def find_pictures(path: Path) -> PictureFiles:
 
 
 def labels_from_folders(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:
-    """Return the labels that the folders' names give, or None if no folder is named like a class.
+    """Return the labels that the folders' names give, or None if none is named like a city (binary: the target).
 
     ``multi``: a picture's label is the first folder on its path that is named like a city. ``binary``: pictures in a
     folder named like the target show the target and, if there are any, all other pictures in folders show the rest.

@@ -15,7 +15,7 @@ from citycam.devices import Device, choose_device, machine_devices
 from citycam.files import cache_root, check_room, check_writable
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
 from citycam.jobs.job import computes_on, is_complete
-from citycam.jobs.launch import warm_up
+from citycam.jobs.joblib_launcher import start_fork_server
 from citycam.jobs.sharing import Share, check_devices, share
 from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
@@ -57,7 +57,7 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
     shares = _shares(request, todo, devices, say_once)
     at_once = max(share.at_once for share in shares.values())
     if at_once > 1:
-        warm_up()
+        start_fork_server()
     from citycam.explain.grid import check_network
 
     for job in todo:

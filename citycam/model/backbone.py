@@ -27,7 +27,7 @@ from citycam.errors import CitycamError, near_matches
 from citycam.model.layout import Layout, from_grid, pool_kind, to_grid
 from citycam.model.stages import stage_units
 
-# The kind of a pool by network and image size. Finding it takes milliseconds, but for VGG16 as long as building it.
+# The kind of a pool by network and image size. Finding it takes milliseconds, but for VGG16 seconds.
 _POOL_KINDS: dict[tuple[str, int], str] = {}
 # A grid that is exact differs by rounding (1e-5; 1e-3 in TF32); one that is not differs by a sixth or more.
 GRID_TOLERANCE = 5e-3

@@ -22,7 +22,7 @@ ECE_BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """A class's answers. ``precision`` is None where nothing was answered so, ``recall`` where it has no picture."""
+    """The answers of a class. ``precision`` is None if it was never answered, ``recall`` if it has no picture."""
 
     name: str
     n: int
@@ -32,7 +32,7 @@ class ClassRow:
 
 
 def loss(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor | None = None) -> Tensor:
-    """The mean of `losses`; differentiable.
+    """Return the mean of `losses`; differentiable.
 
     Weights are not divided by their sum in the batch: their mean over the training pictures is 1, and so a rare class
     counts the same in every batch.
@@ -41,10 +41,10 @@ def loss(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor |
 
 
 def losses(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of each picture's logits, times the weight of its label, (N,); differentiable.
+    """Return the cross-entropy of each picture's logits, times the weight of its label, (N,); differentiable.
 
     Args:
-        logits: (N, K), or (N, 1) of the target where ``partition`` is binary.
+        logits: (N, K), or (N, 1) of the target if ``partition`` is binary.
         labels: int64 (N,).
         partition: ``multi`` or ``binary``.
         class_weights: (K,), for binary (2,); None for equal weights.
@@ -57,7 +57,7 @@ def losses(logits: Tensor, labels: Tensor, partition: str, class_weights: Tensor
 
 
 def probabilities(logits: Tensor, partition: str) -> Tensor:
-    """Probabilities, float64 (N, K) on the CPU; binary has the columns rest and target."""
+    """Return probabilities, float64 (N, K) on the CPU; binary has the columns rest and target."""
     exact = logits.detach().to("cpu", torch.float64)
     if partition == "binary":
         return torch.cat([torch.sigmoid(-exact), torch.sigmoid(exact)], dim=1)
@@ -65,7 +65,7 @@ def probabilities(logits: Tensor, partition: str) -> Tensor:
 
 
 def predict(logits: Tensor, partition: str) -> Tensor:
-    """The answered class, int64 (N,): the largest logit, for binary the target where its logit is above 0."""
+    """Return the answered class, int64 (N,): the largest logit; for binary the target if its logit is above 0."""
     return (logits.detach()[:, 0] > 0).long().cpu() if partition == "binary" else logits.detach().argmax(1).cpu()
 
 
@@ -186,7 +186,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def confusion(logits: Tensor, labels: Tensor, partition: str) -> NDArray[np.int64]:
-    """Pictures counted by true class (rows) and answered class (columns), (K, K)."""
+    """Count pictures by true class (rows) and answered class (columns), (K, K)."""
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     k = 2 if partition == "binary" else logits.shape[1]
@@ -195,7 +195,7 @@ def confusion(logits: Tensor, labels: Tensor, partition: str) -> NDArray[np.int6
 
 
 def per_class(counts: NDArray[np.int64], classes: tuple[str, ...]) -> list[ClassRow]:
-    """Precision and recall of each class from `confusion`'s counts."""
+    """Return precision and recall of each class from `confusion`'s counts."""
     rows = []
     for k, name in enumerate(classes):
         n, answered, right = int(counts[k].sum()), int(counts[:, k].sum()), int(counts[k, k])

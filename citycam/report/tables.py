@@ -13,7 +13,7 @@ from citycam.files import write_csv
 
 
 class ClassRow(Protocol):
-    """What `write_per_class` reads of a class; `citycam.model.metrics.ClassRow` has it."""
+    """The row of a class in `write_per_class`; `citycam.model.metrics.ClassRow` is one."""
 
     @property
     def name(self) -> str: ...
@@ -52,7 +52,7 @@ def write_predictions(
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
 ) -> None:
-    """``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
+    """Write ``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
 
     Args:
         path: the file.
@@ -72,24 +72,24 @@ def write_predictions(
 
 
 def write_confusion(folder: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """``confusion.csv``: pictures by true class (rows) and answered class (columns), ``counts`` (K, K)."""
+    """Write ``confusion.csv``: pictures by true class (rows) and answered class (columns), ``counts`` (K, K)."""
     rows = ([name, *row.tolist()] for name, row in zip(classes, counts, strict=True))
     write_csv(folder / "confusion.csv", ["true", *classes], rows)
 
 
 def write_per_class(folder: Path, rows: Iterable[ClassRow]) -> None:
-    """``per_class.csv``: pictures, answers, precision and recall of each class; undefined is empty."""
+    """Write ``per_class.csv``: pictures, answers, precision and recall of each class; undefined is empty."""
     cells = ([row.name, row.n, row.predicted, row.precision, row.recall] for row in rows)
     write_csv(folder / "per_class.csv", ["class", "n", "predicted", "precision", "recall"], cells)
 
 
 def write_split(folder: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """``split.csv``: rows of (path, digest, city, group or None, part)."""
+    """Write ``split.csv``: rows of (path, digest, city, group or None, part)."""
     write_csv(folder / "split.csv", ["path", "digest", "city", "group", "part"], rows)
 
 
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """``skipped.csv``: rows of (path, reason), the pictures passed over; written also where there are none."""
+    """Write ``skipped.csv``: rows of (path, reason), the skipped pictures; a header alone if there are none."""
     write_csv(folder / "skipped.csv", ["path", "reason"], rows)
 
 

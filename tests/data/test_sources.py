@@ -38,9 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
 def run(request: pytest.FixtureRequest, cities: Path) -> Config:
     """A run on the smallest data of each source."""
     data = [setting.format(cities=cities) for setting in SMALLEST[request.param]]
-    asked = read_request([f"data={request.param}", *data, "backbone=resnet18", "backbone.lesson=24"])
-    assert asked is not None
-    return asked.jobs[0].config
+    parsed = read_request([f"data={request.param}", *data, "backbone=resnet18", "backbone.lesson=24"])
+    assert parsed is not None
+    return parsed.jobs[0].config
 
 
 def test_every_source_finds_its_pictures(run: Config) -> None:

@@ -86,9 +86,11 @@ def test_another_process_renders_the_same_bytes() -> None:
         "print([hashlib.sha256(render(scene(), training_spec(option(o), 64), 3, 'd')).hexdigest() "
         "for o in ('default', 'paper', 'none')])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parents[1])
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parents[1]
+    )
     here = [render(scene(), training_spec(option(name), 64), 3, "d") for name in ("default", "paper", "none")]
-    assert told.stdout.strip() == str([hashlib.sha256(view).hexdigest() for view in here])
+    assert printed.stdout.strip() == str([hashlib.sha256(view).hexdigest() for view in here])
 
 
 def test_everything_in_the_key_changes_the_draws() -> None:

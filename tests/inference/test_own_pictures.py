@@ -1,4 +1,4 @@
-"""The pictures of a trained run are found where they lie today, rendered again, or asked for in a sentence."""
+"""The pictures of a trained run: where they lie today, rendered again, or missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from citycam.inference.own_pictures import check_digest, find_root
 
 
 def trained(data: DataConfig, root: Path) -> Any:
-    """What is read of a run on these data."""
+    """Return what `find_root` and `check_digest` read of a run on these data."""
     return SimpleNamespace(
         folder=Path("multirun/s/one"), record={"data": {"root": str(root)}}, config=SimpleNamespace(data=data)
     )
@@ -38,7 +38,7 @@ def test_rendered_pictures_that_were_deleted_are_rendered_again(
         check_digest(run, catalog, picture)
 
 
-def test_photographs_that_were_moved_are_asked_for(cities: Path, tmp_path: Path) -> None:
+def test_photographs_that_were_moved_need_a_new_root(cities: Path, tmp_path: Path) -> None:
     run = trained(FolderConfig(root=str(tmp_path / "gone")), tmp_path / "gone")
     assert find_root(run, cities) == cities
     with pytest.raises(CitycamError, match=r"gone, which is not there; give data\.root=FOLDER if they were moved"):

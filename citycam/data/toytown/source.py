@@ -28,7 +28,7 @@ class Toytown:
         """The name of the place in sentences."""
         return self.config.kind
 
-    def scan(self, progress: Progress | None = None) -> Catalog:
+    def scan(self, progress: Progress | None = None, /) -> Catalog:
         """Return the catalog of the towns; they are rendered first if the cache lacks them.
 
         Raises:
