@@ -173,21 +173,21 @@ def went_on(place: Place, calm: Place, words: list[str]) -> list[str]:
 def differences(place: Place, calm: Place) -> list[str]:
     """What of a finished sweep is not as in the calm one."""
     runs = {path.parent.name for path in calm.sweep.glob("*/run.json")}
-    found = []
+    faults = []
     for name in sorted(runs):
         one, other = place.sweep / name, calm.sweep / name
         if (record := read_record(one)) is None or record.status != "completed":
-            found.append(f"{name} is not completed")
+            faults.append(f"{name} is not completed")
             continue
-        found += [f"{name}/{table}" for table in TABLES if (one / table).read_bytes() != (other / table).read_bytes()]
-        found += [f"{name}/{ckpt}" for ckpt in ("last.ckpt", "best.ckpt") if not same_weights(one, other, ckpt)]
+        faults += [f"{name}/{table}" for table in TABLES if (one / table).read_bytes() != (other / table).read_bytes()]
+        faults += [f"{name}/{ckpt}" for ckpt in ("last.ckpt", "best.ckpt") if not same_weights(one, other, ckpt)]
         if not same_maps(one, other):
-            found.append(f"{name}/maps.npz")
-    found += [f"left behind: {path.name}" for path in place.folder.rglob("*.part")]
+            faults.append(f"{name}/maps.npz")
+    faults += [f"left behind: {path.name}" for path in place.folder.rglob("*.part")]
     # Python's own folder for the socket of joblib's processes, which a killed process cannot remove, is no result.
     left = [path.name for path in (place.folder / "tmp").iterdir() if not path.name.startswith("pymp-")]
-    found += [f"left in the temporary folder: {name}" for name in left]
-    return found
+    faults += [f"left in the temporary folder: {name}" for name in left]
+    return faults
 
 
 def same_weights(one: Path, other: Path, name: str) -> bool:

@@ -77,7 +77,7 @@ def say(
             "one after the other, two threads": f"{words[1]}; in its runs: {phases[1]}",
             "two at a time, a thread each": f"{words[2]}; in its runs: {phases[2]}",
             "with a thread each, tables equal byte for byte": "yes" if equal else "no",
-            **{f"two threads instead of one: {what}": found for what, found in changes.items()},
+            **{f"two threads instead of one: {what}": change for what, change in changes.items()},
         },
         device="cpu",
         path=results,

@@ -67,14 +67,14 @@ def measure(setting: PlannedRun, others: int, rounds: int, folder: Path, results
     libraries = other_libraries(nn.Sequential(backbone, heads[0]), backbone.net.get_submodule("layer4.2"))
     times: dict[str, list[float]] = {name: [] for name in ("ours", "passes", *libraries)}
     for number in range(rounds + 1):  # the first one is not kept: it chooses kernels
-        found = {
+        latest = {
             "passes": seconds(lambda: bare_passes(backbone, tensors, setting.resolved.batch), device),
             "ours": seconds(lambda: our_maps(setting, rows, labels, heads, folder), device),
         }
         for name, library in libraries.items():
             took = seconds(lambda library=library: library(few, few_labels), device)  # type: ignore[misc]
-            found[name] = took * MODELS * len(rows) / len(few)
-        for name, took in found.items() if number else ():
+            latest[name] = took * MODELS * len(rows) / len(few)
+        for name, took in latest.items() if number else ():
             times[name].append(took)
     say(times, list(libraries), setting, rows, len(few), results)
 
@@ -94,7 +94,7 @@ def say(
             *ratios,
             Ratio("ours / passes of the backbone alone", median_ratio(times["ours"], times["passes"]), LIMIT, True),
         ],
-        figures={name: f"{statistics.median(found):,.1f} s" for name, found in times.items()},
+        figures={name: f"{statistics.median(taken):,.1f} s" for name, taken in times.items()},
         notes=[
             f"The libraries ran one model on {few} pictures; their seconds are those × {MODELS} × {len(rows)} / {few}.",
             "`passes`: one look of the plain body at every picture, views in memory.",
@@ -134,7 +134,7 @@ def other_libraries(network: nn.Module, layer: nn.Module) -> dict[str, Library]:
                     some = slice(start, start + batch)
                     cam(watched(pictures[some]), [ClassifierOutputTarget(label) for label in labels[some]])
 
-    found: dict[str, Library] = {
+    ways: dict[str, Library] = {
         "pytorch-grad-cam, one by one": lambda pictures, labels: pytorch_grad_cam(pictures, labels, 1),
         f"pytorch-grad-cam, batches of {BATCH}": lambda pictures, labels: pytorch_grad_cam(pictures, labels, BATCH),
     }
@@ -142,7 +142,7 @@ def other_libraries(network: nn.Module, layer: nn.Module) -> dict[str, Library]:
         from torchcam import methods as torchcam
     except ImportError:
         print("torch-cam is not installed (pip install 'citycam[bench]'), so it is left out.", file=sys.stderr)
-        return found
+        return ways
 
     def torch_cam(pictures: Tensor, labels: list[int]) -> None:
         for method in (torchcam.GradCAM, torchcam.GradCAMpp, torchcam.LayerCAM):
@@ -151,7 +151,7 @@ def other_libraries(network: nn.Module, layer: nn.Module) -> dict[str, Library]:
                     some = slice(start, start + BATCH)
                     cam(labels[some], network(watched(pictures[some])))
 
-    return {**found, f"torch-cam, batches of {BATCH}": torch_cam}
+    return {**ways, f"torch-cam, batches of {BATCH}": torch_cam}
 
 
 def watched(pictures: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.data.toytown import distinctive_mask
 from citycam.explain.activations import plain_activations
-from citycam.explain.methods import explain
+from citycam.explain.maps import explain
 from citycam.explain.tail import Tail
 from citycam.model.checkpoint import load_checkpoint
 from citycam.resolved import Resolved

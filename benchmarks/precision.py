@@ -49,8 +49,8 @@ def main() -> int:
     ]
     with scratch() as folder:
         cosine, relative = features(overrides)
-        found = {precision: accuracies(overrides, precision, folder) for precision in ("fp32", "bf16")}
-    mean = {precision: float(np.mean(values)) for precision, values in found.items()}
+        seeds = {precision: accuracies(overrides, precision, folder) for precision in ("fp32", "bf16")}
+    mean = {precision: float(np.mean(values)) for precision, values in seeds.items()}
     report(
         f"precision: {asked.backbone}, {asked.size} px, {asked.folder.name}",
         how=f"`python benchmarks/precision.py … --backbone {asked.backbone} --size {asked.size}`: heads of 10 epochs "
@@ -59,7 +59,7 @@ def main() -> int:
         figures={
             "cosine of features, smallest / median": f"{cosine.min():.6f} / {np.median(cosine):.6f}",
             "relative difference of features, median": f"{np.median(relative):.1e}",
-            **{f"accuracy in {name}": ", ".join(f"{value:.3f}" for value in values) for name, values in found.items()},
+            **{f"accuracy in {name}": ", ".join(f"{value:.3f}" for value in values) for name, values in seeds.items()},
         },
         device="cpu",
         path=asked.results,

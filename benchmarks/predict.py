@@ -26,7 +26,7 @@ from torch import Tensor
 from citycam.bank.extract import TORCH_FORMATS
 from citycam.data.views import normalise, open_working
 from citycam.doors import door
-from citycam.inference.new_pictures import Given, find_pictures
+from citycam.inference.new_pictures import PictureFiles, find_pictures
 from citycam.inference.predict import Classifier, verify
 from citycam.inference.runs import TrainedRun, find_runs
 
@@ -57,14 +57,14 @@ def trained(asked: argparse.Namespace, root: Path, folder: Path) -> TrainedRun:
     return find_runs(folder / "multirun" / "bench")[0]
 
 
-def some_of(root: Path, count: int) -> Given:
+def some_of(root: Path, count: int) -> PictureFiles:
     """``count`` pictures below ``root``, evenly from all of them; repeated where there are fewer."""
     given = find_pictures(root)
     chosen = np.linspace(0, len(given.names) - 1, min(count, len(given.names))).astype(np.int64)
-    return Given(root, tuple(given.names[place] for place in np.unique(chosen).tolist()))
+    return PictureFiles(root, tuple(given.names[place] for place in np.unique(chosen).tolist()))
 
 
-def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
+def measure(run: TrainedRun, given: PictureFiles, asked: argparse.Namespace) -> None:
     """Both sides in turn, and their report."""
     classify = Classifier(run)
     resolved, count = classify.resolved, len(given.names)
@@ -92,7 +92,7 @@ def measure(run: TrainedRun, given: Given, asked: argparse.Namespace) -> None:
     )
 
 
-def in_memory(classify: Classifier, given: Given) -> Tensor:
+def in_memory(classify: Classifier, given: PictureFiles) -> Tensor:
     """One batch, normalised float32 (B, 3, S, S), in the run's memory format and on its device."""
     names = given.names[: classify.resolved.batch]
     views = np.stack([open_working(given.path(name), classify.spec) for name in names])

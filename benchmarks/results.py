@@ -106,5 +106,5 @@ def _sections(path: Path) -> dict[str, str]:
     """Sections of an earlier RESULTS.md by title."""
     if not path.exists():
         return {}
-    found = path.read_text(encoding="utf-8").split("\n## ")[1:]
-    return {text.partition("\n")[0]: f"## {text.strip()}\n" for text in found}
+    sections = path.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {text.partition("\n")[0]: f"## {text.strip()}\n" for text in sections}

@@ -68,25 +68,25 @@ def main() -> int:
     return 0
 
 
-def tell(asked: argparse.Namespace, disk: float, found: dict[str, float]) -> None:
-    """Print and keep what was found."""
-    rates = {name: asked.rows / found[name] for name in ("open", "read", "train")}
+def tell(asked: argparse.Namespace, disk: float, cost: dict[str, float]) -> None:
+    """Print and keep what was measured."""
+    rates = {name: asked.rows / cost[name] for name in ("open", "read", "train")}
     report(
         "scale",
         how=f"`python benchmarks/scale.py --rows {asked.rows} --batch {asked.batch}`: {asked.rows:,} rows of "
         f"{FEATURES} features, {words.size(asked.rows * FEATURES * 4)} on disk, one epoch of one head. Checksums "
         "are verified from the disk; shuffled reading then finds in memory what the kernel has kept.",
         ratios=[
-            Ratio(f"anonymous memory / {LIMIT:g} GB", found["memory"] / LIMIT, 1.0, True),
+            Ratio(f"anonymous memory / {LIMIT:g} GB", cost["memory"] / LIMIT, 1.0, True),
             Ratio("rows read in an epoch's order / in file order from the disk", rates["read"] / disk),
             Ratio("rows that training takes / in file order from the disk", rates["train"] / disk),
         ],
         figures={
-            "anonymous memory, at most": f"{found['memory']:.2f} GB, of which {found['imports']:.2f} GB after imports",
+            "anonymous memory, at most": f"{cost['memory']:.2f} GB, of which {cost['imports']:.2f} GB after imports",
             "the disk, in file order": f"{disk:,.0f} rows/s",
-            "checksums and places, once a process": f"{found['open']:.0f} s, {rates['open']:,.0f} rows/s",
-            "reading alone, shuffled": f"{found['read']:.0f} s, {rates['read']:,.0f} rows/s",
-            "training, shuffled": f"{found['train']:.0f} s, {rates['train']:,.0f} rows/s",
+            "checksums and places, once a process": f"{cost['open']:.0f} s, {rates['open']:,.0f} rows/s",
+            "reading alone, shuffled": f"{cost['read']:.0f} s, {rates['read']:,.0f} rows/s",
+            "training, shuffled": f"{cost['train']:.0f} s, {rates['train']:,.0f} rows/s",
         },
         device="cpu",
         path=asked.results,
@@ -156,13 +156,13 @@ def train(folder: Path, rows: int, batch: int) -> dict[str, float]:
 
     memory = Memory()
     module = make_module(rows, batch)
-    found = {"imports": memory.now()}
+    cost = {"imports": memory.now()}
     begun = time.perf_counter()
     data = make_data(folder, rows, batch)
-    found["open"] = time.perf_counter() - begun
+    cost["open"] = time.perf_counter() - begun
     begun = time.perf_counter()
     read = sum(len(indices) for _, _, indices, _ in data.train_dataloader())
-    found["read"] = time.perf_counter() - begun
+    cost["read"] = time.perf_counter() - begun
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -175,7 +175,7 @@ def train(folder: Path, rows: int, batch: int) -> dict[str, float]:
     )
     trainer.fit(module, data)
     assert read == rows
-    return found | {"train": module.epoch_seconds[0], "memory": memory.most}
+    return cost | {"train": module.epoch_seconds[0], "memory": memory.most}
 
 
 def make_module(rows: int, batch: int) -> Any:

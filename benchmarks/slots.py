@@ -72,11 +72,11 @@ def work(times: Sequence[float]) -> int:
     """Do jobs one after the other, and print when."""
     for seconds in times:
         waits = time.monotonic()
-        with hold(DEVICES, count=1, per_device=1, run="job", waiting=lambda _: None) as found:
+        with hold(DEVICES, count=1, per_device=1, run="job", waiting=lambda _: None) as devices:
             begins = time.monotonic()
             time.sleep(seconds)
             ends = time.monotonic()
-        print(json.dumps([waits, begins, ends, found[0].identity]))
+        print(json.dumps([waits, begins, ends, devices[0].identity]))
     return 0
 
 

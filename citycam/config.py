@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any, Optional
 
 from citycam.errors import CitycamError, check_at_least, check_auto, check_known, check_positive, check_within
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 AUTO = "auto"  # `int | "auto"` is typed Any below: OmegaConf 2.3 cannot merge a Union inside a nested dataclass
 
 

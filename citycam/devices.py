@@ -29,6 +29,28 @@ class Device:
     identity: str
 
 
+@dataclass(frozen=True)
+class Processor:
+    """``name``: the processor's own, as far as the system tells it. ``features``: which of `FEATURES` it has; None
+    where the system does not tell."""
+
+    name: str
+    features: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that PyTorch can use; memory in bytes."""
+
+    name: str
+    free: int
+    total: int
+
+
+# Flags of Linux's /proc/cpuinfo: wide vectors, and units for bf16 (without one, bf16 is slower than fp32).
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sve", "bf16")
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(cpu_devices())
@@ -90,6 +112,34 @@ def free_memory(devices: Sequence[Device]) -> dict[str, int]:
     return {}
 
 
+def gpus() -> list[Gpu]:
+    """Return the GPUs that PyTorch can use, with their free memory. Touches each of them.
+
+    Raises:
+        RuntimeError: PyTorch finds one and cannot use it, for example because the driver is too old.
+    """
+    import torch
+
+    numbers = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    return [Gpu(torch.cuda.get_device_name(number), *torch.cuda.mem_get_info(number)) for number in numbers]
+
+
+def processor() -> Processor:
+    """Return what the system tells of the processor."""
+    name = _cpuinfo("model name").partition(":")[2].strip() or platform.processor() or platform.machine()
+    flags = _cpuinfo("flags") or _cpuinfo("Features")
+    return Processor(name, tuple(flag for flag in FEATURES if flag in flags.split()) if flags else None)
+
+
+def _cpuinfo(beginning: str) -> str:
+    """The first line of Linux's description of the processor that begins so; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(beginning)), "")
+
+
 def device_name(device: torch.device) -> str:
     """Name a device so that what was measured on it is kept apart: the GPU, or the processor with its flags."""
     if device.type == "cuda":
@@ -97,10 +147,6 @@ def device_name(device: torch.device) -> str:
 
         return torch.cuda.get_device_name(device)
     # The processor's own name where Linux tells it: one image of a system runs on many processors.
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    flags = next((line for line in lines if line.startswith("flags")), platform.processor())
+    model = _cpuinfo("model name").partition(":")[2].strip()
+    flags = _cpuinfo("flags") or platform.processor()
     return f"{device.type} {model or platform.machine()} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

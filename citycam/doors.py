@@ -1,4 +1,4 @@
-"""What every door does the same: one sentence for a person's mistake, exit codes, tracebacks only when asked for."""
+"""What all doors share: one sentence for a person's mistake, exit codes, tracebacks only where they are wanted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from citycam.errors import CitycamError
 from citycam.processes import collect_rarely
+
+
+def called(name: str) -> str:
+    """Return how a door is called here: ``python train.py`` from the files of a checkout, else ``citycam train``."""
+    return f"python {name}.py" if Path(sys.argv[0]).name in ("train.py", "explain.py") else f"citycam {name}"
+
+
+def as_called(text: str) -> str:
+    """Return text with commands from run.json, ``python train.py …``, as they are called here."""
+    return text.replace("python train.py", called("train"))
 
 
 def door(main: Callable[[], int]) -> Callable[[], int]:
@@ -23,7 +34,7 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
 
     @functools.wraps(main)
     def guarded() -> int:
-        """As ``main``, which gives the exit code."""
+        """Call ``main`` and return its exit code, or that of what it raised."""
         collect_rarely()
         try:
             return main()
@@ -33,9 +44,9 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
             print(f"citycam: {error}", file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
-            print("citycam: stopped; the same command goes on.", file=sys.stderr)
+            print("citycam: stopped; run the same command again to resume.", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # who read our output has seen enough
+        except BrokenPipeError:  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
 
@@ -43,14 +54,14 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with ``code``, as ``sys.exit`` does, but without taking everything apart at the end, which takes
-    two seconds once torch was loaded. ``CITYCAM_DEBUG=1`` ends it the usual way."""
+    """Exit with ``code``, as ``sys.exit`` does, but skip the interpreter's clean-up, which takes two seconds once torch
+    is loaded. ``CITYCAM_DEBUG=1`` does not skip it."""
     if os.environ.get("CITYCAM_DEBUG") != "1":
         _leaving.append(code)
     sys.exit(code)
 
 
-# What is registered first runs last: after the threads, processes and files of others were seen to.
+# What is registered first runs last: after the threads, processes and files of other libraries are closed.
 _leaving: list[int] = []
 
 

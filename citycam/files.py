@@ -77,10 +77,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def _remove_leftovers(folder: Path, beginning: str) -> None:
-    """Remove what processes that were killed meanwhile left of the same file."""
+    """Remove temporary files of the same file whose writers are gone."""
     for entry in os.scandir(folder):
-        found = _PART.search(entry.name) if entry.name.startswith(beginning) else None
-        if found is not None and is_gone(found[2], int(found[1])):
+        writer = _PART.search(entry.name) if entry.name.startswith(beginning) else None
+        if writer is not None and is_gone(writer[2], int(writer[1])):
             Path(entry.path).unlink(missing_ok=True)
 
 
@@ -170,6 +170,30 @@ def check_room(place: Path, needed: int, what: str) -> int:
             "the cache)."
         )
     return free
+
+
+def check_writable(folder: Path) -> None:
+    """Write into ``folder``, which need not exist yet, to find out whether that can be done; nothing stays behind.
+
+    Raises:
+        CitycamError: it cannot.
+    """
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    probe = folder / ".writable"
+    write_json(probe, {})
+    probe.unlink()
+    for parent in new:
+        parent.rmdir()
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below ``folder``; 0 where it does not exist."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 def explain_os_error(error: OSError, path: Path) -> CitycamError:

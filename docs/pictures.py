@@ -1,7 +1,7 @@
 """Draw the pictures of README and docs: python docs/pictures.py RUN
 
-RUN is the folder of a run on toytown (`make pictures` trains one). docs/images/toytown.png shows a row of pictures of
-each town, docs/images/maps.png Grad-CAM's sheet of the run, docs/images/page.png one of its pages.
+RUN is the folder of a run on toytown; `make pictures` trains one. docs/images/toytown.png shows a row of pictures of
+each town, docs/images/maps.png the sheet of the run's Grad-CAM maps, and docs/images/page.png one of its overlays.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from PIL import Image
 
 from citycam.config import ToytownConfig
-from citycam.data.catalog import load_catalog
+from citycam.data.sources import load_catalog
 
 IMAGES = Path(__file__).resolve().parent / "images"
 COLUMNS, GAP = 9, 4
 
 
 def towns() -> Image.Image:
-    """A row of pictures of each town, each from another walk."""
+    """Return one picture: a row of pictures of each town, each from another walk."""
     config = ToytownConfig()
     catalog = load_catalog(config)
     side = config.size
@@ -36,7 +36,7 @@ def towns() -> Image.Image:
 
 
 def main(run: Path) -> None:
-    """Write all pictures."""
+    """Write all pictures to docs/images."""
     IMAGES.mkdir(exist_ok=True)
     towns().quantize(128).save(IMAGES / "toytown.png", optimize=True)
     shutil.copy(run / "explain" / "sheet_gradcam.png", IMAGES / "maps.png")

@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from citycam import processes
+from citycam.processes import Child
+from citycam.sweep.hydra_internals import reset_hydra
+
 # Before anything imports torch. Tests run side by side, and threads would fight over the same cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -65,12 +69,24 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
+    """The children that were started, in their order."""
+    started: list[Child] = []
+    enter = Child.__enter__
+
+    def note(child: Child) -> Child:
+        started.append(child)
+        return enter(child)
+
+    monkeypatch.setattr(Child, "__enter__", note)
+    return started
+
+
 def forget() -> None:
-    """Drop what one process remembers between jobs, as a new process would."""
-    for name in ("citycam.data.inputs", "citycam.bank.frozen", "citycam.train.lesson"):
-        for memory in list(vars(sys.modules[name]).values()) if name in sys.modules else []:
-            if hasattr(memory, "cache_clear"):
-                memory.cache_clear()
+    """Forget and end what outlives a request in this process, as a new process would."""
+    processes.forget()
+    reset_hydra()
     if "joblib" in sys.modules:
         from multiprocessing import forkserver
 
@@ -120,8 +136,6 @@ def train(
     tiny_weights: Path,
 ) -> Callable[..., Outcome]:
     """``train("epochs=2", multirun=True)``: train.py in this process, in an empty folder, on small real files."""
-    from hydra.core.global_hydra import GlobalHydra
-
     import train as door
 
     monkeypatch.chdir(tmp_path)
@@ -133,7 +147,6 @@ def train(
             given = {override.partition("=")[0] for override in overrides}
             arguments = [argument for argument in arguments if argument.partition("=")[0] not in given]
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *overrides])
-        GlobalHydra.instance().clear()
         forget()
         capsys.readouterr()
         code = door.main()

@@ -37,13 +37,22 @@ def top_level(tree: ast.Module) -> Iterator[ast.stmt]:
             waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
 
 
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function, methods and inner ones included."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function, docstring included, the line of ``def`` not."""
+    return (function.end_lineno or function.lineno) - function.lineno
+
+
 def late(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
     """Imports inside functions."""
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    yield node
+    for function in functions(tree):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield node
 
 
 def imported(node: ast.stmt, known: set[str] | dict[str, Path]) -> set[str]:
@@ -89,25 +98,14 @@ def longest_chain(edges: dict[str, set[str]]) -> int:
 
 
 def _reach(start: str, edges: dict[str, set[str]]) -> set[str]:
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(edges[start])
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             waiting += edges[name]
-    return found
-
-
-def function_lengths(package: Path = PACKAGE) -> list[int]:
-    """Lines of every function, docstring included, the line of ``def`` not."""
-    trees = map(parse, modules(package).values())
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    return sorted(
-        (node.end_lineno or node.lineno) - node.lineno
-        for node in nodes
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    return reached
 
 
 def main(package: Path) -> None:
@@ -116,10 +114,9 @@ def main(package: Path) -> None:
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in known.items()}
     root = [name for name, path in known.items() if path.parent == package and path.stem != "__init__"]
     packages = {name.split(".")[1] for name, path in known.items() if path.parent != package}
-    share = sum(lines[name] for name in root) / sum(lines.values())
-    print(
-        f"{len(root)} modules at the root beside {len(packages)} packages, with {share:.0%} of {sum(lines.values())} lines"
-    )
+    total = sum(lines.values())
+    share = sum(lines[name] for name in root) / total
+    print(f"{len(root)} modules at the root beside {len(packages)} packages, with {share:.0%} of {total} lines")
     every = graph(package, with_late=True)
     rounds = circles(every)
     print(f"{len(rounds)} circles of files")
@@ -127,7 +124,7 @@ def main(package: Path) -> None:
     print(f"{len(circles(floors))} circles of packages, {longest_chain(floors)} floors of packages")
     print(f"longest chain of imports: {longest_chain(graph(package))} files")
     print(f"{sum(len(list(late(parse(path)))) for path in known.values())} imports inside functions")
-    lengths = function_lengths(package)
+    lengths = sorted(length(function) for path in known.values() for function in functions(parse(path)))
     nines = lengths[int(0.9 * len(lengths))]
     print(f"{len(lengths)} functions: median {statistics.median(lengths):g} lines, p90 {nines}, longest {lengths[-1]}")
     print(f"longest file: {max(lines.values())} lines")

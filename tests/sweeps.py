@@ -26,8 +26,6 @@ class Ended:
 
 def train_once(place: Path, cities: Path, weights: Path, *overrides: str) -> Path:
     """Train the sweep ``s`` in ``place`` by train.py's own door; returns its folder."""
-    from hydra.core.global_hydra import GlobalHydra
-
     import train as door
 
     arguments = ["-m", "data=folder", f"data.root={cities}", "data.target=brill", "backbone=timm"]
@@ -38,7 +36,6 @@ def train_once(place: Path, cities: Path, weights: Path, *overrides: str) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(sys, "argv", ["train.py", *arguments, *overrides])
-        GlobalHydra.instance().clear()
         forget()
         assert door.main() == 0
     return place / "multirun" / "s"
@@ -65,11 +62,9 @@ def caller(
     door: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:
     """``call("run=…")``: a door's main in this process, as a new process would find things."""
-    from hydra.core.global_hydra import GlobalHydra
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        GlobalHydra.instance().clear()
         forget()
         capsys.readouterr()
         try:

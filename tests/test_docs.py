@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import runpy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from citycam.errors import CitycamError
+from tests import structure
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Read and not imported: pytest's own --doctest-modules imports every module, torch and all, before the first test.
+EXAMPLES = [name for name, path in structure.modules().items() if ">>> " in path.read_text(encoding="utf-8")]
 
 
 def test_the_settings_page_is_that_of_conf() -> None:
@@ -40,3 +45,10 @@ def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
                 read_request(words)
             continue
         assert read_request(words) is not None
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings_give_what_they_say(name: str) -> None:
+    failed, tried = doctest.testmod(import_module(name))
+    assert tried
+    assert not failed

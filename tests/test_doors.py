@@ -39,10 +39,11 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
         "def main():\n    for _ in range(100_000): print('x' * 50)\n    return 0\n"
         "leave(main())"
     )
-    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    assert writer.stderr is not None
-    writer.stdout.readline()
-    writer.stdout.close()
-    assert writer.stderr.read() == ""
-    assert writer.wait() == 141
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        writer.stdout.readline()
+        writer.stdout.close()
+        assert writer.stderr.read() == ""
+        assert writer.wait() == 141

@@ -211,3 +211,18 @@ def test_writing_never_touches_the_umask(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("the umask was set"))
     files.write_text(tmp_path / "file", "x")
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~before
+
+
+def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CitycamError, match="could not be written"):
+        files.check_writable(tmp_path / "file" / "b")
+
+
+def test_the_size_of_a_folder_is_that_of_its_files_at_any_depth(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "a" / "b", b"12345")
+    files.write_bytes(tmp_path / "c", b"123")
+    assert files.folder_size(tmp_path) == 8
+    assert files.folder_size(tmp_path / "nowhere") == 0

@@ -29,7 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "sweep", "train"},
 }
 GROUND = {"config", "devices", "doors", "errors", "files", "processes", "progress", "resolved", "seeds", "shards"}
-GROUND |= {"statistics", "words"}
+GROUND |= {"packages", "statistics", "words"}
 # Only these know these libraries.
 ALONE = {"timm": "model/backbone.py", "pytorch_grad_cam": "explain/methods.py"}
 # Libraries that take time to import, with those that they import in turn.
@@ -55,6 +55,9 @@ SLOW: dict[str, set[str]] = {
 }
 # Installed by an extra, or not on every system.
 OPTIONAL = {"onnx", "onnxruntime", "pillow_heif", "resource"}
+# Tables that are the same for ever. All else that a process keeps goes through `citycam.processes.remember`.
+TABLES = {"data.views._stream_name", "model.backbone.layout", "report.overlay._table", "report.overlay.font"}
+TABLES |= {"sweep.gate._defaults", "train.resume._sources"}
 # What a process that only looks at a request must not wait for.
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "scipy", "sklearn", "pytorch_lightning", "torchmetrics", "cv2"}
 LIGHT = ["citycam.jobs.launch", "citycam.jobs.sharing", "citycam.inference.request"]
@@ -96,6 +99,21 @@ def test_only_ground_lies_at_the_root() -> None:
 def test_one_file_knows_a_library(library: str) -> None:
     users = {name for name, path in MODULES.items() if library in libraries(path)}
     assert {MODULES[name].relative_to(structure.PACKAGE).as_posix() for name in users} == {ALONE[library]}
+
+
+def test_a_process_keeps_only_tables_beside_what_it_can_forget() -> None:
+    kept = set()
+    for name, path in MODULES.items():
+        for node in structure.parse(path).body:
+            if isinstance(node, ast.FunctionDef) and any("cache" in ast.unparse(one) for one in node.decorator_list):
+                kept.add(f"{name.removeprefix('citycam.')}.{node.name}")
+    assert kept == TABLES
+
+
+def test_one_file_knows_what_hydra_does_not_promise() -> None:
+    names = ("hydra._internal", "GlobalHydra", "OverridesParser", "._get_node")
+    users = [name for name, path in MODULES.items() if any(one in path.read_text(encoding="utf-8") for one in names)]
+    assert users == ["citycam.sweep.hydra_internals"]
 
 
 def libraries(path: Path) -> set[str]:

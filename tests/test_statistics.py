@@ -1,8 +1,10 @@
-"""Intervals against scipy, numbers written out, and simulation; the marks against their definitions."""
+"""Intervals and tests against scipy, closed forms and simulation; the marks against their definitions."""
 
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -26,10 +28,26 @@ def test_wilson_in_numbers() -> None:
     assert s.wilson(0, 10) == pytest.approx((0, 3.8415 / 13.8415), abs=1e-4)
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 15, 40, 101, 2000])
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
-def test_student_quantile_equals_scipy(freedom: int, level: float) -> None:
-    assert s.student_quantile(level, freedom) == pytest.approx(stats.t.ppf((1 + level) / 2, freedom), rel=1e-9)
+def share_within(t: float, freedom: int) -> float:
+    """P(|T| <= t) by the finite sums of Abramowitz & Stegun, 26.7.3 (odd ``freedom``) and 26.7.4 (even)."""
+    angle, odd = math.atan(t / math.sqrt(freedom)), freedom % 2
+    term, total = (math.cos(angle) if odd else 1.0), 0.0
+    for step in range(1 + odd, freedom, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * step / (step + 1)
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2000), st.floats(0.01, 0.999))
+def test_student_quantile_holds_its_level(freedom: int, level: float) -> None:
+    assert share_within(s.student_quantile(level, freedom), freedom) == pytest.approx(level, abs=1e-10)
+
+
+def test_student_quantile_in_closed_form_and_beyond_2000_degrees() -> None:
+    assert s.student_quantile(0.95, 1) == pytest.approx(math.tan(math.pi * 0.475), rel=1e-10)
+    assert s.student_quantile(0.95, 2) == pytest.approx(0.95 * math.sqrt(2 / (1 - 0.95**2)), rel=1e-10)
+    assert s.student_quantile(0.95, 2001) == s.normal_quantile(0.95)
 
 
 def test_groups_of_one_picture_give_wilson_up_to_students_quantile() -> None:
@@ -171,11 +189,20 @@ def test_without_groups_it_is_mcnemars_exact_test() -> None:
     assert s.sign_flip([0, 0]) == s.sign_flip([0, 0], ["a", "b"]) == 1.0
 
 
+@settings(deadline=None)
+@given(st.integers(1, 400), st.data())
+def test_mcnemars_p_is_that_of_a_fair_coin(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n))
+    tail = Fraction(sum(math.comb(n, count) for count in range(min(right, n - right) + 1)), 2**n)
+    assert s.sign_flip([1] * right + [-1] * (n - right)) == pytest.approx(min(1.0, float(2 * tail)), abs=1e-10)
+
+
 def test_welch_is_scipys_with_whole_degrees_of_freedom() -> None:
     one, other = [0.9, 0.92, 0.94, 0.91], [0.85, 0.89, 0.86, 0.88]  # 5.7 degrees of freedom
     assert s.welch(one, other) >= stats.ttest_ind(one, other, equal_var=False).pvalue
     t, freedom = stats.ttest_ind(one, other, equal_var=False).statistic, 5
-    assert s.welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-9)
+    assert s.welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-12)
+    assert s.welch(one, other) == pytest.approx(1 - share_within(abs(t), freedom), abs=1e-10)
     assert s.welch([0.5, 0.5], [0.5, 0.5]) == 1.0
     assert s.welch([0.5, 0.5], [0.6, 0.6]) == 0.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from citycam.config import BackboneConfig, Config
 from citycam.model.backbone import Backbone, make_backbone
 from citycam.model.weights import load_weights, save_weights
+from citycam.processes import remember
 from citycam.resolved import WeightsSource
 
 
@@ -28,7 +28,7 @@ def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
     return frozen_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
 
 
-@functools.lru_cache(maxsize=2)
+@remember(2, on_device=True)
 def frozen_body(
     name: str, strides: tuple[int, ...], image_size: int, path: str | None, weights_digest: str | None, device: str
 ) -> Backbone:

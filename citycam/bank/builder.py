@@ -1,7 +1,7 @@
-"""Features by all devices of a machine: this process works on the first, a process of its own on each of the others.
+"""Build features on all devices of a machine: this process works on the first, a child on each of the others.
 
-Builders share the work list of the store, as those of two sweeps do. They start as ``python -m citycam.bank.builder``:
-what uses several devices inside one process tree would run the command of the whole sweep again.
+Builders share the work list of the store, as those of two sweeps do. Children run ``python -m citycam.bank.builder``,
+since `multiprocessing` would run the command of the whole sweep again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,14 +32,14 @@ from citycam.doors import door
 from citycam.errors import CitycamError
 from citycam.files import write_json
 from citycam.model.backbone import Backbone
-from citycam.processes import end_with_input, environment
+from citycam.processes import Child, end_with_input
 from citycam.resolved import Arithmetic
 from citycam.shards import ShardStore, view_keys
 
 
 @dataclass(frozen=True)
 class Part:
-    """A store that is to hold features of ``numbers`` of every picture of ``digests``, seen as ``spec`` says."""
+    """Features to be held by a store: views ``numbers`` of every picture of ``digests``, made by ``spec``."""
 
     what: str
     store: ShardStore
@@ -50,19 +49,19 @@ class Part:
 
     @functools.cached_property
     def keys(self) -> np.ndarray:
-        """Its rows."""
+        """The keys of its rows."""
         return view_keys(self.digests, self.numbers)
 
     def missing(self) -> int:
-        """How many of its rows the store lacks now."""
+        """Return how many of its rows the store lacks now."""
         self.store.refresh()
         return len(self.store.missing(self.keys))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a builder needs to know. ``body``: arguments of `citycam.bank.body.frozen_body` but for the device;
-    ``threads``: of all builders together; ``paths``: a file for each digest."""
+    """The work of all builders. ``body``: arguments of `citycam.bank.body.frozen_body` but the device; ``threads``: of
+    all builders together; ``paths``: a file for each digest."""
 
     body: dict[str, Any]
     arithmetic: Arithmetic
@@ -73,7 +72,7 @@ class Plan:
 
 
 def all_devices(device: str) -> list[str]:
-    """The devices that build beside ``device``, which comes first: all GPUs, or nothing else."""
+    """Return the devices that build: ``device`` first, and all other GPUs if it is one."""
     first = torch.device(device)
     if first.type != "cuda":
         return [device]
@@ -86,10 +85,10 @@ def build(plan: Plan, backbone: Backbone, devices: Sequence[str]) -> None:
 
     Args:
         backbone: the body, on ``devices[0]``, where this process works.
-        devices: each of the others gets a process.
+        devices: each but the first gets a child.
 
     Raises:
-        CitycamError: one of the builders failed; none is left running then.
+        CitycamError: a builder failed; none is left running.
     """
     threads = max(1, plan.threads // len(devices))
     with _others(dataclasses.replace(plan, threads=threads), devices[1:]) as check:
@@ -100,7 +99,7 @@ def build(plan: Plan, backbone: Backbone, devices: Sequence[str]) -> None:
 
 
 def _first(check: Callable[[], None], advance: Advance) -> Advance:
-    """Check on the other builders whenever rows have come."""
+    """Check the other builders whenever rows are done."""
 
     def checked(count: int) -> None:
         check()
@@ -127,46 +126,31 @@ def _fill(part: Part, plan: Plan, backbone: Backbone, threads: int, advance: Adv
 
 @contextlib.contextmanager
 def _others(plan: Plan, devices: Sequence[str]) -> Iterator[Callable[[], None]]:
-    """Builders of their own process on ``devices``, ended when the context is left: by then all rows are there, or
-    something failed. Yields a function that raises if one of them has failed."""
+    """Run a child on each of ``devices`` until the context is left: by then all rows are there, or something failed.
+    Yield a function that raises if one of them has failed."""
     if not devices:
         yield lambda: None
         return
     with tempfile.TemporaryDirectory(prefix="citycam-") as name, contextlib.ExitStack() as stack:
-        folder, started = Path(name), []
+        folder = Path(name)
         write_json(folder / "plan.json", _plain(plan))
-        for number, device in enumerate(devices):
-            said = folder / f"{number}.log"
-            started.append((device, said, _start(folder / "plan.json", device, said)))
-            stack.callback(_end, started[-1][2])
+        children = {
+            device: stack.enter_context(
+                Child(__name__, str(folder / "plan.json"), "--device", device, log=folder / f"{number}.log")
+            )
+            for number, device in enumerate(devices)
+        }
 
         def check() -> None:
-            for device, said, process in started:
-                if process.poll():
-                    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                    reason = lines[-1].removeprefix("citycam: ") if lines else f"exit code {process.returncode}"
+            for device, child in children.items():
+                if child.code:
                     raise CitycamError(
-                        f"Building features on {device} failed ({reason}); mend that and run the same command again.",
+                        f"Building features on {device} failed ({child.failure()}); fix that and run the same command "
+                        "again.",
                         exit_code=1,
                     )
 
         yield check
-
-
-def _start(plan: Path, device: str, said: Path) -> subprocess.Popen[bytes]:
-    with said.open("wb") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", "citycam.bank.builder", str(plan), "--device", device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env=environment(),
-        )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.communicate()
 
 
 def _plain(plan: Plan) -> dict[str, Any]:
@@ -216,9 +200,9 @@ def _read(path: Path) -> Plan:
 
 @door
 def main() -> int:
-    """Build a plan's features on one device, as part of `build` in another process."""
+    """Build a plan's features on one device, as a child of a process that is in `build`."""
     parser = argparse.ArgumentParser(prog="python -m citycam.bank.builder", description=__doc__)
-    parser.add_argument("plan", type=Path, help="plan.json of the process that started this one")
+    parser.add_argument("plan", type=Path, help="plan.json of the parent process")
     parser.add_argument("--device", required=True, help="for example cuda:1")
     given = parser.parse_args()
     end_with_input()

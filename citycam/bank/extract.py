@@ -3,7 +3,6 @@ depend on how many others came along."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -14,11 +13,10 @@ from citycam.config import Precision
 from citycam.data.views import normalise
 from citycam.model.backbone import Backbone
 from citycam.model.fold import folded
+from citycam.processes import remember
 from citycam.resolved import Arithmetic
 
 TORCH_FORMATS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format}
-# The latest prepared copy of each frozen backbone, for as long as the backbone itself lives.
-_prepared: weakref.WeakKeyDictionary[Backbone, tuple[Arithmetic, Backbone]] = weakref.WeakKeyDictionary()
 
 
 class Extractor:
@@ -75,17 +73,13 @@ class Extractor:
         return values.float().contiguous().cpu().numpy()
 
 
+@remember(2, on_device=True)
 def prepared(backbone: Backbone, arithmetic: Arithmetic) -> Backbone:
-    """A frozen backbone made ready for an arithmetic, once: batch norms folded, laid out in its memory format, and for
-    bf16 with the weights that autocast would otherwise cast anew in every pass."""
-    kept = _prepared.get(backbone)
-    if kept is not None and kept[0] == arithmetic:
-        return kept[1]
+    """Return a copy of a frozen backbone that is fast in an arithmetic: its batch norms are folded, it has the memory
+    format, and for bf16 it has the weights that autocast would otherwise cast in every pass."""
     made = folded(backbone)
     if arithmetic.precision is Precision.bf16:
         for module in made.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)
-    made = made.to(memory_format=TORCH_FORMATS[arithmetic.memory_format])
-    _prepared[backbone] = (arithmetic, made)
-    return made
+    return made.to(memory_format=TORCH_FORMATS[arithmetic.memory_format])

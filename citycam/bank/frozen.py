@@ -25,6 +25,7 @@ from citycam.data.inputs import PlannedRun
 from citycam.data.views import ViewSpec
 from citycam.files import cache_root
 from citycam.model.backbone import grid
+from citycam.processes import remember
 from citycam.resolved import Arithmetic
 from citycam.shards import Row, ShardStore
 
@@ -205,6 +206,6 @@ def _store(key: str) -> ShardStore:
     return _opened_store(key, cache_root() / "bank")
 
 
-@functools.lru_cache(maxsize=16)
+@remember(16)
 def _opened_store(key: str, root: Path) -> ShardStore:
     return ShardStore(json.loads(key), root)

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import NoReturn
 
-from citycam.cli import bank, compare, export, predict
-from citycam.doors import door
+from citycam.cli import bank, compare, doctor, explain, export, predict, train
+from citycam.doors import door, leave
 
-COMMANDS = (bank, compare, predict, export)
+COMMANDS = (compare, predict, export, bank, doctor)
+# They read NAME=VALUE and Hydra's flags on their own: argparse would refuse overrides on both sides of a flag.
+DOORS = {"train": train.run, "explain": explain.run}
 
 
 @door
 def main() -> int:
     """Run the subcommand of the command line; returns the exit code."""
+    if len(sys.argv) > 1 and sys.argv[1] in DOORS:
+        return DOORS[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog="citycam",
-        description="Compare trained runs, use their models, and look after what citycam keeps. Training is started by "
-        "python train.py, maps of trained runs by python explain.py (each with --help).",
+        description="Can a network tell my city from the others, and by what? Train models on pictures of cities, draw "
+        "maps of what they look at, compare and use them. Each command has a --help of its own.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train one run, or a sweep of runs")
+    commands.add_parser("explain", help="draw maps of trained runs")
     for command in COMMANDS:
         command.add(commands)
     given = parser.parse_args()
     code: int = given.run(given)
     return code
+
+
+def start() -> NoReturn:
+    """Run ``citycam`` and exit: the console script."""
+    leave(main())

@@ -1,15 +1,14 @@
-"""``citycam compare``: runs and sweeps beside each other, at any time, whatever became of them."""
+"""``citycam compare``: runs and sweeps beside each other, at any time, completed or not."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from citycam.report.compare import FILES, check_folder, summary
-from citycam.report.ranking import arrange
-from citycam.sweep.runs import RunRow, read_all
+if TYPE_CHECKING:
+    from citycam.sweep.runs import RunRow
 
 
 def add(commands: Any) -> None:
@@ -29,7 +28,7 @@ def add(commands: Any) -> None:
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="where the files go; without it into DIR, and of a run or several DIR into comparison-NAMES beside the "
+        help="where the files go; default: DIR, and for a run or several DIR the folder comparison-NAMES beside the "
         "first one",
     )
     compare.set_defaults(run=_compare)
@@ -38,7 +37,10 @@ def add(commands: Any) -> None:
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from citycam.report.compare import FILES, check_folder, summary
     from citycam.report.comparison import write_all
+    from citycam.report.ranking import arrange
+    from citycam.sweep.runs import read_all
 
     rows = read_all(given.folders)
     out = given.out or _place(given.folders, rows)
@@ -52,7 +54,7 @@ def _compare(given: argparse.Namespace) -> int:
 
 
 def _place(folders: Sequence[Path], rows: Sequence[RunRow]) -> Path:
-    """Where the files go if nobody said so: a run's own folder is left as it is."""
+    """Where the files go without --out: a run's own folder stays as it is."""
     if len(folders) == 1 and rows[0].folder != folders[0]:
         return folders[0]
     names = "-".join(folder.resolve().name for folder in folders)

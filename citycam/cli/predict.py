@@ -45,17 +45,17 @@ def _run(given: argparse.Namespace) -> int:
         _check_out(given.out, _header(run.classes))
     from citycam.inference.new_pictures import find_pictures
 
-    found = find_pictures(given.path)
+    files = find_pictures(given.path)
     from citycam.inference.predict import predict, verify
 
-    predictions = predict(run, found)
+    predictions = predict(run, files)
     words = sys.stderr if given.out is None and not sys.stdout.isatty() else sys.stdout
     _give(predictions, given.out)
-    verdict = verify(predictions, run, found)
+    verdict = verify(predictions, run, files)
     if verdict is not None:
         _print_verdict(verdict, predictions.classes, words)
     _print_unreadable(predictions.unreadable)
-    counted = f"{len(predictions.names):,} of {len(found.names):,} pictures classified by {run.folder.name}"
+    counted = f"{len(predictions.names):,} of {len(files.names):,} pictures classified by {run.folder.name}"
     print(counted + (f": {given.out}" if given.out is not None else ""), file=words)
     return 1 if predictions.unreadable else 0
 

@@ -1,4 +1,4 @@
-"""Decoded pictures kept on disk, for training that sees them in every epoch: the first decodes, later ones read."""
+"""Decoded pictures kept on disk: the first epoch of a training decodes them, later ones read them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from citycam.shards import SHARD_BYTES, ShardStore, key_rows
 
 
 class PictureCache:
-    """Working pictures (W, W, 3) by digest, in the same kind of store as features.
+    """The store of working pictures, uint8 (W, W, 3) by digest; of the same kind as the store of features.
 
     Args:
         spec: of the views that are cut from them.
-        digests: of all pictures that will be asked for.
+        digests: of all pictures that will be read.
     """
 
     def __init__(self, spec: ViewSpec, digests: Sequence[str]) -> None:
@@ -34,11 +34,11 @@ class PictureCache:
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that the pictures which are not kept yet will take."""
+        """The size in bytes of the pictures that are not in the store yet."""
         return len(self._missing) * self._side**2 * 3
 
     def read(self, digests: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """Those of ``digests`` that are kept, uint8 (W, W, 3) each."""
+        """Return those of ``digests`` that are in the store, uint8 (W, W, 3) each."""
         kept = [(digest, 0) for digest in dict.fromkeys(digests) if digest not in self._missing]
         if not kept:
             return {}
@@ -46,7 +46,7 @@ class PictureCache:
         return {digest: value for (digest, _), value in zip(kept, values, strict=True)}
 
     def keep(self, digest: str, working: np.ndarray) -> None:
-        """Keep a picture that was missing; written to disk by many at once."""
+        """Add a missing picture; pictures are written to disk many at a time."""
         if digest not in self._missing:
             return
         self._new[digest] = working
@@ -54,8 +54,11 @@ class PictureCache:
             self.settle()
 
     def settle(self) -> None:
-        """Write what is new and take in what other processes kept. To be called between epochs: of several processes
-        that train one model, each sees only a share of the pictures in one."""
+        """Write new pictures, and learn which ones other processes have written.
+
+        Call it between epochs: each of several processes that train one model sees only a share of the pictures in an
+        epoch.
+        """
         if not self._missing:
             return
         self._missing = self._lacking(self._missing)
@@ -66,7 +69,7 @@ class PictureCache:
         self._new.clear()
 
     def _lacking(self, digests: Iterable[str]) -> set[str]:
-        """Those of ``digests`` that are not kept now."""
+        """Return those of ``digests`` that are not in the store now."""
         self._store.refresh()
         rows = [(digest, 0) for digest in dict.fromkeys(digests)]
         return {digest for digest, _ in key_rows(self._store.missing(rows))}

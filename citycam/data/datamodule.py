@@ -1,4 +1,4 @@
-"""What training reads: an epoch's order, and pictures read as views by threads while the network works."""
+"""What training reads: the order of an epoch, and views of pictures, read by threads while the network works."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ from citycam.seeds import stream
 
 
 class Reader(Protocol):
-    """Reads the network's inputs: pictures (B, 3, S, S) here, kept features (B, D) in `citycam.bank`."""
+    """A function that reads the network's inputs: pictures (B, 3, S, S) here, features (B, D) in `citycam.bank`."""
 
     def __call__(self, indices: np.ndarray, epoch: int) -> Tensor:
-        """Inputs of catalog rows ``indices`` (int64 (B,)) in ``epoch``."""
+        """Return the inputs of the catalog rows ``indices``, int64 (B,), in ``epoch``."""
         ...
 
 
 class PictureReader:
-    """Views of pictures, decoded and rendered by ``threads`` threads, normalised float32 (B, 3, S, S).
+    """The reader of views, decoded and rendered by ``threads`` threads, normalised float32 (B, 3, S, S).
 
     Args:
-        rows: the catalog rows that will be asked for, in every epoch.
+        catalog: all pictures.
+        spec: the settings of the views.
+        augment: decides the number of the view in each epoch.
+        rows: the catalog rows that will be read, in every epoch.
+        training: whether these are training pictures.
+        mean, std: per channel, of pictures in 0-1.
+        threads: that decode and render.
         keep: keep decoded pictures on disk, so that only the first epoch decodes.
     """
 
@@ -79,27 +85,33 @@ class PictureReader:
 
 @dataclass(frozen=True)
 class RankShare:
-    """A process among several that train one model together: number ``rank`` of ``ranks``."""
+    """The share of one process, number ``rank`` of ``ranks``, among those that train one model together."""
 
     rank: int = 0
     ranks: int = 1
 
     def places(self, size: int) -> np.ndarray:
-        """Which pictures of a batch of ``size`` are this process's, int64 (n,); none in a batch too small for all."""
+        """Return this process's positions in a batch of ``size``, int64 (n,); none if the batch is too small."""
         return np.arange(self.rank, size, self.ranks)
 
 
 class EpochLoader:
-    """The pictures of one epoch as chunks (inputs, labels, indices, places); what Lightning takes for a dataloader.
+    """The dataloader of an epoch, in chunks (inputs, labels, indices, places).
 
-    The order of an epoch is a function of (seed, epoch) alone; ``epoch`` is asked when the epoch begins. No workers and
-    no collating: one call of the reader a chunk, the next chunk read while the network works on this one. Of several
-    processes each reads its share of every batch; where a batch has none for it, it reads one of the others' pictures,
-    whose place is -1, so that all take as many steps. ``places`` are positions in the epoch's order, int64 (N,).
+    There are no workers and no collating: the reader is called once a chunk, and reads the next chunk while the network
+    works on this one. Each of several processes reads its share of every batch. If a batch has no picture for a
+    process, that process reads one of the others' pictures, so that all take as many steps; its place is -1. ``places``
+    are positions in the epoch's order, int64 (N,).
 
     Args:
+        reader: reads inputs.
+        indices: int64 catalog rows of the epoch.
+        labels: int64 (N,), in the order of the catalog.
         batch: pictures a step, of all processes together.
-        chunk: pictures that all processes read and hand over at once, a multiple of the batch.
+        chunk: pictures that all processes read at once, a multiple of the batch.
+        epoch: returns the number of the epoch; called when the epoch starts.
+        order_seed: the order of an epoch is a function of this and the epoch alone; None: as in ``indices``.
+        share: of this process.
     """
 
     def __init__(
@@ -123,7 +135,7 @@ class EpochLoader:
         return -(-len(self._indices) // self._chunk)
 
     def handed_over(self, number: int) -> int:
-        """Pictures of chunk ``number`` of an epoch, of all processes together."""
+        """Return the number of pictures in chunk ``number`` of an epoch, of all processes together."""
         return min(self._chunk, self.pictures - number * self._chunk)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -142,7 +154,7 @@ class EpochLoader:
                 yield inputs, self._labels[indices], indices, torch.from_numpy(places)
 
     def _own(self, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of the chunk that begins at ``start``, the places this process reads, and the same with -1 for repeats."""
+        """Return the places that this process reads of the chunk at ``start``, and the same with -1 for repeats."""
         read, places = [], []
         for first in range(start, min(start + self._chunk, self.pictures), self._batch):
             size = min(self._batch, self.pictures - first)
@@ -153,14 +165,14 @@ class EpochLoader:
 
 
 class CityDataModule(pl.LightningDataModule):
-    """Train and val pictures for `pytorch_lightning.Trainer`.
+    """The training and validation pictures for `pytorch_lightning.Trainer`.
 
     Args:
-        train_reader, val_reader: where inputs come from.
+        train_reader, val_reader: read inputs.
         train, val: int64 catalog rows of the two parts.
-        labels: int64 (N,), in catalog order.
+        labels: int64 (N,), in the order of the catalog.
         batch: pictures a step.
-        chunk: pictures that are read at once, a multiple of the batch.
+        chunk: pictures read at once, a multiple of the batch.
         seed: names the stream of the epochs' orders.
     """
 
@@ -182,11 +194,11 @@ class CityDataModule(pl.LightningDataModule):
         self._batch, self._chunk, self._seed = batch, chunk, seed
 
     def train_dataloader(self) -> EpochLoader:
-        """Shuffled chunks of the training part."""
+        """Return shuffled chunks of the training part."""
         return self._loader(self._train_reader, self._train, self._seed)
 
     def val_dataloader(self) -> EpochLoader:
-        """Chunks of the validation part, in catalog order."""
+        """Return chunks of the validation part, in the order of the catalog."""
         return self._loader(self._val_reader, self._val, None)
 
     def _loader(self, reader: Reader, rows: np.ndarray, order_seed: int | None) -> EpochLoader:

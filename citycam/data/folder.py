@@ -1,4 +1,4 @@
-"""Pictures of ``data=folder``: one folder per city, any depth below it, with or without a table of walks and times."""
+"""The data source ``data=folder``: photographs in one folder per city, at any depth, with or without a table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import PIL
 
-from citycam.config import FolderConfig, OnBad
+from citycam.config import Config, FolderConfig, OnBad
 from citycam.data.catalog import (
     Catalog,
     Picture,
@@ -23,6 +24,7 @@ from citycam.data.catalog import (
     shared_between_cities,
 )
 from citycam.data.layout import city_of, grouping, locate, read_table, time_of
+from citycam.data.lesson import Lesson, city_lesson
 from citycam.data.pictures import SUFFIXES, cannot_open, check_bytes, digest_bytes, read_bytes
 from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
@@ -34,59 +36,85 @@ _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volum
 
 @dataclass(frozen=True, slots=True)
 class _Read:
+    """The result of reading a file; ``reason``: why it cannot be read, or None."""
+
     digest: str
-    reason: str | None  # why the file cannot be read
+    reason: str | None
 
 
-def scan(config: FolderConfig, progress: Progress | None = None) -> Catalog:
-    """The catalog of ``config.root``.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The photographs below ``config.root``."""
 
-    Hidden files and folders and files without a picture's suffix are passed over. Every picture is read once to its
-    last byte; what was readable is remembered in the cache by name, size and times, so the next scan only looks at
-    those.
+    config: FolderConfig
 
-    Raises:
-        CitycamError: the root, the table or the groups are at fault, or a city has no picture that can be read.
-        UnreadablePicture: with ``on_bad=error``, the first picture that cannot be read.
-    """
-    assert config.root is not None
-    root = Path(config.root).expanduser()
-    names = find(root)
-    places = locate(names)
-    rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
-    cities = {name: city_of(name, places, rows) for name in names}
-    chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
-    if not chosen:
-        raise CitycamError(
-            f"data.root={root} holds no pictures in folders of cities; it needs one sub-folder of pictures "
-            f"({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}) per city."
+    @property
+    def root(self) -> Path:
+        """The folder that holds one sub-folder of pictures per city."""
+        assert self.config.root is not None  # `FolderConfig` refuses it
+        return Path(self.config.root).expanduser()
+
+    @property
+    def place(self) -> str:
+        """The name of the place in sentences."""
+        return str(self.root)
+
+    def scan(self, progress: Progress | None = None, /) -> Catalog:
+        """Return the catalog of the root.
+
+        Hidden files and folders and files without a picture's suffix are ignored. Every picture is read once to its
+        last byte. The cache remembers which files are readable by name, size and times, so the next scan reads only
+        files that are new or changed.
+
+        Raises:
+            CitycamError: the root, the table or the groups are wrong, or a city has no readable picture.
+            UnreadablePicture: with ``on_bad=error``, the first picture that cannot be read.
+        """
+        config, root = self.config, self.root
+        names = find(root)
+        places = locate(names)
+        rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
+        cities = {name: city_of(name, places, rows) for name in names}
+        chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
+        if not chosen:
+            raise CitycamError(
+                f"data.root={root} holds no pictures in folders of cities; it needs one sub-folder of pictures "
+                f"({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}) per city."
+            )
+        reads = _read_all(root, chosen, config.limit, progress)
+        skipped = tuple(Skipped(name, read.reason) for name, read in sorted(reads.items()) if read.reason is not None)
+        _check_readable(root, skipped, chosen, reads, config.on_bad)
+        group_of = grouping(config.group, places, rows)
+        pictures = tuple(
+            Picture(
+                name=name,
+                digest=read.digest,
+                city=cities[name],
+                group=group_of(name, cities[name]),
+                time=time_of(name, rows),
+                part=places[name].part if name in places else None,
+            )
+            for name, read in sorted(reads.items())
+            if read.reason is None
         )
-    reads = _read_all(root, chosen, config.limit, progress)
-    skipped = tuple(Skipped(name, read.reason) for name, read in sorted(reads.items()) if read.reason is not None)
-    _judge(root, skipped, chosen, reads, config.on_bad)
-    group_of = grouping(config.group, places, rows)
-    pictures = tuple(
-        Picture(
-            name=name,
-            digest=read.digest,
-            city=cities[name],
-            group=group_of(name, cities[name]),
-            time=time_of(name, rows),
-            part=places[name].part if name in places else None,
-        )
-        for name, read in sorted(reads.items())
-        if read.reason is None
-    )
-    warnings = (*_empty(root, names), *_outside(root, cities), *_skips(skipped), *shared_between_cities(pictures))
-    target = None if config.target is None else plain(config.target)
-    return Catalog("folder", root, pictures, skipped, target, warnings)
+        warnings = (*_empty(root, names), *_outside(root, cities), *_skips(skipped), *shared_between_cities(pictures))
+        target = None if config.target is None else plain(config.target)
+        return Catalog(config.kind, root, pictures, skipped, target, warnings)
+
+    def render_again(self) -> None:
+        """Return None: photographs cannot be made again."""
+        return
+
+    def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
+        """Return the lesson of the training part's cities."""
+        return city_lesson(config, catalog, train)
 
 
 def find(root: Path) -> list[str]:
-    """Names (paths below ``root``, with slashes, sorted) of all files with a picture's suffix; links are followed.
+    """Return the paths below ``root``, with slashes, sorted, of all files with a picture's suffix; follow links.
 
     Raises:
-        CitycamError: ``root`` is no folder, or a folder below it cannot be listed.
+        CitycamError: ``root`` is not a folder, or a folder below it cannot be listed.
     """
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
@@ -100,9 +128,9 @@ def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]]) -> I
         entries = _visible(folder)
     except OSError as error:
         raise CitycamError(
-            f"The folder {folder} cannot be listed ({(error.strerror or str(error)).lower()}); mend its permissions."
+            f"The folder {folder} cannot be listed ({(error.strerror or str(error)).lower()}); check its permissions."
         ) from error
-    # A link to a folder that holds it would lead round and round.
+    # A link to a folder that contains the link would be followed forever.
     here = (status.st_dev, status.st_ino)
     if here in ancestors:
         return
@@ -123,7 +151,7 @@ def _outside(root: Path, cities: Mapping[str, str]) -> list[str]:
     outside = [name for name, city in cities.items() if not city]
     if not outside:
         return []
-    return [f"Passed over: {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
+    return [f"Skipped {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
 
 
 def _empty(root: Path, names: Sequence[str]) -> list[str]:
@@ -131,19 +159,18 @@ def _empty(root: Path, names: Sequence[str]) -> list[str]:
     empty = sorted(entry.name for entry in _visible(root) if entry.is_dir() and entry.name not in full)
     if not empty:
         return []
-    return [f"Passed over: {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
+    return [f"Skipped {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
 
 
 def _skips(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
     return [
-        f"Passed over: {counted(len(skipped), 'file')} that cannot be read "
-        f"(first: {skipped[0].name}, {skipped[0].reason})."
+        f"Skipped {counted(len(skipped), 'file')} that cannot be read (first: {skipped[0].name}, {skipped[0].reason})."
     ]
 
 
-def _judge(
+def _check_readable(
     root: Path,
     skipped: Sequence[Skipped],
     chosen: Mapping[str, Sequence[str]],
@@ -151,7 +178,7 @@ def _judge(
     on_bad: OnBad,
 ) -> None:
     if skipped and on_bad is OnBad.error:
-        more = "" if len(skipped) == 1 else f" (as {counted(len(skipped) - 1, 'other file')})"
+        more = "" if len(skipped) == 1 else f" ({counted(len(skipped) - 1, 'other file')} cannot be read either)"
         raise UnreadablePicture(root / skipped[0].name, skipped[0].reason + more)
     for city, names in chosen.items():
         if all(reads[name].reason is not None for name in names if name in reads):
@@ -164,7 +191,7 @@ def _judge(
 def _read_all(
     root: Path, chosen: Mapping[str, Sequence[str]], limit: int | None, progress: Progress | None
 ) -> dict[str, _Read]:
-    """Read the names of every city in their order until ``limit`` of each are readable."""
+    """Read the files of every city, in the order of ``chosen``, until ``limit`` of each city are readable."""
     memory = _Memory(root)
     reads: dict[str, _Read] = {}
     waiting = {city: list(names) for city, names in chosen.items()}
@@ -192,10 +219,10 @@ def _read_all(
 
 
 class _Memory:
-    """Digests of the pictures of one root that were readable, in a file of the cache that is replaced whole.
+    """The digests of the readable pictures of one root, in a file of the cache that is replaced whole.
 
-    A file is taken for unchanged while its size and its times of change are equal; those that were not readable are
-    tried again each time, since what is missing (a HEIC reader) may have come.
+    A file counts as unchanged while its size and its times of change are the same. Files that were not readable are
+    read again each time, since what was missing (a HEIC reader) may be installed by now.
     """
 
     def __init__(self, root: Path) -> None:
@@ -206,7 +233,7 @@ class _Memory:
         self._now: dict[str, list[int | str]] = {}
 
     def recall(self, name: str) -> _Read | None:
-        """What is known of the file, if it is as it was."""
+        """Return what is known of the file, or None if it has changed or is new."""
         known = self._before.get(name)
         if known is None:
             return None
@@ -217,10 +244,10 @@ class _Memory:
         return _Read(str(known[3]), None) if unchanged else None
 
     def read(self, name: str) -> _Read:
-        """Read the file and learn. Threads may call it side by side."""
+        """Read the file and remember the result. Several threads may call this at the same time."""
         path = self._root / name
         try:
-            # A name that is no text could not be written to any table.
+            # A name that is not text cannot be written to a table.
             name.encode()
             stamp = self._stamp(name)
             content = read_bytes(path)
@@ -236,7 +263,7 @@ class _Memory:
         return _Read(digest, None)
 
     def save(self, names: Set[str]) -> None:
-        """Keep what is known of ``names``, if anything was learned."""
+        """Write what is known of ``names``, if it has changed."""
         merged = {name: row for name, row in (self._before | self._now).items() if name in names}
         if merged != self._before:
             write_json(self._path, {"pillow": PIL.__version__, "files": merged})
@@ -248,12 +275,12 @@ class _Memory:
     def _load(self) -> dict[str, list[int | str]]:
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
-            # Another Pillow may read other files.
+            # Another version of Pillow may be able to read other files.
             if stored["pillow"] != PIL.__version__:
                 return {}
             return {name: [*map(int, row[:3]), str(row[3])] for name, row in stored["files"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-            # A damaged memory is made anew.
+            # A damaged file is replaced.
             return {}

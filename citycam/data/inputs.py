@@ -1,8 +1,7 @@
-"""What a run learns from: catalog, split, labels and views. Equal for all jobs of a sweep, so kept in memory."""
+"""What a run learns from: catalog, split, labels and views. Kept in memory, since jobs of a sweep share them."""
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import dataclass
 
@@ -17,14 +16,20 @@ from citycam.data.splits import Split, make_split
 from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError
 from citycam.files import to_dict
+from citycam.processes import remember
 from citycam.resolved import Resolved
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Pictures, parts and labels of one run. ``train``, ``val``, ``test``: int64 catalog rows.
+    """Pictures, parts, labels and views of one run.
 
-    ``weights``: float32 (K,) of the loss, or None. ``target``: the city of the maps. ``warnings``: {code: sentence}.
+    Attributes:
+        target: the city of the maps.
+        train, val, test: int64 rows of the catalog.
+        weights: of the loss, float32 (K,), or None.
+        train_spec, val_spec, plain_spec: the views of training, of validation, and of maps.
+        warnings: {code: sentence}.
     """
 
     catalog: Catalog
@@ -49,7 +54,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run about to happen: its settings, its pictures, and what every ``auto`` became."""
+    """A run before it starts: its settings, its pictures, and the value of every ``auto``."""
 
     config: Config
     inputs: Inputs
@@ -57,10 +62,10 @@ class PlannedRun:
 
 
 def load_inputs(config: Config) -> Inputs:
-    """Catalog, split, labels and views of a run.
+    """Return catalog, split, labels and views of a run.
 
     Raises:
-        CitycamError: the data cannot give what was asked for.
+        CitycamError: the data do not fit the settings.
     """
     catalog = _remembered_catalog(_Key(config.data))
     split = _remembered_split(catalog.digest, _Key(config.split), _Key(config.data))
@@ -70,7 +75,7 @@ def load_inputs(config: Config) -> Inputs:
         names = ", ".join(skipped.name for skipped in catalog.skipped[:3])
         more = ", …" if len(catalog.skipped) > 3 else ""
         warnings["pictures_skipped"] = (
-            f"{len(catalog.skipped)} pictures could not be read and were passed over ({names}{more}); see skipped.csv."
+            f"{len(catalog.skipped)} pictures could not be read and were skipped ({names}{more}); see skipped.csv."
         )
     target = catalog.target
     if target is None:
@@ -100,14 +105,14 @@ def load_inputs(config: Config) -> Inputs:
 
 
 def _split_codes(split: Split) -> list[str]:
-    """A code for each of the split's sentences; the first of a split that may leak is the mark that tables show."""
+    """Return a code for each warning of the split; the first one of a split that may leak is the mark in tables."""
     first = {True: "split_leaky", None: "split_unknown", False: "split_1"}[split.leaky]
     return [first, *(f"split_{number}" for number in range(2, len(split.warnings) + 1))][: len(split.warnings)]
 
 
 @dataclass(frozen=True)
 class _Key:
-    """A config as a key of a memory: equal content, equal key."""
+    """The key of settings in a cache: equal content, equal key."""
 
     config: DataConfig | SplitConfig
 
@@ -115,7 +120,7 @@ class _Key:
         return hash(json.dumps(to_dict(self.config), sort_keys=True))
 
 
-@functools.lru_cache(maxsize=8)
+@remember(8)
 def _remembered_catalog(key: _Key) -> Catalog:
     if not isinstance(key.config, DataConfig):
         raise TypeError("a catalog is made from data settings")
@@ -123,7 +128,7 @@ def _remembered_catalog(key: _Key) -> Catalog:
         return load_catalog(key.config, tell)
 
 
-@functools.lru_cache(maxsize=32)
+@remember(32)
 def _remembered_split(_catalog_digest: str, split: _Key, data: _Key) -> Split:
     catalog = _remembered_catalog(data)
     if not isinstance(split.config, SplitConfig):

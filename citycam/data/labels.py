@@ -1,4 +1,4 @@
-"""What is told apart: labels of a partition, and weights for classes of unequal size."""
+"""Labels of a partition, and weights for classes of unequal size."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from citycam.errors import CitycamError, near_matches
 
 @dataclass(frozen=True)
 class Labels:
-    """``classes``: the cities (multi), or ("rest", target) (binary). ``values``: int64 (N,), indices into
-    ``classes`` in the catalog's order."""
+    """The label of every picture.
+
+    Attributes:
+        partition: ``multi`` or ``binary``.
+        classes: the cities (multi), or ("rest", target) (binary).
+        values: int64 (N,), indices into ``classes``, in the order of the catalog.
+    """
 
     partition: str
     classes: tuple[str, ...]
@@ -22,15 +27,15 @@ class Labels:
 
     @property
     def n_logits(self) -> int:
-        """1 for binary, one per city for multi."""
+        """The number of logits: 1 for binary, one per city for multi."""
         return 1 if self.partition == Partition.binary.name else len(self.classes)
 
 
 def make_labels(catalog: Catalog, partition: Partition, target: str | None) -> Labels:
-    """Labels of every picture.
+    """Return the labels of every picture.
 
     Raises:
-        CitycamError: ``binary`` without a target, or with one that is no city of the catalog.
+        CitycamError: ``binary`` without a target, or with one that is not a city of the catalog.
     """
     if partition is Partition.multi:
         order = {city: index for index, city in enumerate(catalog.cities)}
@@ -38,7 +43,8 @@ def make_labels(catalog: Catalog, partition: Partition, target: str | None) -> L
         return Labels(partition.name, catalog.cities, values)
     if target is None:
         raise CitycamError(
-            f"partition=binary needs data.target=CITY, one of {', '.join(catalog.cities)}, to tell from all others."
+            f"partition=binary needs data.target=CITY, the city to tell from all others: one of "
+            f"{', '.join(catalog.cities)}."
         )
     if target not in catalog.cities:
         raise CitycamError(
@@ -49,15 +55,17 @@ def make_labels(catalog: Catalog, partition: Partition, target: str | None) -> L
 
 
 def class_weights(values: np.ndarray, n_classes: int, balance: Balance) -> np.ndarray | None:
-    """Weights for the loss: n / (K · count of the class), so that classes count alike and the mean over pictures is 1.
+    """Return weights for the loss: n / (K · count of the class).
+
+    So all classes count alike, and the mean weight over pictures is 1.
 
     Args:
         values: int (n,), labels of the training pictures, 0 .. K-1.
         n_classes: K.
-        balance: ``none`` never weighs.
+        balance: ``none``: no weights.
 
     Returns:
-        float32 (K,), or None where nothing is to be weighed (balance is none, or classes are equal).
+        float32 (K,), or None if no weights are needed (balance is none, or all classes have as many pictures).
 
     Raises:
         CitycamError: a class has no training picture.
@@ -65,8 +73,8 @@ def class_weights(values: np.ndarray, n_classes: int, balance: Balance) -> np.nd
     counts = np.bincount(values, minlength=n_classes)
     if (counts == 0).any():
         raise CitycamError(
-            f"Class {int(np.argmin(counts))} of {n_classes} has no training picture, so it cannot be learned; "
-            "give it pictures, or choose another split."
+            f"Class {int(np.argmin(counts))} of {n_classes} has no training picture, so it cannot be learnt; "
+            "add pictures, or choose another split."
         )
     if balance is Balance.none or (counts == counts[0]).all():
         return None

@@ -1,4 +1,4 @@
-"""What the paths of pictures and the table beside them say: city, part of a split, walk and time."""
+"""City, part of a split, walk and time of pictures, from their paths and from a table beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a picture's path says: its city, its part of a split brought along, and the path below both."""
+    """A picture's path, taken apart: its city, its part of a split (or None), and the path below both."""
 
     city: str
     part: str | None
@@ -31,10 +31,10 @@ class Place:
 
 
 def locate(names: Sequence[str]) -> dict[str, Place]:
-    """City, part and the rest of the path for each name that lies in a city's folder.
+    """Return city, part and the rest of the path of each name that lies in a city's folder.
 
-    Folders named train, val or test (also training, valid, validation, testing) count as parts of a split where all
-    pictures lie in such folders: either above the cities (train/paris/…) or just below them (paris/train/…).
+    Folders named train, val or test (also training, valid, validation, testing) count as parts of a split only if all
+    pictures lie in such folders: either above the cities (train/paris/…) or directly below them (paris/train/…).
     """
     paths = {name: PurePosixPath(name).parts for name in names if "/" in name}
     above = all(parts[0].lower() in PARTS for parts in paths.values())
@@ -51,7 +51,7 @@ def locate(names: Sequence[str]) -> dict[str, Place]:
 
 
 def city_of(name: str, places: Mapping[str, Place], rows: Mapping[str, Row] | None) -> str:
-    """The city that the table names, else that of the folder, else nothing."""
+    """Return the city that the table names, else that of the folder, else an empty string."""
     named = rows[name].get("city") if rows is not None else None
     if named:
         return plain(named)
@@ -59,7 +59,11 @@ def city_of(name: str, places: Mapping[str, Place], rows: Mapping[str, Row] | No
 
 
 def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
-    """Rows of ``data.table`` by name: one for each picture."""
+    """Return the rows of ``data.table`` by picture name.
+
+    Raises:
+        CitycamError: the table cannot be read, its columns are unknown, or it lacks a picture or lists one twice.
+    """
     try:
         rows = read_csv(table)
     except (OSError, UnicodeDecodeError) as error:
@@ -67,12 +71,13 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
     header = list(rows[0]) if rows else []
     if "path" not in header:
         raise CitycamError(
-            f"data.table={table} has no column path, or no rows; its columns are path, and if known city, group, time."
+            f"data.table={table} has no column path, or no rows; give it the columns path and, if known, city, group, "
+            "time."
         )
     for number, row in enumerate(rows, start=2):
         if None in row:
             raise CitycamError(
-                f"data.table={table}, line {number} has more cells than there are columns; mend that line."
+                f"data.table={table}, line {number} has more cells than there are columns; correct that line."
             )
     for column in header:
         if column not in COLUMNS:
@@ -86,11 +91,11 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
             raise CitycamError(f"data.table={table}, line {number}: {name} is listed twice; keep one of the two.")
         by_name[name] = row
     known = set(names)
-    strange = [name for name in by_name if name not in known]
-    if strange:
+    unknown = [name for name in by_name if name not in known]
+    if unknown:
         raise CitycamError(
-            f"data.table={table} lists {counted(len(strange), 'path')} without a picture below {root} (first: "
-            f"{strange[0]}); paths are written from data.root on, with slashes."
+            f"data.table={table} lists {counted(len(unknown), 'path')} without a picture below {root} (first: "
+            f"{unknown[0]}); write paths relative to data.root, with slashes."
         )
     missing = [name for name in names if name not in by_name]
     if missing:
@@ -104,7 +109,16 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
 def grouping(
     setting: str | None, places: Mapping[str, Place], rows: Mapping[str, Row] | None
 ) -> Callable[[str, str], str | None]:
-    """The function from a picture's name and city to its group, as the table or else ``setting`` (data.group) says."""
+    """Return the function from a picture's name and city to its group, by the table, else by ``data.group``.
+
+    Args:
+        setting: ``data.group``: ``level:N``, a regular expression, or None.
+        places: the paths of all pictures.
+        rows: the table's rows by name, or None.
+
+    Raises:
+        CitycamError: the setting is malformed; the function raises it if a picture has no group.
+    """
     if rows is not None:
         return lambda name, city: qualified(city, rows[name]["group"]) if rows[name].get("group") else None
     if setting is None:
@@ -117,7 +131,7 @@ def grouping(
 def _by_level(setting: str, places: Mapping[str, Place]) -> Callable[[str, str], str]:
     number = setting.removeprefix("level:")
     if not number.isdecimal() or int(number) < 1:
-        raise CitycamError(f"data.group={setting} must name a level from 1 on, for example data.group=level:1.")
+        raise CitycamError(f"data.group={setting} needs a level of 1 or more, for example data.group=level:1.")
     level = int(number)
 
     def group(name: str, city: str) -> str:
@@ -125,7 +139,7 @@ def _by_level(setting: str, places: Mapping[str, Place]) -> Callable[[str, str],
         if len(folders) < level:
             raise CitycamError(
                 f"data.group={setting}, but {name} lies only {counted(len(folders), 'folder')} below its city; "
-                "choose another level, or move that picture into a folder of its walk."
+                "choose a lower level, or move that picture into a folder of its walk."
             )
         return qualified(city, "/".join(folders[:level]))
 
@@ -141,12 +155,12 @@ def _by_pattern(setting: str, places: Mapping[str, Place]) -> Callable[[str, str
         ) from error
 
     def group(name: str, city: str) -> str:
-        found = pattern.search(places[name].below.as_posix())
-        named = found and (found.group(1) if pattern.groups else found.group(0))
+        match = pattern.search(places[name].below.as_posix())
+        named = match and (match.group(1) if pattern.groups else match.group(0))
         if not named:
             raise CitycamError(
-                f"data.group={setting} finds no group in {places[name].below} of {city}; it must match the path below "
-                "the city of every picture."
+                f"data.group={setting} finds no group in {places[name].below} of {city}; change it so that it matches "
+                "the path below the city of every picture."
             )
         return qualified(city, named)
 
@@ -154,7 +168,11 @@ def _by_pattern(setting: str, places: Mapping[str, Place]) -> Callable[[str, str
 
 
 def time_of(name: str, rows: Mapping[str, Row] | None) -> float | None:
-    """Seconds within the walk, where the table gives them."""
+    """Return the seconds within the walk, or None if the table does not give them.
+
+    Raises:
+        CitycamError: the table's time is not a finite number.
+    """
     text = (rows[name].get("time") or "").strip() if rows is not None else ""
     if not text:
         return None
@@ -163,7 +181,5 @@ def time_of(name: str, rows: Mapping[str, Row] | None) -> float | None:
     except ValueError:
         time = math.nan
     if not math.isfinite(time):
-        raise CitycamError(
-            f"data.table: the time {text!r} of {name} is no number; times are seconds, for example 12.5."
-        )
+        raise CitycamError(f"data.table: the time {text!r} of {name} is not a number; give seconds, for example 12.5.")
     return time

@@ -1,4 +1,4 @@
-"""Picture files: decoding to plain RGB, digests, and what is wrong with a file that cannot be read."""
+"""Picture files: decoding to plain RGB, digests, and the reason why a file cannot be read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from citycam.errors import UnreadablePicture
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"})
 MAX_PIXELS = 200_000_000
 
-# Files are told by their first bytes, whatever their suffix says. Opening them here, not through Image.open, keeps
-# Pillow's own size limit (a warning from 89 million pixels on) out of the way of ours without changing it for others.
+# The first bytes of a file decide its format, not its suffix. Opening files here, not by Image.open, avoids Pillow's
+# own size limit (a warning from 89 million pixels on) without changing it for other code.
 _OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
@@ -45,37 +45,38 @@ _BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
 _Result = TypeVar("_Result")
 
-# What this module of Pillow warns of is damaged metadata (EXIF, too, is laid out as TIFF), which costs a picture its
-# orientation at most; its pixels are whole or refused on their own.
+# This module of Pillow warns of damaged metadata (EXIF has the layout of TIFF, too). A picture loses at most its
+# orientation by that; damaged pixels raise an error of their own.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def decode(path: Path, *, at_least: int | None = None) -> np.ndarray:
-    """The picture in ``path`` as RGB, upright.
+    """Decode the picture in ``path`` to RGB, upright.
 
-    EXIF orientation is obeyed; of several frames the first is taken. Grey and palette pictures become RGB; alpha is
-    laid over white; CMYK goes through its embedded profile to sRGB where that profile is sound, else by the plain
+    EXIF orientation is applied, and only the first of several frames is read. Grey and palette pictures become RGB.
+    Alpha is composed over white. CMYK is converted to sRGB by its embedded profile if that is valid, else by the plain
     formula. Deep grey pictures (16 and 32 bits, floats) are scaled by their range: white is the largest value of the
-    smallest usual bit depth (8, 10, 12, 14, 16, 24, 32) that holds the picture's brightest value, so a 12-bit picture
-    in a 16-bit file comes out as bright as it was taken; floats count as 0-1, or as such integers where they exceed 1.
-    Deep colour pictures are read by the upper 8 bits.
+    smallest usual bit depth (8, 10, 12, 14, 16, 24, 32) that holds the picture's brightest value, so that a 12-bit
+    picture in a 16-bit file keeps its brightness. Floats are in 0-1; if they exceed 1, they are scaled like integers.
+    Of deep colour pictures the upper 8 bits are read.
 
     Args:
-        at_least: where given, JPEGs are read at a half, a quarter or an eighth of their size as long as no side becomes
-            shorter than this: faster, and other pixels than reading them whole and reducing them.
+        path: the file.
+        at_least: if given, read JPEGs at a half, a quarter or an eighth of their size while no side becomes shorter
+            than this: faster, with other pixels than those of the whole picture reduced.
 
     Returns:
         uint8 of shape (H, W, 3), C-contiguous.
 
     Raises:
-        UnreadablePicture: the file is damaged, cut short, too large (more than `MAX_PIXELS`), of another kind, or HEIC
-            without the extra that reads it.
+        UnreadablePicture: the file is damaged, truncated, too large (more than `MAX_PIXELS`), of an unknown format, or
+            HEIC without the extra that reads it.
     """
     return decode_bytes(read_bytes(path), path, at_least=at_least)
 
 
 def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> np.ndarray:
-    """As `decode`, from bytes already read; ``path`` only names the picture in errors."""
+    """Decode a picture as `decode` does, from its bytes; ``path`` only names the picture in errors."""
 
     def pixels(image: Image.Image) -> np.ndarray:
         if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -89,7 +90,7 @@ def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> 
 
 
 def check_bytes(content: bytes, path: Path) -> None:
-    """Read the picture to its last byte without keeping it; JPEG at an eighth of its size, a third of the time.
+    """Read the picture to its last byte and drop it; JPEGs at an eighth of their size, in a third of the time.
 
     Raises:
         UnreadablePicture: as `decode`.
@@ -104,7 +105,7 @@ def check_bytes(content: bytes, path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """First 32 hex digits of the SHA-256 of the file's bytes.
+    """Return the first 32 hex digits of the SHA-256 of the file's bytes.
 
     Raises:
         UnreadablePicture: the file cannot be opened.
@@ -113,12 +114,12 @@ def digest(path: Path) -> str:
 
 
 def digest_bytes(content: bytes) -> str:
-    """As `digest`, from bytes already read."""
+    """Return the digest as `digest` does, from the file's bytes."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes.
+    """Return the file's bytes.
 
     Raises:
         UnreadablePicture: the file cannot be opened.
@@ -130,7 +131,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def cannot_open(error: OSError) -> str:
-    """The reason of an `UnreadablePicture` for a file that the system does not give."""
+    """Return the reason of an `UnreadablePicture` for a file that cannot be opened."""
     return f"the file cannot be opened ({(error.strerror or str(error)).lower()})"
 
 
@@ -142,14 +143,14 @@ def _guarded(content: bytes, path: Path, use: Callable[[Image.Image], _Result]) 
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(
                     path,
-                    f"it claims {image.width:,} × {image.height:,} pixels and at most {MAX_PIXELS:,} are decoded",
+                    f"it claims {image.width:,} × {image.height:,} pixels, more than the limit of {MAX_PIXELS:,}",
                 )
             return use(image)
     except (UnreadablePicture, MemoryError):
         raise
     except Exception as error:
         # Damage shows as almost any exception (OSError, SyntaxError, struct.error, zlib.error, IndexError, ...).
-        raise UnreadablePicture(path, f"the picture is damaged or cut short ({_brief(error)})") from error
+        raise UnreadablePicture(path, f"the picture is damaged or truncated ({_brief(error)})") from error
 
 
 def _open(content: bytes, path: Path) -> Image.Image:
@@ -159,7 +160,7 @@ def _open(content: bytes, path: Path) -> Image.Image:
             return opened
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         return _open_heic(content, path)
-    raise UnreadablePicture(path, "it is no JPEG, PNG, WebP, BMP, TIFF or HEIC picture, whatever its name says")
+    raise UnreadablePicture(path, "its content is not a JPEG, PNG, WebP, BMP, TIFF or HEIC picture")
 
 
 def _open_heic(content: bytes, path: Path) -> Image.Image:
@@ -187,7 +188,7 @@ def _to_rgb(image: Image.Image) -> Image.Image | np.ndarray:
 
 
 def _shallow(deep: np.ndarray) -> np.ndarray:
-    """A grey picture of many bits (H, W) as 8-bit RGB (H, W, 3), scaled by its range (see `decode`)."""
+    """Convert a grey picture of many bits (H, W) to 8-bit RGB (H, W, 3), scaled by its range (see `decode`)."""
     values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
     brightest = values.max(initial=0.0)
     if deep.dtype.kind == "f" and brightest <= 1.0:
@@ -204,7 +205,7 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
         try:
             return _through_profiles(image, ImageCms.ImageCmsProfile(io.BytesIO(embedded)))
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            # A broken profile says nothing about the colours: the picture is as one without.
+            # A broken profile says nothing about the colours: decode the picture as one without a profile.
             pass
     return image.convert("RGB")
 

@@ -1,4 +1,4 @@
-"""Which pictures train, validate and test: honest splits, and how honest each one is."""
+"""The split of pictures into train, val and test, and whether it leaks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ PARTS = ("train", "val", "test", "gap")
 
 @dataclass(frozen=True)
 class Split:
-    """``parts``: train, val, test or gap (in none of them) for each picture, in the catalog's order. ``leaky``: whether
-    frames of one walk lie on both sides; None where that is not known."""
+    """The part of every picture.
+
+    Attributes:
+        kind: of the split, never ``auto``.
+        leaky: whether frames of one walk lie in several parts; None if that is not known.
+        parts: train, val, test or gap (in none of them) for each picture, in the order of the catalog.
+        warnings: sentences for people.
+    """
 
     kind: str
     leaky: bool | None
@@ -28,13 +34,13 @@ class Split:
     warnings: tuple[str, ...] = ()
 
     def indices(self, part: str) -> np.ndarray:
-        """Rows of the catalog in ``part``, ascending, int64."""
+        """Return the rows of the catalog in ``part``, ascending, int64."""
         return np.flatnonzero(np.array(self.parts) == part).astype(np.int64)
 
 
 @dataclass
 class _Draft:
-    """A split in the making: the part of each picture by name."""
+    """An unfinished split: the part of each picture by name."""
 
     leaky: bool | None
     parts: dict[str, str]
@@ -42,14 +48,14 @@ class _Draft:
 
 
 def make_split(catalog: Catalog, config: SplitConfig) -> Split:
-    """Deal the pictures. Every city has pictures in train and val (and test, where its share is not 0).
+    """Split the pictures. Every city has pictures in train and val, and in test if its share is not 0.
 
-    Byte-equal pictures never lie in different parts: where they would, only the part that comes last of train, val and
-    test keeps its copies, with a warning. Equal catalogs give equal splits, whatever the order of their rows; how a
-    city is dealt does not depend on the other cities.
+    Byte-equal pictures never lie in different parts: only the last of train, val and test that holds a copy keeps its
+    copies, with a warning. Equal catalogs give equal splits, in any order of their rows. The split of a city does not
+    depend on the other cities.
 
     Raises:
-        CitycamError: groups, times or pictures do not suffice; the sentence says which weaker split would do.
+        CitycamError: there are too few groups, times or pictures; the sentence names a weaker split that is possible.
     """
     kind = config.kind.name
     if config.kind is SplitKind.auto:
@@ -62,7 +68,7 @@ def make_split(catalog: Catalog, config: SplitConfig) -> Split:
 
 
 def by_group(catalog: Catalog, config: SplitConfig) -> _Draft:
-    """Whole groups on one side, the shares of every city met as closely as the sizes of its groups allow."""
+    """Put whole groups into one part, as close to the shares in every city as the sizes of its groups allow."""
     _require_groups(catalog, "group")
     parts: dict[str, str] = {}
     for city, pictures in _by_city(catalog.pictures).items():
@@ -70,7 +76,7 @@ def by_group(catalog: Catalog, config: SplitConfig) -> _Draft:
         if len(units) < _n_parts(config):
             raise CitycamError(
                 f"split=group needs at least {_n_parts(config)} groups (walks, videos) in every city, and {city} has "
-                f"{len(units)}; name more with data.group or data.table, or take a weaker split: split=time (blocks of "
+                f"{len(units)}; name more with data.group or data.table, or use a weaker split: split=time (blocks of "
                 "each video) or split=random (marked leaky)."
             )
         parts |= _deal(units, config, "group", city)
@@ -78,7 +84,7 @@ def by_group(catalog: Catalog, config: SplitConfig) -> _Draft:
 
 
 def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
-    """Blocks of every video: train first, then val, then test, with a gap between that belongs to none of them."""
+    """Cut every video into blocks: train, then val, then test, with a gap between them that belongs to no part."""
     parts: dict[str, str] = {}
     unnamed = False
     for city, pictures in _by_city(catalog.pictures).items():
@@ -87,12 +93,12 @@ def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
             if any(timed) and not all(timed):
                 raise CitycamError(
                     f"split=time: some pictures of {group or city} have a time and others none (first: "
-                    f"{video[timed.index(False)].name}); fill in the column time of data.table, or take split=random."
+                    f"{video[timed.index(False)].name}); fill in the column time of data.table, or use split=random."
                 )
             if not all(timed) and not group:
                 raise CitycamError(
-                    f"split=time needs to know the videos or the times of pictures, and {video[0].name} has neither; "
-                    "name them with data.group or data.table, or take a weaker split: split=random."
+                    f"split=time needs the video or the time of every picture, and {video[0].name} has neither; name "
+                    "them with data.group or data.table, or use a weaker split: split=random."
                 )
             unnamed |= not all(timed)
             parts |= _blocks(
@@ -100,12 +106,12 @@ def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
             )
     warnings = ["split=time: train and val hold different moments of the same videos; split=group is stricter."]
     if unnamed:
-        warnings.append("split=time: pictures have no times, so the order of their names stands for it.")
+        warnings.append("split=time: pictures have no times, so the order of their names is used instead.")
     return _Draft(False, parts, warnings)
 
 
 def by_random(catalog: Catalog, config: SplitConfig) -> _Draft:
-    """Pictures one by one (byte-equal ones together), stratified by city."""
+    """Split single pictures (byte-equal ones together), stratified by city."""
     parts: dict[str, str] = {}
     for city, pictures in _by_city(catalog.pictures).items():
         units = _units(pictures, lambda picture: picture.digest)
@@ -116,7 +122,7 @@ def by_random(catalog: Catalog, config: SplitConfig) -> _Draft:
             )
         parts |= _deal(units, config, "random", city)
     if any(picture.group is not None for picture in catalog.pictures):
-        warning = "split=random puts frames of one walk into both train and val: its accuracy flatters (leaky)."
+        warning = "split=random puts frames of one walk into both train and val: its accuracy is too high (leaky)."
         return _Draft(True, parts, [warning])
     warning = (
         "split=random: whether frames of one walk lie in both train and val is not known; name walks with data.group "
@@ -126,23 +132,23 @@ def by_random(catalog: Catalog, config: SplitConfig) -> _Draft:
 
 
 def by_folder(catalog: Catalog, config: SplitConfig) -> _Draft:
-    """The sub-folders train, val and test that data bring along; without val, val is taken from train."""
+    """Use the sub-folders train, val and test of the data; without a folder val, val is taken from train."""
     without = next((picture for picture in catalog.pictures if picture.part is None), None)
     if without is not None:
         raise CitycamError(
             f"split=folder needs every picture below a folder train, val or test, and {without.name} is not; move it, "
-            "or take split=auto."
+            "or use split=auto."
         )
     parts = {picture.name: str(picture.part) for picture in catalog.pictures}
     warnings = []
     if "train" not in parts.values():
-        raise CitycamError(f"split=folder finds no folder train in {catalog.root}; add one, or take split=auto.")
+        raise CitycamError(f"split=folder finds no folder train in {catalog.root}; add one, or use split=auto.")
     if "val" not in parts.values():
         training = [picture for picture in catalog.pictures if picture.part == "train"]
         parts |= _val_from_train(training, config)
         warnings.append(
-            f"split=folder: the data bring no folder val, so {config.val:.0%} of train became val and train shrank; "
-            "test, if there, stays as it is."
+            f"split=folder: the data have no folder val, so {config.val:.0%} of train became val; test, if there is "
+            "one, stays as it is."
         )
     return _Draft(_straddles(catalog, parts), parts, warnings)
 
@@ -171,7 +177,7 @@ def _n_parts(config: SplitConfig) -> int:
 
 
 def _deal(units: Mapping[str, Sequence[Picture]], config: SplitConfig, kind: str, city: str) -> dict[str, str]:
-    """Whole units to parts, in the shares of ``config``; at least one unit to each part."""
+    """Assign whole units to parts, in the shares of ``config``; at least one unit to each part."""
     keys = list(units)
     order = [keys[index] for index in seeds.stream(config.seed, "split", kind, city).permutation(len(keys))]
     total = sum(map(len, units.values()))
@@ -187,9 +193,9 @@ def _deal(units: Mapping[str, Sequence[Picture]], config: SplitConfig, kind: str
 
 
 def choose(sizes: Sequence[int], target: int, leave: int) -> set[int]:
-    """Positions whose sizes add up as closely to ``target`` as whole units allow, the earlier ones first.
+    """Return the positions whose sizes add up as closely to ``target`` as whole units allow, earlier ones first.
 
-    At least one is chosen and at least ``leave`` are not.
+    At least one position is chosen, and at least ``leave`` are not.
     """
     taken, total = set[int](), 0
     for index, size in enumerate(sizes):
@@ -204,8 +210,8 @@ def choose(sizes: Sequence[int], target: int, leave: int) -> set[int]:
 
 
 def _closest_sum(sizes: Sequence[int], target: int) -> set[int]:
-    # reachable[i]: bit s is set where some of the first i units add up to s. Sums beyond the nearest one above the
-    # target are of no use.
+    # reachable[i]: bit s is set if some of the first i units add up to s. Sums beyond the nearest one above the target
+    # are not needed.
     most = (1 << (target + max(sizes) + 1)) - 1
     reachable = [1]
     for size in sizes:
@@ -221,7 +227,7 @@ def _closest_sum(sizes: Sequence[int], target: int) -> set[int]:
 
 
 def _blocks(video: Sequence[Picture], config: SplitConfig) -> dict[str, str]:
-    """Parts of one video in its order. One too short for a picture in each part trains as a whole."""
+    """Return the parts of a video, in its order. A video too short for a picture in each part is all train."""
     count = len(video)
     gap = max(1, round(config.gap * count)) if config.gap > 0 else 0
     val = max(1, round(config.val * count))
@@ -241,9 +247,9 @@ def _val_from_train(training: Sequence[Picture], config: SplitConfig) -> dict[st
         units = _units(pictures, lambda picture: str(picture.group) if grouped else picture.digest)
         if len(units) < 2:
             raise CitycamError(
-                f"split=folder takes val from train where there is no folder val, and {city} has only "
+                f"split=folder takes val from train if there is no folder val, and {city} has only "
                 f"{counted(len(units), 'group' if grouped else 'different picture')} in train; "
-                "add a folder val, or take split=auto."
+                "add a folder val, or use split=auto."
             )
         parts |= _deal(units, plain, "folder", city)
     return parts
@@ -266,7 +272,7 @@ def _sides(
 
 
 def _part_twins(catalog: Catalog, draft: _Draft) -> None:
-    """Leave out copies of pictures that lie in a higher part too, so that no part knows another one's pictures."""
+    """Move copies of pictures that also lie in a later part to the gap, so that no two parts share a picture."""
     sides = _sides(catalog.pictures, draft.parts, lambda picture: picture.digest)
     out = [
         picture.name
@@ -276,7 +282,7 @@ def _part_twins(catalog: Catalog, draft: _Draft) -> None:
     draft.parts.update(dict.fromkeys(out, "gap"))
     if out:
         draft.warnings.append(
-            f"Left out of train (or val): {counted(len(out), 'picture')} with a byte-equal copy on the other side "
+            f"Left out of train (or val): {counted(len(out), 'picture')} with a byte-equal copy in val or test "
             f"(first: {min(out)})."
         )
 
@@ -286,7 +292,7 @@ def _require_groups(catalog: Catalog, kind: str) -> None:
     if without:
         raise CitycamError(
             f"split={kind} needs the group (walk, video) of every picture, unknown for {len(without)} (first: "
-            f"{min(without)}); name them with data.group or data.table, or take a weaker split: split=random."
+            f"{min(without)}); name them with data.group or data.table, or use a weaker split: split=random."
         )
 
 
@@ -296,5 +302,5 @@ def _require_every_city(catalog: Catalog, kind: str, parts: Mapping[str, str], c
         wanted = ("train", "val", "test") if config.test > 0 and kind != "folder" else ("train", "val")
         for part in wanted:
             if part not in here:
-                weaker = "add pictures" if kind == "random" else "add pictures, or take a weaker split: split=random"
+                weaker = "add pictures" if kind == "random" else "add pictures, or use a weaker split: split=random"
                 raise CitycamError(f"split={kind} leaves {city} without pictures in {part}; {weaker}.")

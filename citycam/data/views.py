@@ -1,7 +1,7 @@
-"""Views: what the network sees of a picture. A pure function of the picture, its digest, the settings and a number.
+"""Views: what the network sees of a picture; a pure function of the picture, its digest, the settings and a number.
 
-No batch, worker, order, process or run changes a view: its random draws come from a stream named by the settings, the
-view's number and the digest of the picture's bytes (`citycam.seeds`).
+A view does not depend on batch, worker, order, process or run: its random draws come from a stream named by the
+settings, the view's number and the digest of the picture's bytes (`citycam.seeds`).
 """
 
 from __future__ import annotations
@@ -25,16 +25,25 @@ from citycam.data.pictures import decode
 if TYPE_CHECKING:
     import torch
 
-# A new number for a new way of making views from the same settings: features of the old ones are not taken for theirs.
+# Increase it with every change of the views that the same settings give, so that no features of older views are used.
 _RECIPE = 2
 _LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """How views are made. ``rotations``: maximal degrees, one rotation after the other. ``crop``: smallest share of the
-    sides kept. ``brightness``, ``contrast``: factors lie within 1 ± this. ``seed``: of the random draws, 0 where there
-    are none."""
+    """The settings of views.
+
+    Attributes:
+        image_size: S, the side of a view in pixels.
+        decoder: ``pillow`` or ``draft``.
+        flip: probability of a horizontal flip.
+        rotations: maximal degrees, one rotation after the other.
+        fill: what a rotation brings into the corners, ``reflect`` or ``black``.
+        crop: smallest share of the sides kept.
+        brightness, contrast: factors lie within 1 ± this.
+        seed: of the random draws; 0 if there are none.
+    """
 
     image_size: int
     decoder: str = "pillow"
@@ -48,16 +57,16 @@ class ViewSpec:
 
     @property
     def deterministic(self) -> bool:
-        """Whether all views of a picture are equal."""
+        """Whether all views of a picture are the same."""
         return (self.flip, self.rotations, self.crop, self.brightness, self.contrast) == (0.0, (), 1.0, 0.0, 0.0)
 
     def key(self) -> dict[str, Any]:
-        """Everything that changes pixels, as plain values for cache keys."""
+        """Return everything that changes pixels, as plain values for cache keys."""
         return dataclasses.asdict(self) | {"rotations": list(self.rotations), "recipe": _RECIPE}
 
 
 def training_spec(config: AugmentConfig, image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
-    """Views for training."""
+    """Return the settings of training views."""
     spec = ViewSpec(
         image_size=image_size,
         decoder=decoder.name,
@@ -72,18 +81,20 @@ def training_spec(config: AugmentConfig, image_size: int, decoder: Decoder = Dec
 
 
 def validation_spec(config: AugmentConfig, image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
-    """Views for validation: the plain resized picture, unless ``config.validation`` asks for training's."""
+    """Return the settings of validation views: the plain resized picture, or with ``config.validation`` training's."""
     return training_spec(config, image_size, decoder) if config.validation else plain_spec(image_size, decoder)
 
 
 def plain_spec(image_size: int, decoder: Decoder = Decoder.pillow) -> ViewSpec:
-    """The plain resized picture: what is explained."""
+    """Return the settings of the plain resized picture, which maps explain."""
     return ViewSpec(image_size=image_size, decoder=decoder.name)
 
 
 def view_number(config: AugmentConfig, epoch: int, training: bool) -> int:
-    """The number of the view shown in ``epoch`` (from 0): 0 where all views are equal, else the epoch, modulo
-    ``config.views`` where that is set."""
+    """Return the number of the view shown in ``epoch`` (from 0).
+
+    It is 0 if all views are the same, else the epoch, modulo ``config.views`` if that is set.
+    """
     spec = training_spec(config, 1) if training else validation_spec(config, 1)
     if spec.deterministic:
         return 0
@@ -91,7 +102,7 @@ def view_number(config: AugmentConfig, epoch: int, training: bool) -> int:
 
 
 def open_working(path: Path, spec: ViewSpec) -> np.ndarray:
-    """The `working_picture` of a file.
+    """Return the `working_picture` of a file.
 
     Raises:
         UnreadablePicture: see `citycam.data.pictures.decode`.
@@ -100,19 +111,21 @@ def open_working(path: Path, spec: ViewSpec) -> np.ndarray:
 
 
 def render(picture: np.ndarray, spec: ViewSpec, number: int, digest: str) -> np.ndarray:
-    """One view of a decoded picture, uint8 (S, S, 3); see `views`, which makes several at the cost of one resize."""
+    """Return one view of a decoded picture, uint8 (S, S, 3); `views` makes several with a single resize."""
     view: np.ndarray = views(working_picture(picture, spec), spec, [number], digest)[0]
     return view
 
 
 def working_size(spec: ViewSpec) -> int:
-    """Side of the square from which views are cut: between the sizes at which the smallest crop would lose nothing and
-    the largest none too many pixels."""
+    """Return the side of the square from which views are cut, W = S / √crop.
+
+    It lies between the size at which the smallest crop loses no pixels and that at which the largest has none to spare.
+    """
     return math.ceil(spec.image_size / math.sqrt(spec.crop))
 
 
 def working_picture(picture: np.ndarray, spec: ViewSpec) -> np.ndarray:
-    """The square from which all views of a picture are cut: antialiased bilinear, whatever the sides were.
+    """Return the square from which all views of a picture are cut: bilinear, antialiased, of any aspect ratio.
 
     Args:
         picture: uint8 (H, W, 3), RGB.
@@ -125,20 +138,20 @@ def working_picture(picture: np.ndarray, spec: ViewSpec) -> np.ndarray:
 
 
 def views(working: np.ndarray, spec: ViewSpec, numbers: Sequence[int], digest: str) -> np.ndarray:
-    """Views of one picture: crop, flip and rotation in one bilinear step, then brightness and contrast.
+    """Return views of one picture: crop, flip and rotation in one bilinear step, then brightness and contrast.
 
     Args:
         working: uint8 (W, W, 3), see `working_picture`.
-        spec: how.
-        numbers: which of the picture's views, from 0.
-        digest: of the picture's bytes; names its random draws.
+        spec: the settings of the views.
+        numbers: of the views, from 0.
+        digest: of the picture's bytes; it names the random draws.
 
     Returns:
         uint8 (n, S, S, 3), C-contiguous, S = ``spec.image_size``.
     """
     if spec.deterministic:
         return np.repeat(working[None], len(numbers), axis=0)
-    # Pictures that are turned need something beyond their edges; reflected, because black corners are a giveaway.
+    # A rotation needs pixels beyond the edges: reflected ones, because a network can recognise black corners.
     margin = 0 if spec.fill == Fill.black.name else _margin(spec)
     padded = np.pad(working, ((margin, margin), (margin, margin), (0, 0)), mode="reflect") if margin else working
     source = Image.fromarray(padded)
@@ -150,7 +163,7 @@ def views(working: np.ndarray, spec: ViewSpec, numbers: Sequence[int], digest: s
 
 
 def scale(batch: torch.Tensor) -> torch.Tensor:
-    """uint8 (B, S, S, 3) or (B, 3, S, S), 0-255, as float32 (B, 3, S, S) in 0-1; the order in memory stays."""
+    """Convert uint8 (B, S, S, 3) or (B, 3, S, S), 0-255, to float32 (B, 3, S, S), 0-1; the memory format stays."""
     import torch
 
     if batch.dtype != torch.uint8 or batch.ndim != 4:
@@ -161,7 +174,7 @@ def scale(batch: torch.Tensor) -> torch.Tensor:
 
 
 def normalise(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Scale to 0-1, then (x - mean) / std per channel. Element by element, so that no result depends on the batch.
+    """Scale to 0-1, then (x - mean) / std per channel; element by element, so that no result depends on the batch.
 
     Args:
         batch: uint8 (B, S, S, 3) or (B, 3, S, S), 0-255, on any device.
@@ -169,7 +182,7 @@ def normalise(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) 
         std: of the three channels, in 0-1.
 
     Returns:
-        float32 (B, 3, S, S), in memory as ``batch`` was: of (B, S, S, 3) it is channels last.
+        float32 (B, 3, S, S) in the memory format of ``batch``: channels last if that was (B, S, S, 3).
     """
     scaled = scale(batch)
     shift = scaled.new_tensor(mean).view(1, 3, 1, 1)
@@ -177,18 +190,18 @@ def normalise(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) 
 
 
 def assert_range(scaled: torch.Tensor) -> None:
-    """Hold that pictures were scaled to 0-1, once.
+    """Check that pictures were scaled to 0-1, and only once.
 
     Raises:
-        ValueError: values lie outside 0-1 (never scaled), are not finite, or all lie within 1/255 (scaled twice).
+        ValueError: values lie outside 0-1 (never scaled), are not finite, or all lie below 1.5 / 255 (scaled twice).
     """
     if not scaled.is_floating_point():
         raise ValueError(f"pictures of dtype {scaled.dtype} were not scaled to 0-1 before normalisation")
     least, most = float(scaled.min()), float(scaled.max())
     if not (0.0 <= least <= most <= 1.0):
-        raise ValueError(f"pictures hold values from {least:g} to {most:g}; they must be scaled to 0-1")
+        raise ValueError(f"pictures have values from {least:g} to {most:g}; they must be scaled to 0-1")
     if 0.0 < most < 1.5 / 255.0:
-        raise ValueError(f"pictures hold no value above {most:g}; they look scaled to 0-1 twice")
+        raise ValueError(f"pictures have no value above {most:g}; they look scaled to 0-1 twice")
 
 
 @functools.lru_cache(maxsize=16)
@@ -204,7 +217,7 @@ def _one(source: Image.Image, margin: int, spec: ViewSpec, draw: np.random.Gener
     angles = [draw.uniform(-degrees, degrees) for degrees in spec.rotations]
     size = (spec.image_size, spec.image_size)
     if spec.fill == Fill.black.name:
-        # Rounding must not push the box a hair over the edge, which Pillow refuses.
+        # Rounding must not push the box over the edge, which Pillow refuses.
         box = (left * side, top * side, min((left + share) * side, side), min((top + share) * side, side))
         return _blackened(source.resize(size, Image.Resampling.BILINEAR, box=box), flipped, angles)
     middle = (margin + (left + share / 2) * side, margin + (top + share / 2) * side)
@@ -213,8 +226,10 @@ def _one(source: Image.Image, margin: int, spec: ViewSpec, draw: np.random.Gener
 
 
 def _blackened(view: Image.Image, flipped: bool, angles: Sequence[float]) -> Image.Image:
-    """Flip, then rotations counter-clockwise one after the other by the nearest pixel, corners black: the published
-    transform, by torchvision's defaults."""
+    """Flip, then rotate counter-clockwise by one angle after the other, nearest pixel, black corners.
+
+    This is the published transform with torchvision's defaults.
+    """
     if flipped:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for degrees in angles:
@@ -223,7 +238,7 @@ def _blackened(view: Image.Image, flipped: bool, angles: Sequence[float]) -> Ima
 
 
 def _margin(spec: ViewSpec) -> int:
-    """Pixels beyond the edge that the largest turn reaches; several rotations add up."""
+    """Return how many pixels beyond the edge the largest rotation reaches; several rotations add up."""
     angle = math.radians(min(sum(spec.rotations), 45.0))
     return math.ceil(working_size(spec) / 2 * (math.cos(angle) + math.sin(angle) - 1.0)) + 1
 
@@ -231,8 +246,11 @@ def _margin(spec: ViewSpec) -> int:
 def _affine(
     size: int, middle: tuple[float, float], scale: float, flipped: bool, degrees: float
 ) -> tuple[float, float, float, float, float, float]:
-    """Pillow's matrix from the view's pixels to the source's: turned counter-clockwise by ``degrees``, mirrored,
-    scaled by ``scale``, with the view's middle at ``middle``."""
+    """Return Pillow's matrix from the view's pixels to the source's.
+
+    The view is rotated counter-clockwise by ``degrees``, mirrored, and scaled by ``scale``, with its middle at
+    ``middle``.
+    """
     cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
     mirror = -1.0 if flipped else 1.0
     a, b, d, e = mirror * cosine, mirror * -sine, sine, cosine
@@ -241,7 +259,7 @@ def _affine(
 
 
 def _relight(view: Image.Image, spec: ViewSpec, draw: np.random.Generator) -> np.ndarray:
-    """Brightness times a factor, then contrast times a factor about the mean grey; rounded once."""
+    """Multiply brightness, then contrast about the mean grey, by a random factor each; round once."""
     if spec.brightness == 0.0 and spec.contrast == 0.0:
         return np.asarray(view)
     brightness = draw.uniform(1.0 - spec.brightness, 1.0 + spec.brightness)

@@ -1,9 +1,8 @@
-"""The activations that maps are drawn from, and those of noisy copies; kept on disk where the body is frozen."""
+"""Activations for maps, of pictures and of their noisy copies. Those of a frozen body are kept on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,16 @@ from citycam.config import ExplainConfig
 from citycam.data.inputs import PlannedRun
 from citycam.data.views import ViewSpec, normalise, open_working
 from citycam.explain.sample import noisy_copies
+from citycam.explain.tail import eval_mode
 from citycam.model.backbone import Backbone
 from citycam.shards import Row
 
 
 def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
-    """Activations (N, C, h, w) of plain views of the catalog rows ``indices`` (N,), on the grid of the maps.
+    """Return the activations (N, C, h, w) of plain views of catalog rows ``indices`` (N,), on the grid of the maps.
 
     Args:
-        backbone: the run's; a frozen one is the one that all runs share.
+        backbone: the run's. A frozen one is the backbone that all runs share.
     """
     rows = [(digest, 0) for digest in _digests(run, indices)]
     inputs = view_inputs(run.inputs.plain_spec)
@@ -34,7 +34,10 @@ def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) 
 
 
 def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
-    """Activations (samples, N, C, h', w') of noisy copies; behind a mean pool averaged over cells, h' = w' = 1."""
+    """Return the activations (samples, N, C, h', w') of noisy copies of the pictures in catalog rows ``indices`` (N,).
+
+    Behind a mean pool they are averaged over cells: h' = w' = 1.
+    """
     explain, digests = run.config.explain, _digests(run, indices)
     rows = [(digest, copy) for digest in digests for copy in range(explain.samples)]
     stride = None if backbone.pool_kind == "mean" else backbone.strides[0]
@@ -47,7 +50,7 @@ def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) 
 
 
 def noisy_inputs(backbone: Backbone, spec: ViewSpec, explain: ExplainConfig) -> RowInputs:
-    """Noisy copies of normalised plain views, float32 (n, 3, S, S); see `citycam.explain.sample.noisy_copies`."""
+    """Return the function that makes noisy copies of a plain view, float32 (n, 3, S, S); see `noisy_copies`."""
 
     def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
         view = torch.from_numpy(open_working(path, spec)[None])
@@ -72,12 +75,12 @@ def _values(
     stride: int | None,
     **noise: Any,
 ) -> np.ndarray:
-    """Values of the rows, in their order; see `FrozenBody.values`. Of a body that trains nothing is kept."""
+    """Return the values of the rows, in order; see `FrozenBody.values`. Those of a body that trains are not kept."""
     if run.resolved.frozen:
         return FrozenBody(run).values(what, rows, inputs, stride=stride, **noise)
     paths = {picture.digest: run.inputs.catalog.path(picture) for picture in run.inputs.catalog.pictures}
     values: dict[Row, np.ndarray] = {}
-    with _evaluating(backbone):
+    with eval_mode(backbone):
         extractor = Extractor(backbone, EXACT, batch=run.resolved.batch, stride=stride)
         for chunk, some in compute(
             list(dict.fromkeys(rows)),
@@ -90,14 +93,3 @@ def _values(
         ):
             values.update(zip(chunk, some, strict=True))
     return np.stack([values[row] for row in rows])
-
-
-@contextmanager
-def _evaluating(backbone: Backbone) -> Iterator[None]:
-    """Put the body in eval mode for a while."""
-    training = backbone.training
-    backbone.eval()
-    try:
-        yield
-    finally:
-        backbone.train(training)

@@ -1,4 +1,4 @@
-"""Maps when training ends: the Lightning callback."""
+"""Maps at the end of training: the Lightning callback."""
 
 from __future__ import annotations
 
@@ -8,49 +8,53 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from citycam.config import ExplainWeights
-from citycam.explain.draw import Drawer
+from citycam.data.inputs import PlannedRun
+from citycam.explain.draw import draw_maps
 from citycam.model.checkpoint import weights_of
 from citycam.model.network import Network
 
 
 @dataclass
 class MapCallback(pl.Callback):
-    """Makes and writes the maps of a run, with the weights of its last or best epoch.
+    """The callback that makes and writes the maps of a run, with the weights of its last or best epoch.
 
     Args:
         folder: the run's folder.
-        drawer: what is drawn, how.
+        run: the run.
+        rows: catalog rows (N,) of the pictures that are explained.
 
     Attributes:
-        explained, warnings: for run.json, once the maps are there.
-        seconds: what they took.
+        explained, warnings: for run.json, once the maps are written.
+        seconds: how long they took.
     """
 
     folder: Path
-    drawer: Drawer
+    run: PlannedRun
+    rows: np.ndarray
     explained: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Explain, on the first process of several."""
+        """Make the maps, in the first process of several."""
         if not trainer.is_global_zero:
             return
-        begun = time.perf_counter()
+        start = time.perf_counter()
         network = pl_module.network
         if not isinstance(network, Network):
             raise TypeError("maps are made of a citycam Network")
-        best = self.drawer.config.weights is ExplainWeights.best
+        best = self.run.config.explain.weights is ExplainWeights.best
         checkpoint = self.folder / "checkpoints" / "best.ckpt"
-        with weights_of(network, checkpoint, self.drawer.classes) if best else contextlib.nullcontext():
-            drawn = self.drawer.draw(network, self.folder / "explain", self.folder / "explain_sample.csv")
+        with weights_of(network, checkpoint, self.run.inputs.labels.classes) if best else contextlib.nullcontext():
+            drawn = draw_maps(self.run, self.rows, network, self.folder / "explain", self.folder / "explain_sample.csv")
         self.explained, self.warnings = drawn.facts, drawn.warnings
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for method, sheet in drawn.sheets.items():
                     logger.experiment.add_image(f"maps/{method}", sheet, trainer.current_epoch, dataformats="HWC")
-        self.seconds = time.perf_counter() - begun
+        self.seconds = time.perf_counter() - start

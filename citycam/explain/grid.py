@@ -1,4 +1,4 @@
-"""The grid of cells that maps are drawn on: its output stride, and which strides a network allows."""
+"""The grid of cells of the maps: its output stride, and the strides that a network allows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from citycam.config import AUTO, Config
 from citycam.errors import CitycamError
 from citycam.model.backbone import check_backbone, grid, strides
 
-# Fewer cells a side than this say little more than left, right, top and bottom.
+# A grid with fewer cells a side shows little more than left, right, top and bottom.
 FEWEST_CELLS = 7
 
 
 def check_network(config: Config) -> None:
-    """Check network, image size, stage and stride of the maps; builds no weights.
+    """Check the network, its image size and stage, and the stride of the maps; no weights are built.
 
     Raises:
         CitycamError: one of them is not possible.
@@ -21,13 +21,13 @@ def check_network(config: Config) -> None:
         known = strides(config.backbone, config.image_size)
         if config.explain.stride not in known:
             raise CitycamError(
-                f"explain.stride={config.explain.stride} is not to be had from {config.backbone.name} at "
+                f"explain.stride={config.explain.stride} is not possible with {config.backbone.name} at "
                 f"image_size={config.image_size}, which allows {', '.join(map(str, known))}; choose one of them."
             )
 
 
 def map_stride(config: Config) -> int:
-    """The coarsest stride with at least 7 x 7 cells that the backbone allows; its finest where none has as many."""
+    """The coarsest stride of the backbone that gives at least 7 x 7 cells, or its finest stride if none does."""
     if config.explain.stride != AUTO:
         return int(config.explain.stride)
     known = strides(config.backbone, config.image_size)

@@ -1,72 +1,92 @@
-"""Maps of a run: made with several methods on one sample, judged blank or not, and written into the run's folder."""
+"""Maps: the frame that makes them by a method's formula, and checks for blank, incomplete and small ones."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from citycam.explain.look import look_at
-from citycam.explain.methods import METHODS, MapBatch, completeness_gap, explain
-from citycam.explain.tail import Tail
-from citycam.explain.targets import Target
-from citycam.files import write_bytes, write_whole
-from citycam.report import overlay
-from citycam.report.overlay import Caption, Pixels
+from citycam.explain.evaluation import Array, Evaluation, evaluate
+from citycam.explain.methods import METHODS, check_method
+from citycam.explain.tail import Tail, eval_mode
+from citycam.explain.targets import LogitTarget, Target
 
+# Maps with fewer cells a side give a warning.
 SMALLEST = 7
+# A share of the sample's median maximum.
 BLANK_SHARE = 1e-8
+# The largest gap that rounding explains.
 COMPLETE = 1e-4
 _BATCH = 32
-_WRITERS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class MethodMaps:
-    """Maps of one method for the whole sample.
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one method, for a batch or a whole sample.
 
     Attributes:
+        method: its name.
         raw: float32 (N, h, w), unscaled, signed where the formula allows.
-        peaks: float32 (N,), the maximum of each raw map, NaN where the map has a NaN.
-        blank: bool (N,), see `find_blank`.
         explained: float32 (N,), the number whose evidence is mapped.
-        bias: float32 (N,) and gap: float64 (N,), the completeness check; for CAM only.
+        bias: float32 (N,), for CAM only: mean over the plain network's cells of raw + bias = explained.
+        gap: float64 (N,), for CAM only: how far that equation is from holding, see `completeness_gap`.
     """
 
     method: str
     raw: NDArray[np.float32]
-    peaks: NDArray[np.float32]
-    blank: NDArray[np.bool_]
     explained: NDArray[np.float32]
     bias: NDArray[np.float32] | None
     gap: NDArray[np.float64] | None
 
+    @cached_property
+    def peaks(self) -> NDArray[np.float32]:
+        """The maximum of each raw map, float32 (N,); NaN where the map has a NaN."""
+        peaks: NDArray[np.float32] = self.raw.max(axis=(1, 2))
+        return peaks
+
+    @cached_property
+    def blank(self) -> NDArray[np.bool_]:
+        """The result of `find_blank`, bool (N,)."""
+        return find_blank(self.raw)
+
     @property
     def nan(self) -> int:
-        """Maps with a value that is no finite number."""
+        """The number of maps with a value that is not finite."""
         return int((~np.isfinite(self.raw)).any(axis=(1, 2)).sum())
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """One explained picture: its name below the data root, digest, true city, the prediction with its probability, and
-    what its maps explain in words. Where it is not known what it shows, ``city`` is empty and ``correct`` None."""
+def explain(
+    method: str,
+    tail: Tail,
+    activations: Tensor,
+    target: int | Sequence[int | Target],
+    *,
+    noisy: Tensor | None = None,
+) -> Maps:
+    """Make the maps of one method for a batch of pictures.
 
-    name: str
-    digest: str
-    city: str
-    predicted: str
-    probability: float
-    correct: bool | None
-    target: str
+    It works with a frozen network, under ``no_grad``, in inference mode and during training. Modes, hooks, gradients,
+    ``requires_grad`` and random states are restored, also when an exception is raised.
+
+    Args:
+        method: a name in `METHODS`.
+        activations: (B, C, h, w), the output of the body.
+        target: a class for all pictures, or a class or a `Target` for each picture.
+        noisy: (n, B, C, h', w'), for a method that needs noise; see `evaluate`.
+
+    Raises:
+        CitycamError: the method is unknown or does not fit the network.
+        ValueError: targets or shapes do not fit the activations.
+    """
+    check_method(method, tail.pool_kind)
+    given = [target] * len(activations) if isinstance(target, int) else target
+    targets = [LogitTarget(one) if isinstance(one, int) else one for one in given]
+    return apply_method(method, evaluate(tail, activations, targets, noisy=noisy))
 
 
 def make_maps(
@@ -77,51 +97,88 @@ def make_maps(
     *,
     noisy: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, MethodMaps]:
-    """Maps of every method, in the order asked for.
+) -> dict[str, Maps]:
+    """Make the maps of several methods for a sample, in their order. Each batch is evaluated once for all methods.
 
     Args:
-        activations: (N, C, h, w).
+        activations: (N, C, h, w), the output of the body.
         targets: N.
-        noisy: (n, N, C, h', w'), see `citycam.explain.methods.explain`.
+        methods: names in `METHODS`.
+        noisy: (n, N, C, h', w'), for methods that need noise; see `evaluate`.
         progress: called with (maps done, maps in all).
+
+    Raises:
+        CitycamError: a method is unknown or does not fit the network.
+        ValueError: targets or shapes do not fit the activations.
     """
-    batches: dict[str, list[MapBatch]] = {method: [] for method in methods}
-    gaps: dict[str, list[NDArray[np.float64]]] = {method: [] for method in methods}
+    for method in methods:
+        check_method(method, tail.pool_kind)
+    batches: dict[str, list[Maps]] = {method: [] for method in methods}
     done, total = 0, len(methods) * len(activations)
     for start in range(0, len(activations), _BATCH):
         some = slice(start, start + _BATCH)
         copies = None if noisy is None else noisy[:, some]
-        look = look_at(tail, activations[some], targets[some])
+        evaluation = evaluate(tail, activations[some], targets[some], noisy=copies)
         for method in methods:
-            batch = explain(method, tail, activations[some], targets[some], noisy=copies, look=look)
-            batches[method].append(batch)
-            if batch.bias is not None:
-                gaps[method].append(completeness_gap(batch, tail))
-            done += len(batch.raw)
+            batches[method].append(apply_method(method, evaluation))
+            done += len(evaluation.activations)
             if progress is not None:
                 progress(done, total)
-    return {method: _join(batches[method], gaps[method]) for method in methods}
+    return {method: _join(parts) for method, parts in batches.items()}
 
 
-def _join(batches: Sequence[MapBatch], gaps: Sequence[NDArray[np.float64]]) -> MethodMaps:
-    raw = np.concatenate([batch.raw for batch in batches])
-    peaks = raw.max(axis=(1, 2))
-    biases = [batch.bias for batch in batches if batch.bias is not None]
-    return MethodMaps(
-        method=batches[0].method,
-        raw=raw,
-        peaks=peaks,
-        blank=find_blank(raw),
-        explained=np.concatenate([batch.explained for batch in batches]),
+def apply_method(method: str, evaluation: Evaluation) -> Maps:
+    """Apply a method's formula to an evaluation, and return its maps."""
+    formula, bias_formula = METHODS[method].formula, METHODS[method].bias
+    with eval_mode(evaluation.tail):
+        values = formula(evaluation)
+        bias = None if bias_formula is None else bias_formula(evaluation).astype(np.float32)
+    maps = values if values.ndim == 3 else _weighted_sum(values, evaluation.activations)
+    raw, explained = maps.astype(np.float32), evaluation.explained.astype(np.float32)
+    gap = None if bias is None else completeness_gap(raw, bias, explained, evaluation.tail)
+    return Maps(method, raw, explained, bias, gap)
+
+
+def _weighted_sum(weights: Array, activations: Array) -> Array:
+    """Sum over channels of weight * activation: (B, C) and (B, C, h, w) to (B, h, w)."""
+    cells = activations.reshape(*activations.shape[:2], -1)
+    maps: Array = np.matmul(weights[:, None, :], cells)
+    return maps.reshape(len(activations), *activations.shape[2:])
+
+
+def _join(parts: Sequence[Maps]) -> Maps:
+    biases = [part.bias for part in parts if part.bias is not None]
+    gaps = [part.gap for part in parts if part.gap is not None]
+    return Maps(
+        method=parts[0].method,
+        raw=np.concatenate([part.raw for part in parts]),
+        explained=np.concatenate([part.explained for part in parts]),
         bias=np.concatenate(biases) if biases else None,
         gap=np.concatenate(gaps) if gaps else None,
     )
 
 
+def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> NDArray[np.float64]:
+    """Return |mean over the plain network's cells of the signed map + bias - explained| of each picture, (N,).
+
+    It is at most 1e-4 if the map is complete.
+
+    Args:
+        raw: (N, h, w).
+        bias, explained: (N,).
+    """
+    step = tail.plain_stride_step
+    cells = raw.astype(np.float64)[:, ::step, ::step]
+    gap: NDArray[np.float64] = np.abs(cells.mean(axis=(1, 2)) + bias - explained)
+    return gap
+
+
 def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which of the maps (N, h, w) show nothing: a value that is not finite, or a maximum after ReLU of at most 1e-8 of
-    the sample's median maximum. Scaled by their own maximum they would show rounding at full contrast."""
+    """Return which of the maps (N, h, w) show nothing, bool (N,).
+
+    A map is blank if a value is not finite, or if its maximum after ReLU is at most 1e-8 of the sample's median
+    maximum. Scaled by its own maximum, it would show rounding errors at full contrast.
+    """
     finite = np.isfinite(raw).all(axis=(1, 2))
     peaks = np.maximum(np.where(finite[:, None, None], raw, 0).max(axis=(1, 2)), 0).astype(np.float64)
     median = np.median(peaks[finite]) if finite.any() else 0.0
@@ -129,141 +186,43 @@ def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
     return blank
 
 
-def warnings_about(maps: dict[str, MethodMaps]) -> list[dict[str, str]]:
-    """What a reader of these maps must know, as run.json's {code, sentence}."""
-    found = []
+def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
+    """Return what a reader of these maps must know, as run.json's {code, sentence}."""
+    warnings = []
     height, width = next(iter(maps.values())).raw.shape[1:]
     if min(height, width) < SMALLEST:
         sentence = (
             f"The maps are {height} × {width}: {height * width} numbers for a whole picture, too few to point at an "
             "object; a smaller explain.stride (where the backbone allows it) or a larger image_size makes them finer."
         )
-        found.append({"code": "small_map", "sentence": sentence})
-    blank = {method: int(one.blank.sum()) for method, one in maps.items() if one.blank.any()}
+        warnings.append({"code": "small_map", "sentence": sentence})
+    blank = {method: int(its.blank.sum()) for method, its in maps.items() if its.blank.any()}
     if blank:
         counts = ", ".join(f"{number} of {method}" for method, number in blank.items())
-        nan = sum(one.nan for one in maps.values())
+        nan = sum(its.nan for its in maps.values())
         sentence = (
             f"Blank among {len(next(iter(maps.values())).raw)} maps each: {counts} ({nan} with NaN); they are marked, "
             "and show no evidence."
         )
-        found.append({"code": "blank_maps", "sentence": sentence})
-    for method, one in maps.items():
-        if one.gap is not None and not one.gap.max() <= COMPLETE:
+        warnings.append({"code": "blank_maps", "sentence": sentence})
+    for method, its in maps.items():
+        if its.gap is not None and not its.gap.max() <= COMPLETE:
             sentence = (
-                f"{method} misses its logit by up to {one.gap.max():.1e} (at most {COMPLETE:g} is rounding): "
+                f"{method} misses its logit by up to {its.gap.max():.1e} (at most {COMPLETE:g} is rounding): "
                 "do not rely on these maps."
             )
-            found.append({"code": "incomplete_cam", "sentence": sentence})
-    return found
+            warnings.append({"code": "incomplete_cam", "sentence": sentence})
+    return warnings
 
 
-def summary(maps: dict[str, MethodMaps]) -> dict[str, Any]:
-    """Facts for run.json: the map's size, and blank and NaN maps per method, with CAM's largest completeness gap."""
+def summary(maps: dict[str, Maps]) -> dict[str, Any]:
+    """Return facts for run.json: the size of the maps and, for each method, the number of maps, of blank ones and of
+    ones with NaN; for CAM the largest completeness gap."""
     height, width = next(iter(maps.values())).raw.shape[1:]
     methods: dict[str, Any] = {}
-    for method, one in maps.items():
-        methods[method] = {"maps": len(one.raw), "blank": int(one.blank.sum()), "nan": one.nan}
-        if one.gap is not None:
-            largest = float(one.gap.max())
+    for method, its in maps.items():
+        methods[method] = {"maps": len(its.raw), "blank": int(its.blank.sum()), "nan": its.nan}
+        if its.gap is not None:
+            largest = float(its.gap.max())
             methods[method]["completeness_gap"] = largest if np.isfinite(largest) else None
     return {"map_size": [int(height), int(width)], "methods": methods}
-
-
-def write_maps(
-    folder: Path,
-    maps: dict[str, MethodMaps],
-    explained: Sequence[Explained],
-    picture: Callable[[int], Pixels],
-    *,
-    note: str = "",
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Pixels]:
-    """Write maps.npz, an overlay for each picture and method (wrong predictions apart), and a sheet for each method.
-
-    Args:
-        folder: the run's ``explain`` folder.
-        explained: N, in the order of the maps.
-        picture: the uint8 picture (H, W, 3) of a position, asked for once.
-        note: end of the caption, for example ``stride 8``.
-        progress: called with (overlays done, overlays in all).
-
-    Returns:
-        The sheet of every method, uint8 (H, W, 3), for TensorBoard.
-    """
-    write_whole(folder / "maps.npz", lambda file: np.savez(file, **arrays(maps, explained)))
-    names = file_names([one.name for one in explained])
-    small: list[Pixels] = []
-    # A disk takes as long to be sure of a small file as we to draw the next one.
-    with ThreadPoolExecutor(max_workers=_WRITERS) as writers:
-        written = []
-        for place, one in enumerate(explained):
-            small.append(overlay.fit(picture(place), overlay.PANEL))
-            for method, its in maps.items():
-                words = _caption(one, method, note)
-                page = overlay.draw(small[place], its.raw[place], words, blank=bool(its.blank[place]))
-                path = folder / ("wrong" if one.correct is False else "") / method / names[place]
-                written.append(writers.submit(write_bytes, path, overlay.png(page)))
-            if progress is not None:
-                progress((place + 1) * len(maps), len(explained) * len(maps))
-        for one_written in written:
-            one_written.result()
-    sheets = {}
-    for method, its in maps.items():
-        captions = [_caption(one, method, note) for one in explained]
-        sheets[method] = overlay.sheet(small, its.raw, captions, its.blank.tolist())
-        write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
-    return sheets
-
-
-def arrays(maps: dict[str, MethodMaps], explained: Sequence[Explained]) -> dict[str, Any]:
-    """The arrays of maps.npz, to be read with ``numpy.load(path)``: nothing is pickled.
-
-    For each method ``<method>``, raw float32 (N, h, w), and ``<method>_max``, ``<method>_blank``,
-    ``<method>_explained`` (N,); ``cam_bias`` (N,); for the pictures ``names``, ``digests``, ``cities``,
-    ``predicted``, ``probability``, ``correct`` (False also where the city is not known, and empty), ``targets`` (N,).
-    """
-    columns: dict[str, Any] = {
-        "names": np.array([one.name for one in explained]),
-        "digests": np.array([one.digest for one in explained]),
-        "cities": np.array([one.city for one in explained]),
-        "predicted": np.array([one.predicted for one in explained]),
-        "probability": np.array([one.probability for one in explained]),
-        "correct": np.array([one.correct is True for one in explained]),
-        "targets": np.array([one.target for one in explained]),
-    }
-    for method, one in maps.items():
-        columns |= {
-            method: one.raw,
-            f"{method}_max": one.peaks,
-            f"{method}_blank": one.blank,
-            f"{method}_explained": one.explained,
-        }
-        if one.bias is not None:
-            columns[f"{method}_bias"] = one.bias
-    return columns
-
-
-def file_names(names: Sequence[str]) -> list[str]:
-    """A file name for each picture's name: its number in the sample, then its words without anything that a file system
-    could mind. Unique, and at most 150 bytes."""
-    return [f"{place:03d}_{_slug(name)}.png" for place, name in enumerate(names)]
-
-
-def _slug(name: str) -> str:
-    stem = name.rpartition(".")[0] or name
-    words = re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", stem)).strip("_")
-    return words.encode()[-140:].decode(errors="ignore")
-
-
-def _caption(one: Explained, method: str, note: str) -> Caption:
-    return Caption(
-        city=one.city,
-        predicted=one.predicted,
-        probability=one.probability,
-        correct=one.correct,
-        method=METHODS[method].title,
-        target=one.target,
-        note=note,
-        name=one.name,
-    )

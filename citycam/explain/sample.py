@@ -1,4 +1,4 @@
-"""Which pictures are explained, and their noisy copies: functions of seeds and of the pictures' digests alone."""
+"""The pictures that are explained, and their noisy copies. Both depend on seeds and on the pictures' digests alone."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def choose(
     count: int,
     seed: int,
 ) -> list[int]:
-    """Up to ``count`` validation pictures of the target city, in an order that depends on seed and digests alone.
+    """Choose up to ``count`` validation pictures of the target city.
 
-    Runs of equal data, target and split get the same list whatever the order of their rows, and a smaller ``count`` is
-    the beginning of a larger one.
+    Their order depends on seed and digests alone, so runs with equal data, target and split get the same pictures. The
+    pictures of a smaller ``count`` are the first of those of a larger one.
 
     Args:
-        names, digests, cities, parts: of every picture, in one order.
+        names, digests, cities, parts: of every picture, in the same order.
 
     Returns:
-        Positions in those rows.
+        Positions in these rows.
 
     Raises:
-        CitycamError: no validation picture of the city.
+        CitycamError: there is no validation picture of the city.
     """
     rows = zip(names, digests, cities, parts, strict=True)
     candidates = [
@@ -51,16 +51,16 @@ def choose(
     if not candidates:
         raise CitycamError(
             f"The validation part has no picture of {target}, so there is nothing to explain; "
-            "give split.val a larger share, or another data.target."
+            "give split.val a larger share, or choose another data.target."
         )
     return [row for _, _, row in sorted(candidates)[:count]]
 
 
 def validation_sample(config: ExplainConfig, inputs: Inputs) -> np.ndarray:
-    """Catalog rows (N,), int64, of the validation pictures that are explained.
+    """Return the catalog rows (N,), int64, of the validation pictures that are explained.
 
     Raises:
-        CitycamError: there is none of the target city.
+        CitycamError: there is no validation picture of the target city.
     """
     pictures = inputs.catalog.pictures
     rows = choose(
@@ -76,17 +76,18 @@ def validation_sample(config: ExplainConfig, inputs: Inputs) -> np.ndarray:
 
 
 def write_sample(path: Path, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
-    """Write explain_sample.csv: (picture, digest, city, group) in the order chosen."""
+    """Write explain_sample.csv: a row (picture, digest, city, group) for each picture, in the order of the maps."""
     write_csv(path, SAMPLE_HEADER, rows)
 
 
 def noisy_copies(
     pictures: Tensor, digests: Sequence[str], *, noise: float, samples: int, seed: int
 ) -> Iterator[Tensor]:
-    """Copies of normalised pictures (B, 3, S, S) with Gaussian noise, one copy of the whole batch at a time.
+    """Yield copies of normalised pictures (B, 3, S, S) with Gaussian noise, one copy of the whole batch at a time.
 
     The standard deviation is ``noise`` times the range (maximum - minimum) of each picture, as in SmoothGrad (Smilkov
-    et al. 2017, section 3.1). A picture's noise depends on (seed, its digest, the copy's number): not on its batch.
+    et al. 2017, section 3.1). The noise depends on the seed, the picture's digest and the copy's number, not on the
+    batch.
     """
     low, high = pictures.amin(dim=(1, 2, 3)), pictures.amax(dim=(1, 2, 3))
     deviation = (noise * (high - low)).reshape(-1, 1, 1, 1)

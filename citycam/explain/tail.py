@@ -1,7 +1,7 @@
 """The small part of a network that maps explain: pool and head, from activations to logits.
 
-A body | tail cut makes every further method, class and contrast almost free: the body runs once per picture, and an
-explainer takes the tail as its model and the activations as its input.
+The body runs once per picture. Every method, class and contrast then costs only the tail: an explainer takes the tail
+as its model and the activations as its input.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ POOL_KINDS = ("mean", "linear", "other")
 
 
 class Tail(nn.Module):
-    """``logits = head(pool(activations))`` as a module of its own.
+    """The module ``logits = head(pool(activations))``.
 
-    ``entrance`` is an identity at the activations: the target layer for any class of pytorch-grad-cam, also those that
-    citycam does not wrap.
+    ``entrance`` is an identity at the activations. It is the target layer for any class of pytorch-grad-cam, including
+    those that citycam does not use.
 
-    On a grid that was made denser by dilation, features and logits stay those of the plain network: the value of the
-    features comes from the coarse sub-grid, their gradient from the mean over all cells (a straight-through pool)::
+    On a grid that dilation made denser, features and logits stay those of the plain network. The value of the features
+    comes from the coarse sub-grid, their gradient from the mean over all cells (a straight-through pool)::
 
         features = plain + (mean(dense) - mean(dense).detach()),  plain = mean(dense[..., ::k, ::k]).detach()
 
     Args:
-        pool: (B, C, h, w) to (B, D). The module it belongs to, if any, is evaluated in eval mode with the tail.
+        pool: (B, C, h, w) to (B, D). If it is a method of a module, that module becomes part of the tail.
         head: (B, D) to logits (B, K).
         pool_kind: ``mean`` (over cells), ``linear`` (VGG's fully connected layers count as such) or ``other``.
-        plain_stride_step: k, coarse stride over the stride of the activations given; 1 is the plain network.
+        plain_stride_step: k, the plain network's stride divided by the stride of the activations; 1 for the plain grid.
 
     Raises:
-        ValueError: an unknown kind, or k > 1 behind a pool that is no mean.
+        ValueError: the kind is unknown, or k > 1 and the pool is not a mean.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Tail(nn.Module):
         self.plain_stride_step = plain_stride_step
 
     def features(self, activations: Tensor) -> Tensor:
-        """Pooled features (B, D) of the plain network, with the gradient of all cells of ``activations``."""
+        """Return the pooled features (B, D) of the plain network, with the gradient of all cells of ``activations``."""
         pooled = self.pool(activations)
         if self.plain_stride_step == 1:
             return pooled
@@ -68,19 +68,22 @@ class Tail(nn.Module):
         return plain + (pooled - pooled.detach())
 
     def plain_grid(self, cells: Tensor) -> Tensor:
-        """The cells (..., h, w) that the plain network has too."""
+        """Return those of the cells (..., h, w) that the plain network has too."""
         step = self.plain_stride_step
         return cells[..., ::step, ::step]
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Activations (B, C, h, w) to logits (B, K)."""
+        """Return the logits (B, K) of activations (B, C, h, w)."""
         logits: Tensor = self.head(self.features(self.entrance(activations)))
         return logits
 
 
 @contextmanager
-def as_found(module: nn.Module) -> Iterator[None]:
-    """Evaluate ``module`` in eval mode, outside no_grad, inference mode and autocast; each part gets its mode back."""
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module in eval mode, with gradients enabled and autocast off, and restore the mode of each part at the end.
+
+    Gradients are enabled under ``no_grad`` and in inference mode too.
+    """
     training = [part for part in module.modules() if part.training]
     device = next((parameter.device.type for parameter in module.parameters()), "cpu")
     try:
@@ -94,10 +97,10 @@ def as_found(module: nn.Module) -> Iterator[None]:
 
 
 def head_bias(head: nn.Module, features: Tensor) -> Tensor:
-    """What a piecewise-linear head adds at these features whatever their value: b2 + W2 (active * b1), layer by layer.
+    """Return the constant term of a piecewise-linear head at these features: b2 + W2 (active * b1), layer by layer.
 
-    Computed from the head's own biases along its active pattern, never from the logits, so that
-    ``logits = J features + bias`` is a check and no tautology.
+    It is computed from the head's biases and its active units, never from the logits, so that
+    ``logits = J features + bias`` is a real check.
 
     Args:
         head: Linear, ReLU, Dropout, Identity, or a Sequential of them.
@@ -118,7 +121,7 @@ def head_bias(head: nn.Module, features: Tensor) -> Tensor:
         elif not isinstance(layer, nn.Identity | nn.Dropout):
             raise CitycamError(
                 f"CAM reads a head of Linear and ReLU layers, and this one has {type(layer).__name__}; "
-                "take cam out of explain.methods (hirescam answers the same question)."
+                "remove cam from explain.methods, or replace it by hirescam."
             )
         value = layer(value)
     return bias

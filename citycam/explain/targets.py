@@ -1,5 +1,8 @@
-"""What a map explains: a logit, its negative, or a difference of two. Never a probability: its gradient vanishes where
-the network is sure, and a map of it is blank or shows rounding."""
+"""What a map explains: a logit, its negative, or the difference of two logits.
+
+A probability is never explained: its gradient vanishes where the network is sure, and its map is blank or shows
+rounding errors.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,10 +19,11 @@ from citycam.config import ExplainTarget, Partition
 
 
 class Target(Protocol):
-    """From the logits (K,) of one picture to the number explained, linear in them. ``words``: that in a caption."""
+    """The number explained, a linear function of the logits (K,) of one picture."""
 
     @property
-    def words(self) -> str: ...
+    def words(self) -> str:
+        """What a caption calls it."""
 
     def __call__(self, logits: Tensor) -> Tensor: ...
 
@@ -36,7 +41,7 @@ class LogitTarget:
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """The negative of one logit: with a single logit, what speaks for the rest."""
+    """The negative of one logit: with a single logit, the evidence for the rest."""
 
     index: int = 0
     words: str = field(default="", compare=False)
@@ -47,7 +52,7 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One logit minus another: what speaks for ``index`` rather than for ``other``."""
+    """One logit minus another: the evidence for ``index`` rather than for ``other``."""
 
     index: int
     other: int
@@ -55,6 +60,11 @@ class Difference:
 
     def __call__(self, logits: Tensor) -> Tensor:
         return logits[self.index] - logits[self.other]
+
+
+def target_values(logits: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Return the number (B,) that each target reads from the logits (B, K) of its picture."""
+    return torch.stack([target(row) for target, row in zip(targets, logits, strict=True)])
 
 
 def choose_targets(
@@ -65,17 +75,17 @@ def choose_targets(
     partition: Partition,
     classes: Sequence[str],
 ) -> list[Target]:
-    """The target of every picture.
+    """Return the target of every picture.
 
-    ``multi``: the logit of the city, of the predicted class, of the true class, of the runner-up (the second highest
-    logit), or the city's logit minus the highest other. ``binary`` has one logit: the city's; ``rest`` is its negative,
-    and the difference of the two classes is that logit itself.
+    In ``multi``, the logit of the city, of the predicted class, of the true class, of the runner-up (the second highest
+    logit), or the city's logit minus the highest other. In ``binary`` the only logit is the city's; its negative
+    explains the rest, and the difference of the two classes is the logit itself.
 
     Args:
         logits: (N, K), or (N, 1) in ``binary``.
         labels: (N,) positions in ``classes``.
         city: position of the target city in ``classes``.
-        classes: K names; in ``binary`` two, the rest and the target city.
+        classes: K names; in ``binary`` the rest and the target city.
     """
     if partition is Partition.binary:
         return [

@@ -25,14 +25,14 @@ from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.explain.draw import Drawn, make_drawer
+from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
-from citycam.inference.network import load_network, settled
-from citycam.inference.new_pictures import find_pictures, tell_truth
-from citycam.inference.own_pictures import find_root, hold_to_digest, read_own
-from citycam.inference.request import Asked
+from citycam.inference.network import load_network, resolve_here
+from citycam.inference.new_pictures import find_pictures, labels_from_folders
+from citycam.inference.own_pictures import check_digest, find_root, read_own
+from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
 from citycam.words import counted, say
 
@@ -42,84 +42,84 @@ MANIFEST = "explain.json"
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What is explained of a run. ``rows``: catalog rows (N,). ``unreadable``: names and reasons of those left out."""
+    """The pictures to explain. ``rows``: catalog rows (N,). ``unreadable``: reasons by name of those left out."""
 
     inputs: Inputs
     rows: np.ndarray
     unreadable: dict[str, str]
 
 
-def explain(asked: Asked) -> int:
-    """Make the maps that were asked for, run by run; 0 where all are there, 1 where a run or a picture failed.
+def explain(request: ExplainRequest) -> int:
+    """Draw the maps of a request, run by run; returns 0 where all of them exist now, 1 where a run or a picture failed.
 
     Raises:
         CitycamError: there is one run only, and its maps cannot be made.
     """
-    say(f"citycam: maps of {counted(len(asked.runs), 'run')}")
+    say(f"citycam: maps of {counted(len(request.runs), 'run')}")
     whole = True
-    for run, settings in asked.runs:
+    for run, settings in request.runs:
         try:
-            whole &= _explain_run(asked, run, settings)
+            whole &= _explain_run(request, run, settings)
         except CitycamError as error:
-            if len(asked.runs) == 1:
+            if len(request.runs) == 1:
                 raise
             whole = False
             say(f"{run.folder.name}: {error}")
     return 0 if whole else 1
 
 
-def _explain_run(asked: Asked, run: TrainedRun, settings: ExplainConfig) -> bool:
-    """Make one run's maps; returns whether every picture could be read."""
+def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConfig) -> bool:
+    """Draw one run's maps, and return whether every picture could be read."""
     config = dataclasses.replace(run.config, explain=settings)
     check_network(config)
-    resolved = settled(dataclasses.replace(run, config=config))
+    resolved = resolve_here(dataclasses.replace(run, config=config))
     torch.set_num_threads(resolved.threads)
-    pictures = _own(asked, run, config) if asked.pictures is None else _given(asked.pictures, run, config)
+    pictures = _own(request, run, config) if request.pictures is None else _given(request.pictures, run, config)
     for name, reason in pictures.unreadable.items():
         say(f"note: {name} is left out: {reason}.")
-    request = _request(asked, run, config, pictures)
-    folder = _folder(asked, run, request)
-    if _is_there(folder, request):
+    recipe = _recipe(request, run, config, pictures)
+    folder = _folder(request, run, recipe)
+    if _is_there(folder, recipe):
         print(f"{run.folder.name}: these maps are there already: {folder}")
         return not pictures.unreadable
     say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
     network = load_network(run, resolved)
-    drawer = make_drawer(PlannedRun(config, pictures.inputs, resolved), pictures.rows)
+    planned = PlannedRun(config, pictures.inputs, resolved)
     with _new_folder(folder) as part:
-        drawn = drawer.draw(network, part, part / "explain_sample.csv")
+        drawn = draw_maps(planned, pictures.rows, network, part, part / "explain_sample.csv")
         facts = drawn.facts | {"weights": run.checkpoint.stem}
-        content = {"schema": SCHEMA, "run": run.folder.name, "request": request, "explained": facts}
+        content = {"schema": SCHEMA, "run": run.folder.name, "request": recipe, "explained": facts}
         write_json(part / MANIFEST, {**content, "unreadable": pictures.unreadable, "warnings": drawn.warnings})
     print(_line(run, drawn, folder), flush=True)
     return not pictures.unreadable
 
 
-def _own(asked: Asked, run: TrainedRun, config: Config) -> _Pictures:
-    """The run's validation pictures of its city, as its split.csv lists them; each is still the picture it was."""
-    catalog, split = read_own(run, find_root(run, asked.data_root))
+def _own(request: ExplainRequest, run: TrainedRun, config: Config) -> _Pictures:
+    """Return the run's validation pictures of its city from its split.csv, after a check that they have not changed."""
+    catalog, split = read_own(run, find_root(run, request.data_root))
     labels = make_labels(catalog, config.partition, run.target)
     inputs = _inputs(config, catalog, split, labels)
     rows = validation_sample(config.explain, inputs)
     for row in rows.tolist():
-        hold_to_digest(run, catalog, catalog.pictures[row])
+        check_digest(run, catalog, catalog.pictures[row])
     return _Pictures(inputs, rows, {})
 
 
 def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
-    """Any pictures; what they show is known only where their folders are named like the run's classes."""
-    found = find_pictures(path)
+    """Return given pictures; their labels are known only if their folders are named like the run's classes."""
+    files = find_pictures(path)
     unreadable: dict[str, str] = {}
     digests: dict[str, str] = {}
-    for name in found.names:
+    for name in files.names:
         try:
-            content = read_bytes(found.path(name))
-            check_bytes(content, found.path(name))
+            content = read_bytes(files.path(name))
+            check_bytes(content, files.path(name))
             digests[name] = digest_bytes(content)
         except UnreadablePicture as error:
             unreadable[name] = error.reason
     if not digests:
-        raise CitycamError(f"None of the {len(found.names)} pictures at {path} can be read (first: {found.names[0]}).")
-    truth = tell_truth(list(digests), run.classes, config.partition)
+        raise CitycamError(f"None of the {len(files.names)} pictures at {path} can be read (first: {files.names[0]}).")
+    truth = labels_from_folders(list(digests), run.classes, config.partition)
     labels = np.full(len(digests), -1, dtype=np.int64) if truth is None else truth.labels
     if config.explain.target is ExplainTarget.true and (labels < 0).any():
         raise CitycamError(
@@ -128,14 +128,14 @@ def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
         )
     cities = [run.classes[label] if label >= 0 else "" for label in labels.tolist()]
     pictures = [Picture(*row) for row in zip(digests, digests.values(), cities, strict=True)]
-    catalog = Catalog("folder", found.root, tuple(pictures), target=run.target)
+    catalog = Catalog("folder", files.root, tuple(pictures), target=run.target)
     split = Split("folder", None, ("val",) * len(pictures))
     inputs = _inputs(config, catalog, split, Labels(config.partition.name, run.classes, labels))
     return _Pictures(inputs, np.sort(_some(config, inputs)), unreadable)
 
 
 def _some(config: Config, inputs: Inputs) -> np.ndarray:
-    """At most ``explain.pictures`` of all pictures, drawn as those of a run's city are."""
+    """Choose at most ``explain.pictures`` of all pictures, as for a run's city."""
     pictures = tuple(dataclasses.replace(picture, city=inputs.target) for picture in inputs.catalog.pictures)
     alike = dataclasses.replace(inputs, catalog=dataclasses.replace(inputs.catalog, pictures=pictures))
     rows = validation_sample(config.explain, alike)
@@ -160,35 +160,35 @@ def _inputs(config: Config, catalog: Catalog, split: Split, labels: Labels) -> I
     )
 
 
-def _request(asked: Asked, run: TrainedRun, config: Config, pictures: _Pictures) -> dict[str, Any]:
-    """Everything that changes the maps."""
+def _recipe(request: ExplainRequest, run: TrainedRun, config: Config, pictures: _Pictures) -> dict[str, Any]:
+    """Return everything that changes the maps."""
     chosen = [pictures.inputs.catalog.pictures[row] for row in pictures.rows.tolist()]
     rows = [[picture.name, picture.digest, picture.city] for picture in chosen]
     return {
         "explain": to_dict(config.explain) | {"weights": run.checkpoint.stem},
         "checkpoint": sha256(run.checkpoint)[:32],
-        "pictures": None if asked.pictures is None else asked.pictures.name,
+        "pictures": None if request.pictures is None else request.pictures.name,
         "digest": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32],
     }
 
 
-def _folder(asked: Asked, run: TrainedRun, request: dict[str, Any]) -> Path:
-    """Where the maps go: short words for what differs from the run's own, and a hash of the request."""
-    if asked.out is not None:
-        return asked.out if len(asked.runs) == 1 else asked.out / run.folder.name
+def _folder(request: ExplainRequest, run: TrainedRun, recipe: dict[str, Any]) -> Path:
+    """Return where the maps go: short words for what differs from the run's own, and a hash of the recipe."""
+    if request.out is not None:
+        return request.out if len(request.runs) == 1 else request.out / run.folder.name
     before = to_dict(run.config.explain)
-    changed = [name for name, value in request["explain"].items() if value != before[name]]
-    words = [request["pictures"] or ""]
+    changed = [name for name, value in recipe["explain"].items() if value != before[name]]
+    words = [recipe["pictures"] or ""]
     for name in changed:
-        value = request["explain"][name]
+        value = recipe["explain"][name]
         words.append("-".join(value) if name == "methods" else f"{name}{value}" if str(value).isdigit() else str(value))
     text = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words))).strip("_.-")[:60]
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
     return run.folder / "-".join(filter(None, ("explain", text, digest)))
 
 
-def _is_there(folder: Path, request: dict[str, Any]) -> bool:
-    """Whether ``folder`` holds these very maps.
+def _is_there(folder: Path, recipe: dict[str, Any]) -> bool:
+    """Return whether ``folder`` holds exactly these maps.
 
     Raises:
         CitycamError: it holds anything else.
@@ -196,7 +196,7 @@ def _is_there(folder: Path, request: dict[str, Any]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["request"] == request
+        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["request"] == recipe
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -206,7 +206,7 @@ def _is_there(folder: Path, request: dict[str, Any]) -> bool:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that becomes ``folder`` when all is well, and else is gone."""
+    """Yield a temporary folder that becomes ``folder`` on success and is removed on failure."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".explain-", dir=folder.parent))
@@ -214,13 +214,13 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise CitycamError(f"{folder.parent} cannot be written ({error.strerror}); give out=FOLDER.") from error
     try:
         yield part
-        part.chmod(FOLDER_MODE)  # mkdtemp makes private ones
+        part.chmod(FOLDER_MODE)  # mkdtemp makes private folders
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _line(run: TrainedRun, drawn: Drawn, folder: Path) -> str:
+def _line(run: TrainedRun, drawn: DrawnMaps, folder: Path) -> str:
     height, width = drawn.facts["map_size"]
     blank = sum(method["blank"] for method in drawn.facts["methods"].values())
     for warning in drawn.warnings:

@@ -25,8 +25,8 @@ from citycam.config import Partition
 from citycam.data.views import open_working, plain_spec, scale, views
 from citycam.errors import CitycamError
 from citycam.files import sha256, write_bytes
-from citycam.inference.network import load_network, settled
-from citycam.inference.own_pictures import hold_to_digest, read_own, recorded_root
+from citycam.inference.network import load_network, resolve_here
+from citycam.inference.own_pictures import check_digest, read_own, recorded_root
 from citycam.inference.runs import TrainedRun
 from citycam.model.network import Network
 
@@ -41,14 +41,14 @@ _PICTURES = 16
 
 @dataclass(frozen=True)
 class Checked:
-    """How ONNX and PyTorch agree. ``gap``: the largest difference of a logit. ``of``: the pictures, in words."""
+    """The agreement of ONNX and PyTorch. ``gap``: the largest difference of a logit. ``of``: the pictures, in words."""
 
     gap: float
     of: str
 
 
 class Whole(nn.Module):
-    """Pictures float32 (N, 3, S, S) in 0-1 to logits (N, K) and probabilities (N, classes); normalises on its own."""
+    """Pictures float32 (N, 3, S, S) in 0-1 to logits (N, K) and probabilities (N, classes); normalises inside."""
 
     mean: Tensor
     std: Tensor
@@ -61,6 +61,7 @@ class Whole(nn.Module):
         self.register_buffer("std", torch.tensor(network.backbone.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, K) and probabilities (B, classes) of pictures (B, 3, S, S) in 0-1."""
         logits = self.network((pictures - self.mean) / self.std)
         if self.binary:
             return logits, torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
@@ -78,26 +79,26 @@ class Exporter:
         self.run, self.folder = run, folder
         self._checkpoint = sha256(run.checkpoint)[:32]
         self._refuse_others()
-        resolved = settled(run)
+        resolved = resolve_here(run)
         torch.set_num_threads(resolved.threads)
-        # A copy, for the body may be shared; plain layout, which the exporter takes as given.
+        # A copy, since the body may be shared; in plain layout, which the exporter expects.
         network = copy.deepcopy(load_network(run, resolved)).cpu().to(memory_format=torch.contiguous_format)
         self.whole = Whole(network, run.config.partition).eval()
         self.description = self._describe(network)
 
     def write_weights(self) -> Path:
-        """model.safetensors: ``backbone.`` and timm's names for the body, ``head.`` and torch's for the head."""
+        """Write model.safetensors: ``backbone.`` and timm's names for the body, ``head.`` and torch's for the head."""
         network = self.whole.network
         named = {f"backbone.{key}": value for key, value in network.backbone.net.state_dict().items()}
         named |= {f"head.{key}": value for key, value in network.head.state_dict().items()}
         state = {key: value.detach().contiguous().clone() for key, value in named.items()}
-        # One entry only: safetensors writes several in random order, and equal runs are to give equal files.
+        # One entry only: safetensors writes several in random order, and equal runs must give equal files.
         content = safetensors.torch.save(state, metadata={KEY: json.dumps(self.description, ensure_ascii=False)})
         write_bytes(self.folder / WEIGHTS, content)
         return self.folder / WEIGHTS
 
     def write_onnx(self) -> tuple[Path, Checked]:
-        """model.onnx, once its logits were found equal to PyTorch's.
+        """Write model.onnx after a check that its logits equal PyTorch's.
 
         Raises:
             CitycamError: the libraries are missing, the network cannot be exported, or the logits differ.
@@ -140,7 +141,7 @@ class Exporter:
         }
 
     def _graph(self) -> bytes:
-        """The network as the bytes of an ONNX file, described in its metadata."""
+        """Return the network as the bytes of an ONNX file, described in its metadata."""
         size = self.run.config.image_size
         with _quiet():
             try:
@@ -179,7 +180,7 @@ class Exporter:
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             given = session.run(["logits"], {"pictures": pictures.numpy()})[0]
-        except Exception as error:  # onnxruntime's own kinds have no base of theirs
+        except Exception as error:  # onnxruntime's exceptions have no common base
             reason = str(error).strip().splitlines()[0][:150]
             raise CitycamError(
                 f"onnxruntime cannot run {self.description['backbone']} as torch wrote it ({reason}), so {ONNX} was "
@@ -198,17 +199,17 @@ class Exporter:
         return Checked(gap, words)
 
     def _pictures(self) -> tuple[Tensor, str]:
-        """Pictures to check with, float32 (N, 3, S, S) in 0-1: of the run's validation part where they can be read."""
+        """Return pictures for the check, float32 (N, 3, S, S) in 0-1: of the validation part if they can be read."""
         spec = plain_spec(self.run.config.image_size, self.run.config.data.decoder)
         try:
             catalog, split = read_own(self.run, recorded_root(self.run))
             chosen = [catalog.pictures[row] for row in split.indices("val").tolist()]
             chosen = chosen[:: max(1, len(chosen) // _PICTURES)][:_PICTURES]
             for picture in chosen:
-                hold_to_digest(self.run, catalog, picture)
+                check_digest(self.run, catalog, picture)
             made = [views(open_working(catalog.path(p), spec), spec, [0], p.digest) for p in chosen]
             return scale(torch.from_numpy(np.concatenate(made))), f"{len(chosen)} validation pictures"
-        except CitycamError:  # they were moved or changed since, which says nothing of the network
+        except CitycamError:  # moved or changed since, which says nothing about the network
             shape = (_PICTURES, 3, spec.image_size, spec.image_size)
             noise = torch.rand(shape, generator=seeds.torch_stream("export check"))
             return noise, f"{_PICTURES} pictures of noise (the run's own are not where they were)"
@@ -221,7 +222,7 @@ class Exporter:
                 )
 
     def _written_for(self) -> str | None:
-        """Digest of the checkpoint that the folder's model.safetensors was made from."""
+        """Return the digest of the checkpoint that the folder's model.safetensors was made from."""
         try:
             with safetensors.safe_open(self.folder / WEIGHTS, framework="pt") as file:
                 return str(json.loads((file.metadata() or {})[KEY])["checkpoint"])
@@ -231,7 +232,7 @@ class Exporter:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes on its own progress and on its own future from the terminal."""
+    """Keep the exporter's notes on progress and deprecations off the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""A trained run's network on this machine, from its folder and its sweep's bodies alone."""
+"""The network of a trained run on this machine, from the run's folder and its sweep's bodies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from citycam.model.network import Network
 from citycam.resolved import Resolved, WeightsSource
 
 
-def settled(run: TrainedRun) -> Resolved:
-    """What the run runs with here: its own arithmetic, on the best device there is (the processor where it was asked
-    for), with its body's weights from the sweep's folder."""
+def resolve_here(run: TrainedRun) -> Resolved:
+    """Return what a trained run uses on this machine.
+
+    It keeps its own arithmetic, and its body's weights come from the sweep's folder. The device is the best one here,
+    or the CPU if the run asked for it.
+    """
     record, config = run.record, run.config
     weights = record.backbone.weights
     on_cpu = config.trainer.accelerator is Accelerator.cpu
@@ -26,7 +29,7 @@ def settled(run: TrainedRun) -> Resolved:
         device=str(choose_device(Accelerator.cpu if on_cpu else Accelerator.auto)),
         threads=cores() if config.threads == AUTO else int(config.threads),
         precision=str(record.precision),
-        memory_format=record.memory_format or "channels_last",  # runs of before it was recorded
+        memory_format=record.memory_format or "channels_last",  # older runs did not record it
         rate=0.0,
         batch=run.batch,
         split=record.split.kind,
@@ -44,8 +47,7 @@ def settled(run: TrainedRun) -> Resolved:
 
 
 def load_network(run: TrainedRun, resolved: Resolved) -> Network:
-    """The trained network in eval mode, frozen, on its device; a frozen body is the one that all runs of the process
-    share.
+    """Return the trained network in eval mode, frozen, on its device; runs of a process share a frozen body.
 
     Raises:
         CitycamError: the checkpoint or the body is missing, damaged, or of other classes or another network.

@@ -1,4 +1,4 @@
-"""Pictures that a person gives to a trained run: which files, and what their folders' names say that they show."""
+"""Pictures that a person gives to a trained run: the files, and labels from the names of their folders."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from citycam.errors import CitycamError
 
 
 @dataclass(frozen=True)
-class Given:
-    """Files below ``root``, sorted: ``names`` with slashes."""
+class PictureFiles:
+    """Picture files below ``root``. ``names``: paths below it with slashes, sorted."""
 
     root: Path
     names: tuple[str, ...]
 
     def path(self, name: str) -> Path:
-        """A picture's file."""
+        """The file of a picture."""
         return self.root / name
 
 
 @dataclass(frozen=True)
 class Truth:
-    """``labels``: class number of each picture (N,), -1 where it is not known.  ``note``: how they were told."""
+    """The labels of pictures. ``labels``: int64 (N,), class numbers, -1 if unknown. ``note``: where they come from."""
 
     labels: np.ndarray
     note: str
 
 
-def find_pictures(path: Path) -> Given:
-    """The picture at ``path``, or all those below it.
+def find_pictures(path: Path) -> PictureFiles:
+    """Return the picture at ``path``, or all pictures below it.
 
     Raises:
         CitycamError: it does not exist, or no picture is there.
@@ -47,28 +47,28 @@ def find_pictures(path: Path) -> Given:
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise CitycamError(f"{path} is no picture by its name; pictures end in {kinds}.")
-        return Given(path.parent, (path.name,))
+        return PictureFiles(path.parent, (path.name,))
     names = find(path)
     if not names:
         raise CitycamError(f"{path} holds no pictures; it needs files that end in {kinds}, at any depth.")
-    return Given(path, tuple(names))
+    return PictureFiles(path, tuple(names))
 
 
-def tell_truth(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:
-    """What the folders' names say, or None where they say nothing of these classes.
+def labels_from_folders(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:
+    """Return the labels that the folders' names give, or None if none is named like a city (binary: the target).
 
-    ``multi``: a picture shows the city that the first folder so named on its way names. ``binary``: the target is in
-    the folders named like it and, only where there is such a folder, every other picture in a folder shows the rest.
+    ``multi``: a picture's label is the first folder on its path that is named like a city. ``binary``: pictures in a
+    folder named like the target show the target and, if there are any, all other pictures in folders show the rest.
     """
     folders = [[plain(part) for part in PurePosixPath(name).parts[:-1]] for name in names]
     if partition is Partition.binary:
         rest, target = classes
         labels = [(int(target in parts) if parts else -1) for parts in folders]
         note = f"pictures in folders named {target} count as {target}, those in all other folders as {rest}"
-        told = 1 in labels
+        known = 1 in labels
     else:
         order = {plain(name): number for number, name in enumerate(classes)}
         labels = [next((order[part] for part in parts if part in order), -1) for parts in folders]
         note = "each picture counts as the city that its folder is named after"
-        told = max(labels) >= 0
-    return Truth(np.array(labels, dtype=np.int64), note) if told else None
+        known = max(labels) >= 0
+    return Truth(np.array(labels, dtype=np.int64), note) if known else None

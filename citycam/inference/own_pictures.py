@@ -1,13 +1,12 @@
-"""The pictures that a trained run knows: as its split.csv lists them, and where they lie today."""
+"""The pictures that a run was trained and validated with: as its split.csv lists them, and where they lie today."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from citycam.config import ToytownConfig
-from citycam.data import toytown
 from citycam.data.catalog import Catalog, Picture
 from citycam.data.pictures import digest_bytes, read_bytes
+from citycam.data.sources import source_of
 from citycam.data.splits import Split
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.files import read_csv
@@ -15,10 +14,10 @@ from citycam.inference.runs import TrainedRun
 
 
 def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
-    """All pictures of the run below ``root``, and the part of each; no picture is touched.
+    """Return all pictures of the run below ``root``, and the part of each; no picture is read.
 
     Raises:
-        CitycamError: split.csv is not there or damaged.
+        CitycamError: split.csv is missing or damaged.
     """
     try:
         table = read_csv(run.folder / "split.csv")
@@ -39,39 +38,40 @@ def recorded_root(run: TrainedRun) -> Path:
 
 
 def find_root(run: TrainedRun, moved_to: Path | None) -> Path:
-    """Where the run's pictures lie; toytown's are rendered again where they are gone.
+    """Return the root of the run's pictures; pictures that can be rendered are rendered again if they were deleted.
 
     Raises:
-        CitycamError: they are not where they were.
+        CitycamError: the pictures are not where they were.
     """
     root = moved_to or recorded_root(run)
     if root.is_dir():
         return root
-    if moved_to is None and isinstance(run.config.data, ToytownConfig):
-        return toytown.ensure(run.config.data)
     if moved_to is not None:
         raise CitycamError(f"data.root={root} is no folder; give the one that holds the run's pictures.")
+    rendered = source_of(run.config.data).render_again()
+    if rendered is not None:
+        return rendered
     raise CitycamError(
         f"The pictures of {run.folder} were in {root}, which is not there; give data.root=FOLDER if they were moved, "
         "or pictures=FOLDER to explain others."
     )
 
 
-def hold_to_digest(run: TrainedRun, catalog: Catalog, picture: Picture) -> None:
-    """Refuse a file that is not the picture that the run knows.
+def check_digest(run: TrainedRun, catalog: Catalog, picture: Picture) -> None:
+    """Check that a file is the picture that the run was validated with.
 
     Raises:
-        CitycamError: it is another one, or cannot be read.
+        CitycamError: the file is another picture, or cannot be read.
     """
     path = catalog.path(picture)
     try:
-        found = digest_bytes(read_bytes(path))
+        digest = digest_bytes(read_bytes(path))
     except UnreadablePicture as error:
         raise CitycamError(
             f"{path}, which {run.folder.name} was validated with, cannot be read ({error.reason}); put it back, give "
             "data.root=FOLDER if the pictures were moved, or pictures=FOLDER to explain others."
         ) from error
-    if found != picture.digest:
+    if digest != picture.digest:
         raise CitycamError(
             f"{path} is not the picture that {run.folder.name} was validated with (its digest differs); put that one "
             "back, or give pictures=FOLDER to explain the pictures as they are."

@@ -1,5 +1,4 @@
-"""New pictures through a trained run: a class and a probability per class for each, and how good they are where the
-folders' names tell what the pictures show."""
+"""Classify new pictures with a trained run, and judge the answers if the names of folders give labels."""
 
 from __future__ import annotations
 
@@ -18,8 +17,8 @@ from citycam.bank.extract import Extractor
 from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
 from citycam.errors import UnreadablePicture
-from citycam.inference.network import load_network, settled
-from citycam.inference.new_pictures import Given, tell_truth
+from citycam.inference.network import load_network, resolve_here
+from citycam.inference.new_pictures import PictureFiles, labels_from_folders
 from citycam.inference.own_pictures import read_own, recorded_root
 from citycam.inference.runs import TrainedRun
 from citycam.model import metrics
@@ -30,7 +29,7 @@ from citycam.statistics import Judgement, judge
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for the pictures that could be read.
+    """The answers for the pictures that could be read.
 
     Attributes:
         names: N.  classes: K.  predicted: class numbers (N,).  probabilities: float64 (N, K).
@@ -46,12 +45,12 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How good the answers are, over the pictures whose class is known and that did not train the run.
+    """How good the answers are, over pictures of known class that did not train the run.
 
     Attributes:
-        judgement: None where no such picture is left.  confusion: true by answered (K, K).
+        judgement: None if no such picture is left.  confusion: true class by answer (K, K).
         unknown: pictures whose class is not known.  trained: pictures of known class left out because they trained it.
-        note: how the classes were told.
+        note: where the classes come from.
     """
 
     judgement: Judgement | None
@@ -62,7 +61,7 @@ class Verdict:
 
 
 class Classifier:
-    """A run's network and the pictures' way into it, ready to classify.
+    """A run's network with the preparation of pictures, ready to classify.
 
     Raises:
         CitycamError: the checkpoint or its frozen body is missing, damaged, or of another run.
@@ -70,20 +69,20 @@ class Classifier:
 
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
-        self.resolved: Resolved = settled(run)
+        self.resolved: Resolved = resolve_here(run)
         torch.set_num_threads(self.resolved.threads)
         self.network: Network = load_network(run, self.resolved)
         self.spec: ViewSpec = plain_spec(run.config.image_size, run.config.data.decoder)
         self._extractor = Extractor(self.network.backbone, self.resolved.arithmetic, batch=self.resolved.batch)
 
-    def __call__(self, given: Given) -> Predictions:
-        """Classify pictures; those that cannot be read are named in the answer."""
+    def __call__(self, files: PictureFiles) -> Predictions:
+        """Classify pictures; the result names those that cannot be read."""
         unreadable: dict[str, str] = {}
         parts = []
-        with progress.bar("predict", len(given.names)) as advance:
+        with progress.bar("predict", len(files.names)) as advance:
             for rows, logits in compute(
-                ((name, 0) for name in given.names),
-                {name: given.path(name) for name in given.names},
+                ((name, 0) for name in files.names),
+                {name: files.path(name) for name in files.names},
                 inputs=_forgiving(view_inputs(self.spec), self.spec.image_size, unreadable),
                 extract=self._logits,
                 batch=self.resolved.batch,
@@ -92,18 +91,18 @@ class Classifier:
             ):
                 parts.append(logits)
                 advance(len(rows))
-        return self._answers(given, torch.from_numpy(np.concatenate(parts)), unreadable)
+        return self._answers(files, torch.from_numpy(np.concatenate(parts)), unreadable)
 
     def _logits(self, views: np.ndarray) -> np.ndarray:
         features = torch.from_numpy(self._extractor.views(views)).to(self.resolved.device)
         with torch.inference_mode():
             return self.network.from_features(features).cpu().numpy()
 
-    def _answers(self, given: Given, logits: torch.Tensor, unreadable: dict[str, str]) -> Predictions:
-        read = [place for place, name in enumerate(given.names) if name not in unreadable]
+    def _answers(self, files: PictureFiles, logits: torch.Tensor, unreadable: dict[str, str]) -> Predictions:
+        read = [place for place, name in enumerate(files.names) if name not in unreadable]
         logits, partition = logits[read], self.run.config.partition.name
         return Predictions(
-            names=tuple(given.names[place] for place in read),
+            names=tuple(files.names[place] for place in read),
             classes=self.run.classes,
             predicted=metrics.predict(logits, partition).numpy(),
             probabilities=metrics.probabilities(logits, partition).numpy(),
@@ -111,25 +110,25 @@ class Classifier:
         )
 
 
-def predict(run: TrainedRun, given: Given) -> Predictions:
+def predict(run: TrainedRun, files: PictureFiles) -> Predictions:
     """Classify pictures with a run; see `Classifier`."""
-    return Classifier(run)(given)
+    return Classifier(run)(files)
 
 
-def verify(predictions: Predictions, run: TrainedRun, given: Given) -> Verdict | None:
-    """Hold the answers to what the folders' names say, or None where they say nothing of the run's classes.
+def verify(predictions: Predictions, run: TrainedRun, files: PictureFiles) -> Verdict | None:
+    """Judge the answers by the names of folders; None if no folder is named like a class of the run.
 
-    Pictures of the run's training part, byte for byte, do not count. Intervals are over walks where the run knows the
-    walk of every picture that counts; else pictures are taken as independent.
+    Pictures of the run's training part do not count, compared byte for byte. Intervals are over walks if the run knows
+    the walk of every picture that counts; else pictures are taken as independent.
     """
     if not predictions.names:
         return None
-    truth = tell_truth(predictions.names, predictions.classes, run.config.partition)
+    truth = labels_from_folders(predictions.names, predictions.classes, run.config.partition)
     if truth is None:
         return None
     parts = _parts_of(run)
     known = np.flatnonzero(truth.labels >= 0)
-    seen = [parts.get(digest(given.path(predictions.names[place])), ("", None)) for place in known.tolist()]
+    seen = [parts.get(digest(files.path(predictions.names[place])), ("", None)) for place in known.tolist()]
     new = [number for number, (part, _) in enumerate(seen) if part != "train"]
     counted = known[new]
     labels, answers = truth.labels[counted], predictions.predicted[counted]
@@ -146,7 +145,7 @@ def verify(predictions: Predictions, run: TrainedRun, given: Given) -> Verdict |
 
 
 def _parts_of(run: TrainedRun) -> dict[str, tuple[str, str | None]]:
-    """Part and walk of the run's pictures by digest; one that lies in training and elsewhere counts as trained on."""
+    """Return part and walk of the run's pictures by digest; one in training and elsewhere counts as training."""
     catalog, split = read_own(run, recorded_root(run))
     known = [
         (picture.digest, (part, picture.group)) for picture, part in zip(catalog.pictures, split.parts, strict=True)
@@ -155,14 +154,14 @@ def _parts_of(run: TrainedRun) -> dict[str, tuple[str, str | None]]:
 
 
 def rows(predictions: Predictions) -> list[list[str | float]]:
-    """A table: path, predicted class, a probability per class."""
+    """Return the rows of a table: path, predicted class, a probability per class."""
     named = (predictions.classes[number] for number in predictions.predicted.tolist())
     columns = zip(predictions.names, named, predictions.probabilities.tolist(), strict=True)
     return [[name, answer, *shares] for name, answer, shares in columns]
 
 
 def _forgiving(inputs: RowInputs, size: int, unreadable: dict[str, str]) -> RowInputs:
-    """As ``inputs``, but a picture that cannot be read is noted, and a black one goes through in its place."""
+    """As ``inputs``, but a picture that cannot be read is noted and replaced by a black one."""
 
     def make(path: Path, name: str, numbers: Sequence[int]) -> np.ndarray:
         try:

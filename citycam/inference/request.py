@@ -1,4 +1,4 @@
-"""What a command line of explain.py asks for, checked before anything is imported that takes seconds; no torch."""
+"""The command line of explain.py, checked before anything slow is imported; no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from citycam.config import METHODS, ExplainConfig, ExplainTarget
+from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
 from citycam.inference.runs import TrainedRun, find_runs
 from citycam.sweep.gate import read_request
@@ -16,13 +17,27 @@ from citycam.sweep.gate import read_request
 _PLACES = ("run", "pictures", "out", "data.root")
 _GROUP = "explain"
 
-HELP = f"""explain.py - maps of trained models, made again or made of other pictures
 
-  python explain.py run=multirun/NAME/RUN                                  the run's own maps once more
-  python explain.py run=multirun/NAME explain.methods=[cam,layercam]       other methods, for every run of a sweep
-  python explain.py run=multirun/NAME/RUN explain.target=predicted         evidence for what was answered
-  python explain.py run=multirun/NAME/RUN/checkpoints/best.ckpt            the weights of the best epoch
-  python explain.py run=multirun/NAME/RUN pictures=PHOTOS                  any folder or file of pictures
+@dataclass(frozen=True)
+class ExplainRequest:
+    """The maps to draw. ``runs``: the trained runs, each with the `ExplainConfig` of its maps."""
+
+    runs: tuple[tuple[TrainedRun, ExplainConfig], ...]
+    pictures: Path | None
+    out: Path | None
+    data_root: Path | None
+
+
+def help_text() -> str:
+    """Return what --help prints."""
+    program = called("explain")
+    return f"""{program} - draw maps of trained models again, or of other pictures
+
+  {program} run=multirun/NAME/RUN                                  the run's own maps once more
+  {program} run=multirun/NAME explain.methods=[cam,layercam]       other methods, for every run of a sweep
+  {program} run=multirun/NAME/RUN explain.target=predicted         evidence for what was answered
+  {program} run=multirun/NAME/RUN/checkpoints/best.ckpt            the weights of the best epoch
+  {program} run=multirun/NAME/RUN pictures=PHOTOS                  any folder or file of pictures
 
   run=PATH         a run's folder, a sweep's (all its completed runs), or a checkpoint in the folder of its run
   pictures=PATH    a folder (searched to any depth) or a file; without it the run's validation pictures of its city
@@ -35,24 +50,14 @@ HELP = f"""explain.py - maps of trained models, made again or made of other pict
   explain.stride=auto|32|16|8   explain.pictures=N   explain.weights=last|best
   explain.seed=N   explain.noise=SHARE   explain.samples=N
 
-What is not given is as the run was trained (its config.yaml). Nothing is written over: maps that are there already are
-said to be. A folder of maps holds maps.npz, METHOD/*.png, wrong/METHOD/*.png, sheet_METHOD.png, explain_sample.csv and
-explain.json.
+Settings that are not given are those of the run (its config.yaml). Existing maps are never overwritten: where the same
+maps exist, their folder is named. A folder of maps holds maps.npz, METHOD/*.png, wrong/METHOD/*.png, sheet_METHOD.png,
+explain_sample.csv and explain.json.
 
-Exit codes: 0 all made or there, 1 something failed or could not be read, 2 the request is wrong, 130 Ctrl-C."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be explained. ``runs``: the trained runs, each with the `ExplainConfig` its maps are made by."""
-
-    runs: tuple[tuple[TrainedRun, ExplainConfig], ...]
-    pictures: Path | None
-    out: Path | None
-    data_root: Path | None
+Exit codes: 0 all maps exist now, 1 something failed or could not be read, 2 the request is wrong, 130 Ctrl-C."""
 
 
-def read_asked(arguments: Sequence[str]) -> Asked | None:
+def read_explain_request(arguments: Sequence[str]) -> ExplainRequest | None:
     """Read and check a command line; None where it asks for help.
 
     Raises:
@@ -62,15 +67,17 @@ def read_asked(arguments: Sequence[str]) -> Asked | None:
         return None
     places, settings = _divide(arguments)
     if "run" not in places:
-        raise CitycamError("explain.py needs run=PATH: a run's folder, a sweep's, or a checkpoint; see --help.")
+        raise CitycamError(
+            f"{called('explain')} needs run=PATH: a run's folder, a sweep's, or a checkpoint; see --help."
+        )
     pictures = places.get("pictures")
     if pictures is not None and not pictures.exists():
         raise CitycamError(f"pictures={pictures} does not exist; give a folder or a file of pictures.")
     changes = _changes(settings)
     weights = changes.get("weights")
     runs = find_runs(places["run"], weights.name if weights is not None else None)
-    asked = tuple((run, _settings_of(run, changes)) for run in runs)
-    return Asked(asked, pictures, places.get("out"), places.get("data.root"))
+    explained = tuple((run, _settings_of(run, changes)) for run in runs)
+    return ExplainRequest(explained, pictures, places.get("out"), places.get("data.root"))
 
 
 def _divide(arguments: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
@@ -81,9 +88,9 @@ def _divide(arguments: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key.startswith("-"):
-            raise CitycamError(f"{key} is no option of explain.py; see python explain.py --help.")
+            raise CitycamError(f"{key} is no option; see {called('explain')} --help.")
         if key not in known:
-            raise CitycamError(f"{key} is no setting of explain.py; {near_matches(key, known)}")
+            raise CitycamError(f"{key} is not known; {near_matches(key, known)}")
         if not equals or not value:
             raise CitycamError(f"{argument} lacks its value; write {key}=VALUE.")
         if key not in _PLACES:
@@ -96,7 +103,7 @@ def _divide(arguments: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
 
 
 def _changes(settings: list[str]) -> dict[str, Any]:
-    """The values of settings, typed and checked as train.py does it."""
+    """The values of settings, typed and checked as those of train.py are."""
     for setting in settings:
         key, _, value = setting.partition("=")
         if key == f"{_GROUP}.methods" and not value.startswith("["):

@@ -1,4 +1,4 @@
-"""Trained runs, read back from their folders: which there are, their settings, what holds their weights; no torch."""
+"""Trained runs, read from their folders: their settings, and the files that hold their weights; no torch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from citycam.config import SCHEMAS, Config
+from citycam.doors import as_called
 from citycam.errors import CitycamError
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
@@ -33,7 +34,7 @@ class TrainedRun:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What it tells apart, in the order of its probabilities; of a binary run the rest, then the target."""
+        """The classes in the order of the probabilities; of a binary run the rest, then the target."""
         return self.record.classes
 
     @property
@@ -51,21 +52,21 @@ class TrainedRun:
 
 
 def find_run(place: Path, weights: str | None = None) -> TrainedRun:
-    """The one run that ``place`` names; arguments as of `find_runs`.
+    """Return the one run that ``place`` names; arguments as for `find_runs`.
 
     Raises:
         CitycamError: see `find_runs`; or there are several.
     """
-    found = find_runs(place, weights)
-    if len(found) > 1:
+    runs = find_runs(place, weights)
+    if len(runs) > 1:
         raise CitycamError(
-            f"{place} holds {len(found)} completed runs ({found[0].folder.name}, …) and one is needed; give {_WHAT}."
+            f"{place} holds {len(runs)} completed runs ({runs[0].folder.name}, …) and one is needed; give {_WHAT}."
         )
-    return found[0]
+    return runs[0]
 
 
 def find_runs(place: Path, weights: str | None = None) -> list[TrainedRun]:
-    """The completed runs that ``place`` names; those of a sweep that are not completed are named on stderr.
+    """Return the completed runs that ``place`` names; runs of a sweep that are not completed are named on stderr.
 
     Args:
         place: a run's folder, a sweep's, or a checkpoint file in the folder of its run.
@@ -85,12 +86,12 @@ def find_runs(place: Path, weights: str | None = None) -> list[TrainedRun]:
         raise CitycamError(_unfinished(rows[0], len(rows)))
     for row in rows:
         if row.status != "completed":
-            print(f"note: {row.name} is {row.status} and is passed over.", file=sys.stderr)
+            print(f"note: {row.name} is {row.status} and is skipped.", file=sys.stderr)
     return [_read(row.folder, row.folder / "checkpoints" / f"{weights or 'last'}.ckpt") for row in completed]
 
 
 def config_from(settings: Mapping[str, Any]) -> Config:
-    """The `Config` of a run's config.yaml.
+    """Return the `Config` of a run's config.yaml.
 
     Raises:
         CitycamError: a setting is unknown, missing or out of its range.
@@ -111,7 +112,7 @@ def config_from(settings: Mapping[str, Any]) -> Config:
 
 
 def _option(group: str, kind: type, values: Mapping[str, Any]) -> type:
-    """The dataclass of a group whose fields are those given."""
+    """Return the dataclass of a group that has exactly the given fields."""
     options = SCHEMAS.get(group, {}).values()
     fitting = [option for option in options if {field.name for field in dataclasses.fields(option)} == set(values)]
     return fitting[0] if fitting else kind
@@ -137,7 +138,11 @@ def _unfinished(row: RunRow, count: int) -> str:
     which = (
         f"{row.folder} is {row.status}" if count == 1 else f"None of the {count} runs in {row.folder.parent} is done"
     )
-    again = f"finish it with {row.record.command}" if row.record.command and count == 1 else "train it to its end"
+    again = (
+        f"finish it with {as_called(row.record.command)}"
+        if row.record.command and count == 1
+        else "train it to its end"
+    )
     return f"{which}, and only a completed run can be used; {again}."
 
 
@@ -165,7 +170,7 @@ def _read(folder: Path, checkpoint: Path) -> TrainedRun:
 
 
 def _check(run: TrainedRun) -> None:
-    """What can be said before anything is loaded."""
+    """Check what can be checked before anything is loaded."""
     its = run.record
     needed = {
         "classes": its.classes,
@@ -188,7 +193,7 @@ def _check(run: TrainedRun) -> None:
 
 
 def _batch(folder: Path, config_hash: str) -> int:
-    """A run that was moved away from its sweep's sweep.json passes 32 pictures at once: only speed and rounding."""
+    """Return pictures per pass as resolved; 32 for a run away from its sweep.json, which only changes rounding."""
     try:
         resolved = Ledger(folder.parent).resolved(config_hash) or {}
     except (OSError, ValueError, TypeError, AttributeError):

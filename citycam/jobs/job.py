@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from citycam.config import Config
+from citycam.devices import machine_devices
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
+from citycam.processes import forget
 from citycam.resolved import Resolved
+from citycam.sweep.command import run_command
+from citycam.sweep.compose import job_config_dir
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import command, config_hash
+from citycam.sweep.names import config_hash
 from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.recorder import Recorder
+from citycam.sweep.resume import changed_settings
 from citycam.train.ranks import train_by_ranks
 from citycam.words import say
 
@@ -29,20 +34,26 @@ if TYPE_CHECKING:
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
-def completed(folder: Path, digest: str, data_digest: str) -> bool:
-    """Return whether ``folder`` holds this run, completed.
+def is_complete(folder: Path, config: Config, data_digest: str) -> bool:
+    """Return whether ``folder`` holds the run that ``config`` asks for, completed; an earlier attempt at it may resume.
 
     Raises:
-        CitycamError: it holds a completed run with other settings or other data, which is never written over; or its
-            run.json is damaged.
+        CitycamError: it holds a run with other settings, a completed run on other data, or files that are not ours,
+            none of which is ever written over; or its run.json is damaged.
     """
     record = read_record(folder)
-    if record is None or record.status != "completed":
+    if record is None:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / ".hydra").is_dir():
+            raise CitycamError(f"{folder} holds files of others, which are not written over; choose another folder.")
         return False
-    if record.config_hash != digest:
+    if record.config_hash != config_hash(config):
+        changes = changed_settings(folder, config)
         raise CitycamError(
-            f"{folder} holds a run with other settings, which is not written over; choose another sweep.name."
+            f"{folder} holds a run with other settings{f' ({changes})' if changes else ''}, which is neither resumed "
+            "nor written over; choose another sweep.name or hydra.run.dir."
         )
+    if record.status != "completed":
+        return False
     if record.data.digest != data_digest:
         raise CitycamError(
             f"{folder} holds this run on other data (pictures were added, changed or removed since), which is not "
@@ -81,11 +92,11 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
-    if completed(folder, digest, resolved["data_digest"]):
+    if is_complete(folder, config, resolved["data_digest"]):
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # it stands twice in one request
-    with _devices(config, folder, ledger, resolved) as devices:
+    with _devices(config, folder, resolved) as devices:
         if config.sweep.fail_fast and _failed(ledger):
             say(f"{folder.name} is not started, since another job has failed (sweep.fail_fast=true).")
             return "stopped"
@@ -93,14 +104,14 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
 
 
 @contextlib.contextmanager
-def _devices(config: Config, folder: Path, ledger: Ledger, resolved: dict[str, Any]) -> Iterator[list[str]]:
+def _devices(config: Config, folder: Path, resolved: dict[str, Any]) -> Iterator[list[str]]:
     """Hold the devices of a job while the context is open; yields torch's names, one per rank.
 
     The job has not touched a device before. Devices are passed by name rather than through CUDA_VISIBLE_DEVICES, since
     a launcher's process runs several jobs and torch reads that variable once.
     """
     kind = str(resolved["device"]).partition(":")[0]
-    there, ranks = ledger.devices(kind), config.trainer.devices
+    there, ranks = machine_devices(kind), config.trainer.devices
     count = min(int(resolved["threads"]), len(there)) if kind == "cpu" else ranks
     with hold(
         there,
@@ -133,7 +144,7 @@ def _do(
     record = Recorder(
         folder,
         overrides=tuple(overrides),
-        command=command(overrides, folder),
+        command=run_command(overrides, folder, job_config_dir()),
         config_hash=config_hash(config),
         attempts=1 + (earlier.attempts if earlier is not None else 0),
         device=devices[0],
@@ -187,10 +198,8 @@ def computes_on(device: str) -> None:
     """Compute on ``device`` now, and free what this process keeps on another, which another job may hold."""
     import torch
 
-    from citycam.bank.body import frozen_body
-
     if _warm and _warm != [device]:
-        frozen_body.cache_clear()
+        forget(on_device=True)
         torch.cuda.empty_cache()  # does nothing where no GPU was used
     _warm[:] = [device]
     if device.startswith("cuda"):

@@ -1,26 +1,26 @@
-"""Jobs handed to Hydra's launcher, and what is said where the launcher itself breaks down."""
+"""Hand the jobs of a request to Hydra's launcher, and report it when the launcher itself fails."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from multiprocessing import forkserver
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from citycam import progress
-from citycam.config import CONF
 from citycam.jobs.job import run_job
-from citycam.processes import end_with_parent, environment
-from citycam.sweep.compose import hydra_record, register, to_config
+from citycam.jobs.joblib_launcher import limit_jobs
+from citycam.processes import changed_environment, end_with_parent
+from citycam.sweep.command import Command, hydra_order
+from citycam.sweep.compose import CONF, hydra_record, register, to_config
+from citycam.sweep.hydra_internals import reset_hydra
 
 
 def task(composed: Any) -> str:
-    """One job, called by Hydra's launcher with its composed configuration, here or in a process of the launcher's."""
+    """Run one job; Hydra's launcher calls this with the composed configuration, here or in a process of its own."""
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
@@ -33,75 +33,36 @@ def task(composed: Any) -> str:
 
 
 def run_hydra(arguments: Sequence[str]) -> None:
-    """Hand a command line to Hydra, which calls `task` for each job, or prints what was asked for."""
+    """Hand a command line to Hydra, which calls `task` for each job, or prints its help or settings."""
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
     register()
-    sys.argv[1:] = arguments
+    sys.argv[1:] = hydra_order(arguments)
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-    GlobalHydra.instance().clear()
+    reset_hydra()
 
 
-def warm_up() -> None:
-    """Start the process from which the joblib launcher's are forked, and let it import what jobs need while this one
-    goes on preparing. It computes nothing, so that forks of it are safe; a fork of this process would not be, once it
-    has used its threads or a GPU. Elsewhere than on Linux, imported libraries may not survive a fork: there each
-    process imports for itself."""
-    if sys.platform != "linux":
-        return
-    from joblib.externals.loky.backend import context
-
-    context.set_start_method("forkserver", force=True)
-    multiprocessing.set_forkserver_preload(["citycam.jobs.worker"])
-    with _changed_environment("PYTHONPATH", environment()["PYTHONPATH"]):
-        forkserver.ensure_running()
-
-
-def launch(commands: Sequence[Sequence[str]], at_once: int) -> None:
-    """Run the jobs of a request; whatever becomes of the launcher, what they did stands in their folders.
+def launch(commands: Sequence[Command], at_once: int) -> None:
+    """Run the jobs of a request. Results are in their folders, also when the launcher fails.
 
     Args:
         at_once: jobs at a time, for launchers that run several.
     """
-    for arguments in commands:
+    for command in commands:
         try:
-            # Else Hydra prints an error of its launcher and ends the process.
-            with _changed_environment("HYDRA_FULL_ERROR", "1"):
-                run_hydra(_at_most(arguments, at_once))
-        except Exception as error:  # jobs catch their own, so it is the launcher's: most often a worker that was killed
+            # Without it Hydra prints an error of its launcher and ends the process.
+            with changed_environment("HYDRA_FULL_ERROR", "1"):
+                run_hydra(limit_jobs(command.words, at_once))
+        except Exception as error:  # jobs catch theirs, so it is the launcher's: most often a process was killed
             if os.environ.get("CITYCAM_DEBUG") == "1":
                 raise
             print(
-                f"citycam: Hydra's launcher broke down ({_first_sentence(error)}) and lost the jobs that it ran; "
-                "what was completed stands, and the same command goes on with the rest.",
+                f"citycam: Hydra's launcher failed ({_first_sentence(error)}) and lost the jobs that it was running; "
+                "completed runs are kept: run the same command again for the rest.",
                 file=sys.stderr,
             )
-
-
-def _at_most(arguments: Sequence[str], at_once: int) -> list[str]:
-    if not any(item.startswith("hydra/launcher=joblib") for item in arguments):
-        return list(arguments)
-    return [
-        *(item for item in arguments if not item.startswith("hydra.launcher.n_jobs=")),
-        f"hydra.launcher.n_jobs={at_once}",
-    ]
 
 
 def _first_sentence(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0].rstrip('.')}" if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def _changed_environment(name: str, value: str) -> Iterator[None]:
-    """A variable for as long as the context lasts."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

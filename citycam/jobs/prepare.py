@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any
 from citycam.config import Config
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.devices import Device, choose_device, machine_devices
-from citycam.files import cache_root, check_room, write_json
+from citycam.files import cache_root, check_room, check_writable
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
-from citycam.jobs.job import completed, computes_on
-from citycam.jobs.launch import warm_up
+from citycam.jobs.job import computes_on, is_complete
+from citycam.jobs.joblib_launcher import start_fork_server
 from citycam.jobs.sharing import Share, check_devices, share
 from citycam.resolved import Resolved
+from citycam.sweep.command import run_command
 from citycam.sweep.gate import Job, Request
 from citycam.sweep.ledger import JobRow, Ledger
-from citycam.sweep.names import command
 from citycam.sweep.record import read_record
 from citycam.words import say, size
 
@@ -40,9 +39,9 @@ def prepare(request: Request) -> Prepared:
     Raises:
         CitycamError: one sentence on what is not possible; no job has started then.
     """
-    _check_writable(request.sweep_folder)
+    check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
-    todo = [job for job in request.jobs if not completed(job.folder, job.hash, inputs[job.folder].catalog.digest)]
+    todo = [job for job in request.jobs if not is_complete(job.folder, job.config, inputs[job.folder].catalog.digest)]
     if not todo:
         announce(request, [], [])
         return Prepared([], 1)
@@ -58,7 +57,7 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
     shares = _shares(request, todo, devices, say_once)
     at_once = max(share.at_once for share in shares.values())
     if at_once > 1:
-        warm_up()
+        start_fork_server()
     from citycam.explain.grid import check_network
 
     for job in todo:
@@ -73,9 +72,15 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
     }
     ledger.add(
         # The commands of a resumed sweep stand in its sweep.json already.
-        commands=[shlex.join(["python", "train.py", *words]) for words in request.commands if not request.resumed],
+        commands=[command.line for command in request.commands if not request.resumed],
         jobs=[
-            JobRow(job.folder, job.hash, job.overrides, "missing", command=command(job.overrides, job.folder))
+            JobRow(
+                job.folder,
+                job.hash,
+                job.overrides,
+                "missing",
+                command=run_command(job.overrides, job.folder, job.config_dir),
+            )
             for job in request.jobs
         ],
         resolved={digest: values.as_dict() for digest, values in resolved.items()},
@@ -167,20 +172,6 @@ def _still_holds(known: dict[str, Any], config: Config, inputs: Inputs, say: Cal
 def _device_kind(config: Config) -> str:
     """The kind of device that a run uses on this machine: cpu, cuda or mps."""
     return choose_device(config.trainer.accelerator).type
-
-
-def _check_writable(folder: Path) -> None:
-    """Check by writing that the results folder can be written.
-
-    Raises:
-        CitycamError: it cannot.
-    """
-    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    probe = folder / ".writable"
-    write_json(probe, {})
-    probe.unlink()
-    for parent in new:  # a refused request leaves nothing behind
-        parent.rmdir()
 
 
 def _check_room_for_pictures(config: Config, inputs: Inputs) -> None:

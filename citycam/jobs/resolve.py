@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from citycam.bank.body import shared_body
@@ -13,6 +11,7 @@ from citycam.data.inputs import Inputs
 from citycam.devices import choose_device, cores
 from citycam.explain.grid import map_stride
 from citycam.model.backbone import Backbone
+from citycam.processes import remember
 from citycam.resolved import Resolved
 from citycam.train.lesson import Say, find_body
 
@@ -59,7 +58,7 @@ def all_threads(config: Config) -> int:
     return int(config.threads) if config.threads != AUTO else cores()
 
 
-@functools.lru_cache(maxsize=8)
+@remember(2, on_device=True)
 def _check_grid(backbone: Backbone, stride: int) -> None:
     """Refuse a grid that is not exact, before training."""
     backbone.dense_body(stride)

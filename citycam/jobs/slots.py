@@ -21,6 +21,7 @@ from typing import Any
 import filelock
 
 from citycam.devices import Device, free_memory
+from citycam.errors import CitycamError
 from citycam.files import cache_root, explain_os_error, lock
 
 # Seconds between looks for a free device: few at first, and never more than a small share of what was waited.
@@ -66,8 +67,13 @@ def hold(
         warm: the name of the device that this process has computed on before.
 
     Raises:
-        CitycamError: the cache cannot be written.
+        CitycamError: this machine has fewer devices than ``count``, or the cache cannot be written.
     """
+    if len(devices) < count:
+        raise CitycamError(
+            f"{run} needs {count} devices of a kind of which {platform.node()} has {len(devices)}; run it on a machine "
+            "with more of them, or choose another trainer.accelerator or trainer.devices."
+        )
     folder = cache_root() / "slots" / platform.node()
     share, free = Fraction(1, per_device), free_memory(devices)
     begun, told = time.monotonic(), False

@@ -27,20 +27,8 @@ from citycam.errors import CitycamError, near_matches
 from citycam.model.layout import Layout, from_grid, pool_kind, to_grid
 from citycam.model.stages import stage_units
 
-# Options of conf/backbone (other than timm) and the kind of their pool; tests hold them to conf/ and `pool_kind`.
-FAMILIES: dict[str, str] = {
-    "resnet50": "mean",
-    "resnet18": "mean",
-    "resnet34": "mean",
-    "resnet101": "mean",
-    "mobilenetv2_100": "mean",
-    "regnety_008": "mean",
-    "efficientnet_b0": "mean",
-    "convnext_tiny": "other",
-    "vgg16": "linear",
-    "vit_small_patch16_224": "mean",
-    "swin_tiny_patch4_window7_224": "mean",
-}
+# The kind of a pool by network and image size. Finding it takes milliseconds, but for VGG16 seconds.
+_POOL_KINDS: dict[tuple[str, int], str] = {}
 # A grid that is exact differs by rounding (1e-5; 1e-3 in TF32); one that is not differs by a sixth or more.
 GRID_TOLERANCE = 5e-3
 # What timm's networks raise for a size or an argument that they do not take.
@@ -80,7 +68,9 @@ class Backbone(nn.Module):
         self._units = stage_units(net)
         self.stages = tuple(self._units)
         self._frozen: tuple[str, ...] = ()
-        self.pool_kind = FAMILIES.get(name) or self.find_pool_kind()
+        if (name, image_size) not in _POOL_KINDS:
+            _POOL_KINDS[name, image_size] = self.find_pool_kind()
+        self.pool_kind = _POOL_KINDS[name, image_size]
 
     def body(self, x: Tensor) -> Tensor:
         """Activations (B, C, h, w) of normalised pictures (B, 3, S, S)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from citycam.errors import CitycamError
 from citycam.files import write_bytes
 from citycam.model.network import Network
 from citycam.model.weights import digest, load_weights
+from citycam.processes import remember
 
 # The key of a checkpoint below which citycam says what the network is: plain values only.
 ABOUT = "citycam"
@@ -110,7 +110,7 @@ def _digest(body: Path) -> str:
     return _remembered_digest(body, state.st_size, state.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=8)
+@remember(8)
 def _remembered_digest(body: Path, _size: int, _changed: int) -> str:
     return digest(body)
 

@@ -81,16 +81,41 @@ def find(published: Any | None) -> Found | None:
         CitycamError: a download that had begun broke off, or its file could not be written.
     """
     places = _places(published)
-    for place in places:
-        path = place.cached()
-        if path is not None:
-            return Found("cache", path, place.note)
+    cached = _first_cached(places)
+    if cached is not None:
+        return cached
     if not places or _offline():
         return None
     place_that_answers = _first_answering(places)
     if place_that_answers is None:
         return None
     return Found("hub", place_that_answers.download(), place_that_answers.note)
+
+
+def availability(published: Any | None) -> tuple[str, str]:
+    """Return where `find` would take weights from, without downloading them, and the file's place or path.
+
+    ``cache``; ``hub``: the network answers; ``offline``: ``HF_HUB_OFFLINE`` forbids to ask; ``silent``: there is no
+    answer within `PROBE_SECONDS`; ``nowhere``: nobody publishes them.
+    """
+    places = _places(published)
+    if not places:
+        return "nowhere", ""
+    cached = _first_cached(places)
+    if cached is not None:
+        return "cache", str(cached.path)
+    if _offline():
+        return "offline", places[0].note
+    place_that_answers = _first_answering(places)
+    return ("silent", places[0].note) if place_that_answers is None else ("hub", place_that_answers.note)
+
+
+def _first_cached(places: list[_Place]) -> Found | None:
+    for place in places:
+        path = place.cached()
+        if path is not None:
+            return Found("cache", path, place.note)
+    return None
 
 
 def _places(published: Any | None) -> list[_Place]:

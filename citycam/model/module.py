@@ -97,6 +97,7 @@ class CityModule(pl.LightningModule):
         return logits
 
     def on_train_batch_start(self, _chunk: Chunk, chunk_idx: int) -> None:
+        """Seed dropout at the start of each epoch, from the run's seed and the epoch."""
         # Here and not at the epoch's start: Lightning draws from the global generator in between, in another order
         # in a first or resumed epoch than in later ones.
         if chunk_idx == 0:

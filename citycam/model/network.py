@@ -19,6 +19,7 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Return logits (B, K) of pictures (B, 3, S, S)."""
         logits: Tensor = self.head(self.backbone(pictures))
         return logits
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from citycam.doors import as_called
 from citycam.errors import CitycamError
 from citycam.files import write_csv, write_text
 from citycam.report.ranking import SAME, UNTESTED, Comparable, Entry
@@ -88,7 +89,7 @@ def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableTyp
         parts += [Text(f"They also differ in {', '.join(more)} (see comparison.md).")] if more else []
         parts += [Text(line) for line in _rank_lines(comparable)]
     parts += [Text(line) for line in _reading_lines(comparables)]
-    parts += [Text(line, style="red") for line in _error_lines(comparables)]
+    parts += [Text(as_called(line), style="red") for line in _error_lines(comparables)]
     warnings = _warning_lines(comparables)
     parts += [Text(line, style="yellow") for line in warnings[:_MOST_WARNINGS]]
     if len(warnings) > _MOST_WARNINGS:

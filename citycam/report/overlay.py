@@ -35,23 +35,22 @@ _UNKNOWN = "city not known"
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What is printed with a map.
+    """What is printed about a picture with each of its maps.
 
     Attributes:
-        city: true city of the picture, empty where it is not known.  predicted, probability: of the class with the
-        highest probability.  correct: whether the prediction is right, None where that is not known.
-        method: name for people.  target: what is explained, in words.
-        note: anything else, for example the stride.  name: the picture's.
+        name: the picture's, below the data root.
+        city: the true one; empty where it is not known.
+        predicted, probability: the class with the highest probability, and that probability.
+        correct: whether the prediction is right; None where that is not known.
+        target: what the maps explain, in words.
     """
 
+    name: str
     city: str
     predicted: str
     probability: float
     correct: bool | None
-    method: str
     target: str
-    note: str
-    name: str
 
 
 def colours() -> Pixels:
@@ -81,7 +80,9 @@ def overlay(picture: Pixels, raw: NDArray[np.floating]) -> Pixels:
     return np.rint(mixed).astype(np.uint8)
 
 
-def draw(picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, blank: bool) -> Pixels:
+def draw(
+    picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, method: str, note: str, blank: bool
+) -> Pixels:
     """Picture | overlay | map with its colour bar, under a caption; uint8 (H, W, 3).
 
     A blank map is not drawn: the plain picture stands alone beside the words "blank map".
@@ -89,13 +90,16 @@ def draw(picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, blank:
     Args:
         picture: uint8 (H, W, 3), the whole picture in any size.
         raw: (h, w), unscaled.
+        method: its title.
+        note: printed after the caption, for example the stride; may be empty.
     """
     panel = fit(picture, PANEL)
     height, width = panel.shape[:2]
     wide = max(3 * width + 3 * _GAP + _BAR + 58, _CAPTION_WIDTH)
     page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height), PAPER)
     pen = ImageDraw.Draw(page)
-    _write_caption(pen, caption, raw.shape, page.width - 2 * _MARGIN)
+    facts = [method, f"evidence for {caption.target}", f"map {raw.shape[0]} × {raw.shape[1]}", note]
+    _write_caption(pen, caption, " · ".join(filter(None, facts)), page.width - 2 * _MARGIN)
     top, left = _MARGIN + 66, _MARGIN
     page.paste(Image.fromarray(panel), (left, top))
     left += width + _GAP
@@ -121,6 +125,8 @@ def sheet(
     captions: Sequence[Caption],
     blank: Sequence[bool],
     *,
+    method: str,
+    note: str,
     columns: int = 10,
 ) -> Pixels:
     """All maps of one method on one page, uint8 (H, W, 3): overlays with prediction, probability and raw maximum.
@@ -129,13 +135,15 @@ def sheet(
         pictures: N pictures of any size.
         raws: (N, h, w), unscaled.
         captions, blank: N each.
+        method, note: as for `draw`.
     """
     columns = min(columns, max(5, len(pictures)))
     step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64
     rows = -(-len(pictures) // columns)
     page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), PAPER)
     pen = ImageDraw.Draw(page)
-    _write_header(page, pen, raws.shape, captions, blank)
+    title = f"{method} · {_common_city(captions)} · evidence for {_common_target(captions)}"
+    _write_header(page, pen, title, " · ".join(filter(None, (_facts(raws.shape, captions, blank), note))))
     for place, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
         left = _MARGIN + (place % columns) * step_x
         top = _MARGIN + header + (place // columns) * step_y
@@ -150,24 +158,27 @@ def sheet(
     return np.asarray(page)
 
 
-def _write_header(
-    page: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    shape: tuple[int, ...],
-    captions: Sequence[Caption],
-    blank: Sequence[bool],
-) -> None:
-    first, room = captions[0], page.width - 2 * _MARGIN
-    words = sorted({caption.target for caption in captions})
-    target = words[0] if len(words) == 1 else f"{len(words)} targets"
+def _common_city(captions: Sequence[Caption]) -> str:
     cities = sorted({caption.city for caption in captions})
-    shown_city = (cities[0] or _UNKNOWN) if len(cities) == 1 else f"pictures of {len(cities)} cities"
-    title = f"{first.method} · {shown_city} · evidence for {target}"
-    pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
+    return (cities[0] or _UNKNOWN) if len(cities) == 1 else f"pictures of {len(cities)} cities"
+
+
+def _common_target(captions: Sequence[Caption]) -> str:
+    targets = sorted({caption.target for caption in captions})
+    return targets[0] if len(targets) == 1 else f"{len(targets)} targets"
+
+
+def _facts(shape: tuple[int, ...], captions: Sequence[Caption], blank: Sequence[bool]) -> str:
+    """Numbers of pictures, of wrong predictions and of blank maps, and the size of the maps (N, h, w)."""
     wrong = sum(caption.correct is False for caption in captions)
     known = "" if all(caption.correct is None for caption in captions) else f", {wrong} predicted wrongly"
-    facts = f"{shape[0]} picture{'' if shape[0] == 1 else 's'}{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
-    facts += f" · {first.note}" if first.note else ""
+    pictures = f"{shape[0]} picture{'' if shape[0] == 1 else 's'}"
+    return f"{pictures}{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
+
+
+def _write_header(page: Image.Image, pen: ImageDraw.ImageDraw, title: str, facts: str) -> None:
+    room = page.width - 2 * _MARGIN
+    pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
     pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(12), room), font=font(12), fill=INK)
     pen.text((_MARGIN, _MARGIN + 43), "0", font=font(11), fill=FAINT)
     ramp = np.ascontiguousarray(np.broadcast_to(colours()[None, ::2], (10, 128, 3)))
@@ -195,7 +206,7 @@ def png(pixels: Pixels) -> bytes:
     return content.getvalue()
 
 
-def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, cells: tuple[int, ...], room: int) -> None:
+def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, facts: str, room: int) -> None:
     verdict = f"predicted {caption.predicted}, {100 * caption.probability:.1f} %"
     wide = font(17).getlength(verdict)
     city = shorten(caption.city or _UNKNOWN, font(17, bold=True), max(0.4 * room, room - wide - 14))
@@ -203,10 +214,7 @@ def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, cells: tuple[int,
     after = _MARGIN + font(17, bold=True).getlength(city) + 14
     verdict = shorten(verdict, font(17), room + _MARGIN - after)
     pen.text((after, _MARGIN), verdict, font=font(17), fill=_verdict(caption))
-    second = f"{caption.method} · evidence for {caption.target} · map {cells[0]} × {cells[1]}"
-    if caption.note:
-        second += f" · {caption.note}"
-    pen.text((_MARGIN, _MARGIN + 25), shorten(second, font(13), room), font=font(13), fill=INK)
+    pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(13), room), font=font(13), fill=INK)
     pen.text((_MARGIN, _MARGIN + 43), shorten(caption.name, font(11), room), font=font(11), fill=FAINT)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from citycam.files import read_csv, write_csv
 
-_MEASURES = ("loss", "accuracy", "balanced_accuracy", "f1", "auroc", "ece")
-METRIC_COLUMNS = ("epoch", *(f"{part}_{measure}" for part in ("train", "val") for measure in _MEASURES))
-
 
 class ClassRow(Protocol):
-    """What `write_per_class` needs of a class; `citycam.model.metrics.ClassRow` has it."""
+    """The row of a class in `write_per_class`; `citycam.model.metrics.ClassRow` is one."""
 
     @property
     def name(self) -> str: ...
@@ -31,11 +28,19 @@ class ClassRow(Protocol):
     def recall(self) -> float | None: ...
 
 
-def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
-    """``metrics.csv``: a row per epoch, `METRIC_COLUMNS` and then whatever else an epoch brings; undefined is empty."""
-    others = sorted({key for epoch in epochs for key in epoch} - set(METRIC_COLUMNS))
-    header = [*METRIC_COLUMNS, *others]
-    write_csv(folder / "metrics.csv", header, ([epoch.get(key) for key in header] for epoch in epochs))
+def write_metrics(folder: Path, epochs: Sequence[Mapping[str, float]], measures: Collection[str]) -> None:
+    """Write ``metrics.csv``: a row per epoch.
+
+    Its columns are ``epoch``, every measure of train, every measure of val, then what else an epoch has, by name.
+
+    Args:
+        folder: the run's folder.
+        epochs: values by column; the cell of a value that an epoch lacks is empty.
+        measures: names, in the order of the columns.
+    """
+    columns = ["epoch", *(f"{part}_{measure}" for part in ("train", "val") for measure in measures)]
+    columns += sorted({key for epoch in epochs for key in epoch} - set(columns))
+    write_csv(folder / "metrics.csv", columns, ([epoch.get(column) for column in columns] for epoch in epochs))
 
 
 def write_predictions(

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-from citycam.config import CONF, SCHEMAS, Config
+from citycam.config import SCHEMAS, Config
+from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
+from citycam.sweep.hydra_internals import CONFIG_DIR, group_options, initialised
 from citycam.sweep.names import config_hash, folder_name
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Inside the package where it is installed, at the repository's root where it is read.
+CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
+
+
+def groups() -> list[str]:
+    """Return the names of the groups of conf/."""
+    return sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 
 
 def register() -> None:
     """Put every dataclass into Hydra's ConfigStore: the root as ``schema``, group options below ``schema/GROUP``.
 
-    Also registers the resolver ``citycam.run_folder`` of conf/config.yaml.
+    Also registers the resolvers of conf/config.yaml: ``citycam.run_folder``, and for its help ``citycam.groups``,
+    ``citycam.called`` and ``citycam.conf``.
     """
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
@@ -25,10 +39,25 @@ def register() -> None:
             store.store(group=f"schema/{group}", name=option, node=node)
     OmegaConf.register_new_resolver("citycam.run_folder", run_folder, replace=True)
     OmegaConf.register_new_resolver("citycam.groups", _list_groups, replace=True)
+    OmegaConf.register_new_resolver("citycam.called", called, replace=True)
+    OmegaConf.register_new_resolver("citycam.conf", lambda: str(CONF), replace=True)
+
+
+def hydra_on_conf(config_dir: Path | None) -> contextlib.AbstractContextManager[None]:
+    """Let Hydra compose from conf/ and from the user's own options in ``config_dir``, as ``--config-dir`` does."""
+    return initialised(CONF, config_dir)
+
+
+def job_config_dir() -> Path | None:
+    """Return the folder of the user's own options that Hydra composed the current job with, if there is one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return next((Path(source.path) for source in sources if source.provider == CONFIG_DIR), None)
 
 
 def run_folder(*, _root_: Any) -> str:
-    """Hydra's resolver ``${citycam.run_folder:}``: the folder's name of the job that ``_root_`` describes."""
+    """Return the name of a job's folder: Hydra's resolver ``${citycam.run_folder:}`` of the job that ``_root_`` is."""
     from omegaconf import OmegaConf
 
     overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
@@ -36,29 +65,26 @@ def run_folder(*, _root_: Any) -> str:
 
 
 def _list_groups() -> str:
-    """A line for each group of conf/ with its options, for --help."""
-    groups = sorted(folder for folder in CONF.iterdir() if folder.is_dir())
-    options = {folder.name: sorted(option.stem for option in folder.glob("*.yaml")) for folder in groups}
-    return "\n".join(f"  {name}: {', '.join(names)}" for name, names in options.items())
+    """A line for each group with its options, for --help; with --config-dir, also the user's own."""
+    return "\n".join(f"  {name}: {', '.join(group_options(name))}" for name in groups())
 
 
 def to_config(composed: Any) -> Config:
-    """The plain `Config` of what Hydra composed (an OmegaConf DictConfig); every range is checked on the way.
+    """Return the plain `Config` of what Hydra composed (an OmegaConf DictConfig), with every range checked.
 
     Raises:
         CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
     """
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     names = [f.name for f in dataclasses.fields(Config)]
     settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     _refuse_unknown("", settings, names)
     for key in map(str, settings):
-        node = settings._get_node(key)
-        kind: Any = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        kind: Any = OmegaConf.get_type(settings, key)
         if dataclasses.is_dataclass(kind):
-            _refuse_unknown(f"{key}.", node, [f.name for f in dataclasses.fields(kind)])
+            _refuse_unknown(f"{key}.", settings[key], [f.name for f in dataclasses.fields(kind)])
     try:
         values: Any = OmegaConf.to_object(settings)
         return Config(**values)
@@ -67,8 +93,11 @@ def to_config(composed: Any) -> Config:
 
 
 def hydra_record(composed: Any) -> dict[str, str]:
-    """Hydra's own files of a job (what it calls its output subdirectory), by name. Hydra would write them also for a
-    run that is only found done, over those of the run as it was trained; so citycam writes them when a run begins."""
+    """Return the files of a job's ``.hydra`` folder by name.
+
+    Hydra would write them also for a run that is only found to be completed, over those of the run as it was trained;
+    so citycam writes them when a run starts.
+    """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

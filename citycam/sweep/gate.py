@@ -6,45 +6,54 @@ unknown keys behind ``+``, and turns a callback's exceptions into warnings. So e
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import datetime
-import difflib
 import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.config import CONF, Config
+from citycam.config import Config
+from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
-from citycam.sweep.compose import register, to_config
+from citycam.sweep.command import Command, parse
+from citycam.sweep.compose import CONF, groups, hydra_on_conf, register, to_config
+from citycam.sweep.hydra_errors import explain_hydra_error
+from citycam.sweep.hydra_internals import parse_overrides, split_sweep
 from citycam.sweep.names import config_hash
+from citycam.sweep.own_options import check_own_options
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
 
 _FEW_JOBS = 32
+# Flags with which Hydra prints something and trains nothing.
+_QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run that was asked for: its overrides, settings and folder (which need not exist yet)."""
+    """One run of a request: its overrides, settings and folder (which need not exist yet), and the folder of the user's
+    own options that its overrides choose from."""
 
     overrides: tuple[str, ...]
     config: Config
     folder: Path
     hash: str
+    config_dir: Path | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for: the jobs, in order, and the folder that all of them share.
+    """The jobs of a command line, in order, and the folder that all of them share.
 
-    ``commands``: arguments for Hydra; several where a sweep is gone on with that was asked for in several commands.
+    ``commands``: for Hydra; several where a sweep is resumed that several commands have made.
     ``at_once``: jobs that Hydra's launcher is to run at a time; None for as many as the machine has room for.
     """
 
     jobs: tuple[Job, ...]
     sweep_folder: Path
-    commands: tuple[tuple[str, ...], ...]
+    commands: tuple[Command, ...]
     at_once: int | None
     resumed: bool
 
@@ -55,48 +64,54 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     Raises:
         CitycamError: one sentence on the first setting that cannot be, with near matches.
     """
-    from hydra import initialize_config_dir
-    from hydra._internal.utils import get_args_parser
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
-    if unknown:
-        raise CitycamError(f"{unknown[0]} is no option of train.py; see python train.py --help.")
-    if parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion:
+    parsed = parse(arguments)
+    _check_flags(parsed)
+    given = Command(tuple(map(_quoted, parsed.overrides)), parsed.multirun, _absolute(parsed.config_dir))
+    if any(getattr(parsed, flag) for flag in _QUESTIONS):
+        if given.config_dir is not None:
+            check_own_options(given.config_dir)
         return None
-    for flag in ("config_path", "config_name", "config_dir", "experimental_rerun"):
-        if getattr(parsed, flag) is not None:
-            raise CitycamError(f"--{flag.replace('_', '-')} is no option of train.py; its settings are those of conf/.")
     register()
-    given = [_quoted(item) for item in parsed.overrides]
-    resumed = _resumed(given)
+    resumed = _resumed(given.overrides)
     if resumed is not None:
-        commands = recorded_commands(resumed, [item for item in given if not item.startswith("sweep.resume=")])
+        others = [item for item in given.overrides if not item.startswith("sweep.resume=")]
+        commands = recorded_commands(resumed, others, given.config_dir)
     else:
-        if not any(item.lstrip("+").startswith("sweep.name=") for item in given):
-            given.append(f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
-        commands = [(parsed.multirun, given)]
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
-            composed = [_compose_all(overrides, multirun) for multirun, overrides in commands]
-    except CitycamError:
-        raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise CitycamError(_sentence(error)) from error
+        commands = [_named(given)]
+    composed = [_compose_all(command) for command in commands]
     jobs = {job.folder: job for some in composed for job in some.jobs}
     if resumed is not None:
         refuse_other_settings(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
     return Request(
-        tuple(jobs.values()),
-        composed[-1].sweep_folder,
-        tuple(("-m", *overrides) if multirun else tuple(overrides) for multirun, overrides in commands),
-        composed[-1].at_once,
-        resumed is not None,
+        tuple(jobs.values()), composed[-1].sweep_folder, tuple(commands), composed[-1].at_once, resumed is not None
     )
 
 
-def _resumed(overrides: list[str]) -> Path | None:
+def _check_flags(parsed: argparse.Namespace) -> None:
+    """Refuse those flags of Hydra that would replace conf/, and those that Hydra answers with a traceback."""
+    for flag in ("config_path", "config_name", "experimental_rerun"):
+        if getattr(parsed, flag) is not None:
+            raise CitycamError(f"--{flag.replace('_', '-')} is no option; --config-dir FOLDER adds options of yours.")
+    asked = [f"--{flag}".replace("_", "-") for flag in ("cfg", "info", "shell_completion") if getattr(parsed, flag)]
+    if parsed.multirun and asked:
+        raise CitycamError(f"{asked[0]} is about one run; leave out -m.")
+    if (parsed.resolve or parsed.package) and not parsed.cfg:
+        raise CitycamError(f"--resolve and --package go with --cfg; see {called('train')} --hydra-help.")
+
+
+def _absolute(folder: str | None) -> Path | None:
+    return None if folder is None else Path(folder).expanduser().absolute()
+
+
+def _named(command: Command) -> Command:
+    """The same command, with date and time for its name where it has none."""
+    if any(item.lstrip("+").startswith("sweep.name=") for item in command.overrides):
+        return command
+    name = f"sweep.name={datetime.datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}"
+    return dataclasses.replace(command, overrides=(*command.overrides, name))
+
+
+def _resumed(overrides: Sequence[str]) -> Path | None:
     """The folder of ``sweep.resume``, where it is given."""
     value = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.resume=")), "null")
     return None if value == "null" else Path(value.strip("'\"")).expanduser().absolute()
@@ -119,36 +134,47 @@ class _Composed:
     at_once: int | None
 
 
-def _compose_all(overrides: list[str], multirun: bool) -> _Composed:
-    from hydra import compose
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+def _compose_all(command: Command) -> _Composed:
+    """Compose the jobs of one command; Hydra's and OmegaConf's own errors become sentences."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    parsed = parser.parse_overrides(overrides)
+    if command.config_dir is not None:
+        check_own_options(command.config_dir)
+    try:
+        with hydra_on_conf(command.config_dir):
+            composed = [_job(list(overrides), command) for overrides in _batches(command)]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise CitycamError(explain_hydra_error(error, command.config_dir)) from error
+    jobs = [job for one in composed for job in one.jobs]
+    _refuse_twins(jobs)
+    return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
+
+
+def _batches(command: Command) -> list[list[str]]:
+    """The overrides of each job."""
+    from hydra import compose
+
+    parsed = parse_overrides(command.overrides)
     swept = [item for item in parsed if item.is_sweep_override()]
-    if swept and not multirun:
+    if swept and not command.multirun:
         line = swept[0].input_line
-        raise CitycamError(f"{line} gives several values; add -m to train a run with each: python train.py -m {line}")
+        raise CitycamError(f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}")
     for item in parsed:
         _check_key(item)
     plain = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
     for item in swept:
         if not item.is_discrete_sweep():
             raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [plain]
+    batches = split_sweep(parsed) if command.multirun else [plain]
     if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
         for item in swept:
             for value in item.sweep_string_iterator():
                 compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
-    composed = [_job(list(job_overrides), multirun) for job_overrides in batches]
-    jobs = [job for one in composed for job in one.jobs]
-    _refuse_twins(jobs)
-    return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
+    return batches
 
 
-def _job(overrides: list[str], multirun: bool) -> _Composed:
+def _job(overrides: list[str], command: Command) -> _Composed:
     from hydra import compose
     from omegaconf import OmegaConf, open_dict
 
@@ -157,14 +183,15 @@ def _job(overrides: list[str], multirun: bool) -> _Composed:
     task = [item for item in overrides if not item.lstrip("+~").startswith(("hydra.", "hydra/"))]
     with open_dict(composed):
         OmegaConf.update(composed, "hydra.overrides.task", task)
-    if multirun:
+    if command.multirun:
         sweep_folder = Path(composed.hydra.sweep.dir).absolute()
         folder = sweep_folder / str(composed.hydra.sweep.subdir)
     else:
         folder = Path(composed.hydra.run.dir).absolute()
         sweep_folder = folder.parent
-    at_once = _at_once(composed.hydra.launcher, config) if multirun else 1
-    return _Composed([Job(tuple(task), config, folder, config_hash(config))], sweep_folder, at_once)
+    at_once = _at_once(composed.hydra.launcher, config) if command.multirun else 1
+    job = Job(tuple(task), config, folder, config_hash(config), command.config_dir)
+    return _Composed([job], sweep_folder, at_once)
 
 
 def _at_once(launcher: Any, config: Config) -> int | None:
@@ -206,6 +233,8 @@ def _check_key(override: Any) -> None:
         raise CitycamError(
             f"~{key} would leave out a setting that every run needs; give it another value: {key}=VALUE."
         )
+    if key == "hydra.searchpath":
+        raise CitycamError("hydra.searchpath is not taken; --config-dir FOLDER adds options of yours.")
     if key.startswith("hydra") or "/" in key:
         return
     composed = _defaults()
@@ -213,14 +242,16 @@ def _check_key(override: Any) -> None:
     known = [*composed, "experiment"]
     if top not in known:
         raise CitycamError(f"{top} is no setting of citycam; {near_matches(top, known)}")
-    if not rest:
-        return
-    # Which keys a group has depends on the option chosen; any option's key is let through here and judged composed.
-    names = set(composed[top]) if isinstance(composed.get(top), DictConfig) else set()
-    for option in (CONF / top).glob("*.yaml"):
-        names |= set(OmegaConf.load(option)) - {"defaults"}
-    if rest[0] not in names:
-        raise CitycamError(f"{key} is no setting of citycam; {near_matches(rest[0], names)}")
+    if rest:
+        # Which keys a group has depends on the option chosen; any option's key is let through here and judged composed.
+        names = set(composed[top]) if isinstance(composed.get(top), DictConfig) else set()
+        for option in (CONF / top).glob("*.yaml"):
+            names |= set(OmegaConf.load(option)) - {"defaults"}
+        if rest[0] not in names:
+            raise CitycamError(f"{key} is no setting of citycam; {near_matches(rest[0], names)}")
+    if override.is_add() or (override.is_force_add() and key in groups()):
+        line = str(override.input_line)
+        raise CitycamError(f"{line} would add what every run has already; write {line.lstrip('+')}.")
 
 
 @functools.cache
@@ -228,43 +259,3 @@ def _defaults() -> Any:
     from hydra import compose
 
     return compose("config")
-
-
-def _sentence(error: Exception) -> str:
-    """Hydra's and OmegaConf's own errors in one sentence."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    text = str(error)
-    group = re.search(r"Could not find '([\w/]+)/([^']+)'", text)
-    if group:
-        options = re.findall(r"^\t(\w[\w.-]*)$", text, flags=re.MULTILINE)
-        place, word = group[1].lstrip("/"), group[2]
-        return (
-            f"{place}={word} is not known; {near_matches(word, options) if options else 'see python train.py --help.'}"
-        )
-    override = re.search(r"Error merging override (\S+)", text)
-    if override:
-        return f"{override[1]} cannot be: {_plain(str(cause).splitlines()[0])}"
-    missing = re.search(r"Could not override '([^']+)'", text)
-    if missing:
-        key = missing[1]
-        names = re.search(r"object_type=(\w+)", str(cause))
-        return f"{key} is no setting of {_group_of(names[1] if names else '', key)}; see python train.py --cfg job."
-    return _plain(text.splitlines()[0]) + "; see python train.py --help."
-
-
-def _group_of(class_name: str, key: str) -> str:
-    option = class_name.removesuffix("Config").lower()
-    top = key.split(".")[0]
-    return f"{top}={option}" if option and option != top and "." in key else top
-
-
-def _plain(text: str) -> str:
-    text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Integer", r"'\1' is no whole number", text)
-    text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Float", r"'\1' is no number", text)
-    text = re.sub(r"Value '(.*)' is not a valid bool.*", r"'\1' is neither true nor false", text)
-    found = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
-    if found:
-        close = difflib.get_close_matches(found[1], found[2].split(", "), n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"it is one of {found[2]}{hint}."
-    return text.rstrip(".") + "."

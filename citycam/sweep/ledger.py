@@ -76,11 +76,6 @@ class Ledger:
         values = self._content["resolved"].get(config_hash)
         return dict(values) if values is not None else None
 
-    def devices(self, kind: str) -> list[Device]:
-        """The devices of a ``kind`` (cpu, cuda, mps) that the latest request saw on this machine."""
-        kinds = self._content["devices"].get(platform.node(), {})
-        return [Device(name, identity) for name, identity in kinds.get(kind, [])]
-
     def add(
         self,
         *,

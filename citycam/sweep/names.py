@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from citycam.config import Config
 from citycam.files import to_dict
 
 # Settings that do not change trained numbers: `explain` draws maps afterwards, `bank` only keeps features.
-_OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
+OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
 # A path counts by its last part, so that another spelling of it names the same run.
 _PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
 _LONGEST = 100
@@ -21,7 +19,7 @@ _LONGEST = 100
 
 def config_hash(config: Config) -> str:
     """Return eight hex digits over every setting that changes trained numbers (paths by their last part)."""
-    settings = {key: value for key, value in to_dict(config).items() if key not in _OUTSIDE}
+    settings = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE}
     for group, key in _PATHS:
         if settings[group].get(key) is not None:
             settings[group][key] = Path(settings[group][key]).name
@@ -42,7 +40,7 @@ def folder_name(overrides: list[str], digest: str) -> str:
         key, _, value = override.partition("=")
         key = key.lstrip("+~")
         top, _, rest = key.replace("/", ".").partition(".")
-        if top in _OUTSIDE:
+        if top in OUTSIDE:
             continue
         last = rest.rpartition(".")[2]
         # A group's own name says enough (adam, multi); a number needs its setting's name (epochs5, lr0.01).
@@ -55,13 +53,6 @@ def folder_name(overrides: list[str], digest: str) -> str:
 
 def _flat_first(override: str) -> tuple[bool, str]:
     return "." in override.partition("=")[0], override
-
-
-def command(overrides: Sequence[str], folder: Path) -> str:
-    """Return the line that trains a run again, into the same folder."""
-    name = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.name=")), "")
-    where = [] if folder == Path.cwd() / "multirun" / name / folder.name else [f"hydra.run.dir={quoted(str(folder))}"]
-    return shlex.join(["python", "train.py", *overrides, *where])
 
 
 def quoted(value: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,19 @@ import yaml
 from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.files import to_dict
+from citycam.sweep.command import Command
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import quoted
-
-# In sweep.json a command begins with these words.
-_PROGRAM = ("python", "train.py")
+from citycam.sweep.names import OUTSIDE, quoted
 
 
-def recorded_commands(sweep_folder: Path, replacing: Sequence[str]) -> list[tuple[bool, list[str]]]:
-    """Return the commands of a sweep as (whether with -m, overrides), with the sweep's folder where it lies now.
+def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> list[Command]:
+    """Return the commands of a sweep, with its folder where it lies now.
 
     The working folder becomes the one in which the commands were given, since their relative paths start there.
 
     Args:
         replacing: overrides that replace those of the same name.
+        config_dir: the folder of the user's own options where it lies now; None for where it was.
 
     Raises:
         CitycamError: the folder holds no sweep.
@@ -38,24 +36,23 @@ def recorded_commands(sweep_folder: Path, replacing: Sequence[str]) -> list[tupl
             "which is multirun/NAME."
         )
     os.chdir(ledger.working_folder or ".")
-    return [_with_folder(command, sweep_folder, replacing) for command in ledger.commands]
+    return [_moved(Command.read(line), sweep_folder, replacing, config_dir) for line in ledger.commands]
 
 
-def _with_folder(command: str, sweep_folder: Path, replacing: Sequence[str]) -> tuple[bool, list[str]]:
-    words = shlex.split(command)[len(_PROGRAM) :]
-    multirun = "-m" in words
+def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> Command:
+    """The command with the sweep's folder, and the user's own options, where they lie now."""
     replaced = {_key(item) for item in replacing} | {"hydra.sweep.dir"}
-    overrides = [word for word in words if word != "-m" and _key(word) not in replaced]
+    overrides = [word for word in command.overrides if _key(word) not in replaced]
     if "hydra/launcher" in replaced:  # settings of the launcher that is replaced
         overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
     run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
     overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
-    if multirun:
+    if command.multirun:
         place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
     else:
         name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder.strip("'\"")).name)
         place = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
-    return multirun, [*overrides, *replacing, place]
+    return Command((*overrides, *replacing, place), command.multirun, config_dir or command.config_dir)
 
 
 def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ...], Config, str]]) -> None:
@@ -74,7 +71,7 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
             continue
         settings = set(_without_place(overrides))
         twin = next((name for name, row in known.items() if set(_without_place(row["overrides"])) == settings), None)
-        changed = _changes(sweep_folder / twin, config) if twin is not None else ""
+        changed = changed_settings(sweep_folder / twin, config) if twin is not None else ""
         what = (
             f"{twin} started with {changed}" if changed else f"{' '.join(_without_place(overrides))} is not part of it"
         )
@@ -84,14 +81,14 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
         )
 
 
-def _changes(folder: Path, config: Config) -> str:
+def changed_settings(folder: Path, config: Config) -> str:
     """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``."""
     try:
         before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return ""
     then, now = _flat(before), _flat(to_dict(config))
-    names = [name for name in now if not name.startswith("sweep.") and then.get(name) != now[name]]
+    names = [name for name in now if name.partition(".")[0] not in OUTSIDE and then.get(name) != now[name]]
     return ", ".join(f"{name}={then.get(name)} (now {now[name]})" for name in names[:4])
 
 

@@ -1,4 +1,4 @@
-"""One body trained where no weights can be had: what it is taught, and how."""
+"""Training a body for which there are no pretrained weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from citycam.data import toytown
 from citycam.data.views import normalise
 from citycam.model.backbone import Backbone
 from citycam.model.stages import stage_units
@@ -27,7 +26,7 @@ _DECAY = 0.05
 _WARM_UP = 0.2
 # Zero-initialised norms of residual branches need more steps to wake up than a lesson of a few hundred has.
 _BRANCH = 0.5
-# Read-outs stand on grids of up to this many cells a side; finer ones see too little to name a thing.
+# Read-outs are trained on grids of up to this many cells a side; finer ones see too little to name a thing.
 _FINEST = 8
 # The densest grid on which maps are read has this stride. A cell of stride s names what lies around pixel s k + 4, the
 # middle of a cell of that grid.
@@ -46,11 +45,6 @@ _SMALLEST_CROP = 0.6
 _LAST = "body"
 
 
-def lesson_for_toytown(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 (count, size, size, 3) of other towns, and where things are drawn, uint8 (count, F, G, G)."""
-    return toytown.lesson_by_place(0, count, size)
-
-
 def teach(
     network: Backbone,
     pictures: np.ndarray,
@@ -60,37 +54,33 @@ def teach(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Train all of ``network`` from where it is; it is left in eval mode. Order and changes of pictures come from
-    streams of ``seed``; equal arguments and threads give equal weights.
+    """Train all of ``network`` from its present weights, and leave it in eval mode. The order of pictures and their
+    changes come from streams of ``seed``; equal arguments and threads give equal weights.
 
     Args:
-        network: the body; its layout becomes channels_last while it learns.
+        network: the body; its memory format becomes channels_last.
         pictures: uint8 (N, S, S, 3).
-        labels: int64 (N,), a class each (cross-entropy); float32 (N, F), things that are there or not (binary
-            cross-entropy); or uint8 (N, F, G, G), the share 0-255 of each cell of a G × G grid that each thing covers:
-            then every stage also learns to say where things are, which teaches much more per picture.
-        seen: pictures that pass the network in all.
+        labels: int64 (N,), classes (cross-entropy); or uint8 (N, F, G, G), the share 0-255 of each cell of a G × G grid
+            that each of F things covers (binary cross-entropy). In the second form every stage learns to say where
+            things are, which teaches much more per picture.
+        seen: the number of pictures that pass the network in all.
         seed: names the streams.
         progress: called with (seen so far, ``seen``).
 
     Returns:
-        ``losses``: mean loss over each tenth of the way; ``seconds``.
+        ``losses``: mean loss over each tenth of the steps; ``seconds``.
     """
-    begun = time.perf_counter()
+    start = time.perf_counter()
     device = next(network.parameters()).device
     network.freeze("all")  # as made, a body is frozen, and its batch norm would stay in eval mode
     network.train().to(memory_format=torch.channels_last)
     _wake_branches(network)
     losses: list[float] = []
+    steps = max(2, -(-seen // _BATCH))
     with torch.random.fork_rng(devices=[]), _stage_outputs(network) as outputs:
         torch.manual_seed(stream(seed, "teach", "dropout").integers(2**62))
         judge = _Judge(network, pictures, labels, outputs, seed).to(device)
-        parameters = [*network.parameters(), *judge.parameters()]
-        steps = max(2, -(-seen // _BATCH))
-        optimizer = torch.optim.AdamW(_decayed(parameters), _RATE, foreach=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, _RATE, total_steps=steps, pct_start=_WARM_UP, cycle_momentum=False
-        )
+        optimizer, schedule = _optimizer([*network.parameters(), *judge.parameters()], steps)
         for step in range(steps):
             batch, answers = _draw(pictures, labels, seed, step)
             x = normalise(torch.from_numpy(batch), network.mean, network.std).to(device)
@@ -106,12 +96,24 @@ def teach(
                 progress(min(seen, (step + 1) * _BATCH), seen)
     network.eval()
     tenths = [float(np.mean(part)) for part in np.array_split(losses, 10) if len(part)]
-    return {"losses": tenths, "seconds": time.perf_counter() - begun}
+    return {"losses": tenths, "seconds": time.perf_counter() - start}
+
+
+def _optimizer(
+    parameters: list[nn.Parameter], steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW under a one-cycle schedule of the learning rate."""
+    optimizer = torch.optim.AdamW(_decayed(parameters), _RATE, foreach=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, _RATE, total_steps=steps, pct_start=_WARM_UP, cycle_momentum=False
+    )
+    return optimizer, schedule
 
 
 class _Judge(nn.Module):
-    """Read-outs, later thrown away: on the pooled features, or, where labels say where things are, on the stages. There
-    a loss on the whole picture as well would pull features away from where things are, and maps with them."""
+    """Read-outs that are thrown away later: on the pooled features or, if labels say where things are, on the stages.
+    In the second case a loss on the whole picture as well would pull features away from where things are, and maps with
+    them."""
 
     def __init__(
         self, network: Backbone, pictures: np.ndarray, labels: np.ndarray, outputs: dict[str, Tensor], seed: int
@@ -122,39 +124,36 @@ class _Judge(nn.Module):
         self.names: list[str] = []
         self.strides: list[float] = []
         self.readouts = nn.ModuleList()
-        count = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         generator = torch_stream(seed, "teach", "read-outs")
         if not self.by_place:
-            rate = torch.from_numpy(labels).mean(0) if labels.ndim == 2 else torch.full((count,), 0.5)
-            self.readouts.append(_started(nn.Linear(network.num_features, count), rate, generator))
+            count = int(labels.max()) + 1
+            readout = nn.Linear(network.num_features, count)
+            self.readouts.append(_started(readout, torch.full((count,), 0.5), generator))
             return
         some = torch.from_numpy(labels[:512])
         for name, channels, cells in _grids(network, pictures, outputs):
             stride = pictures.shape[1] / cells
             rate = _places(some, (cells, cells), stride, self.pixels).mean((0, 2, 3))
             self.register_buffer(f"rarity_{len(self.names)}", rate.clamp(min=0.002) ** -_RARITY)
-            self.readouts.append(_started(nn.Conv2d(channels, count, 1), rate, generator))
+            self.readouts.append(_started(nn.Conv2d(channels, labels.shape[1], 1), rate, generator))
             self.names.append(name)
             self.strides.append(stride)
 
     def forward(self, activations: Tensor, features: Tensor, outputs: dict[str, Tensor], answers: Tensor) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         if not self.by_place:
-            logits = self.readouts[0](features)
-            if answers.ndim == 1:
-                return F.cross_entropy(logits, answers)
-            return F.binary_cross_entropy_with_logits(logits, answers)
+            return F.cross_entropy(self.readouts[0](features), answers)
         losses = []
         for number, (name, readout) in enumerate(zip(self.names, self.readouts, strict=True)):
-            found = readout(activations if name == _LAST else outputs[name])
-            wanted = _places(answers, (found.shape[2], found.shape[3]), self.strides[number], self.pixels)
+            logits = readout(activations if name == _LAST else outputs[name])
+            wanted = _places(answers, (logits.shape[2], logits.shape[3]), self.strides[number], self.pixels)
             rarity = self.get_buffer(f"rarity_{number}")[:, None, None]
-            losses.append(F.binary_cross_entropy_with_logits(found, wanted, pos_weight=rarity))
+            losses.append(F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=rarity))
         return torch.stack(losses).sum()
 
 
 def _started(readout: nn.Linear | nn.Conv2d, rate: Tensor, generator: torch.Generator) -> nn.Module:
-    """A read-out that begins at each thing's rate: that leaves the loss to what pictures differ in."""
+    """Initialise a read-out so that it answers each thing's rate; the loss is then about what pictures differ in."""
     with torch.no_grad():
         nn.init.normal_(readout.weight, std=0.1 * readout.weight[0].numel() ** -0.5, generator=generator)
         assert readout.bias is not None
@@ -163,7 +162,7 @@ def _started(readout: nn.Linear | nn.Conv2d, rate: Tensor, generator: torch.Gene
 
 
 def _grids(network: Backbone, pictures: np.ndarray, outputs: dict[str, Tensor]) -> list[tuple[str, int, int]]:
-    """Name, channels and cells a side of every stage whose output is a grid of 2 to `_FINEST` cells a side."""
+    """Return name, channels and cells a side of every stage whose output is a grid of 2 to `_FINEST` cells a side."""
     was_training = network.training
     network.eval()
     with torch.no_grad():
@@ -179,7 +178,7 @@ def _grids(network: Backbone, pictures: np.ndarray, outputs: dict[str, Tensor]) 
 
 @contextlib.contextmanager
 def _stage_outputs(network: Backbone) -> Iterator[dict[str, Tensor]]:
-    """A dictionary that each forward fills with what the stages give; no hook is left behind."""
+    """Yield a dictionary that each forward fills with the outputs of the stages; the hooks are removed at the end."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -195,7 +194,7 @@ def _stage_outputs(network: Backbone) -> Iterator[dict[str, Tensor]]:
 
 
 def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """A batch: pictures in an order that is new in each round, flipped or not, and cropped: without a strip where
+    """Return a batch of pictures in an order that is new in each round, flipped or not, and cropped: without a strip if
     labels say where things are, else an enlarged square."""
     spots = np.arange(step * _BATCH, (step + 1) * _BATCH)
     rounds = {number: stream(seed, "teach", "order", number) for number in set((spots // len(pictures)).tolist())}
@@ -212,7 +211,7 @@ def _draw(pictures: np.ndarray, labels: np.ndarray, seed: int, step: int) -> tup
 
 
 def _shift(batch: np.ndarray, answers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and places without a strip of less than half the picture above and on the left, in steps of 8 pixels."""
+    """Cut strips of less than half the side, in steps of 8 pixels, off the top and left of pictures and places."""
     if rng.random() >= _SHIFTED:
         return batch, answers
     pixels = batch.shape[1] // answers.shape[-1]
@@ -225,7 +224,7 @@ def _shift(batch: np.ndarray, answers: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _crop(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same random square of every picture of a batch, enlarged to the old size."""
+    """Cut the same random square out of every picture of a batch, and enlarge it to the old size."""
     size = batch.shape[1]
     side = round(size * float(rng.uniform(_SMALLEST_CROP, 1.0)))
     top, left = rng.integers(0, size - side + 1, 2)
@@ -235,7 +234,7 @@ def _crop(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _places(shares: Tensor, cells: tuple[int, int], stride: float, pixels: float) -> Tensor:
-    """How much of each thing lies around the pixel that each cell looks at, float (B, F, *cells) in 0-1.
+    """Return how much of each thing lies around the pixel that each cell looks at, float (B, F, *cells) in 0-1.
 
     Args:
         shares: uint8 (B, F, h, w), of places of ``pixels`` pixels a side.
@@ -259,7 +258,7 @@ def _wake_branches(network: Backbone) -> None:
 
 
 def _decayed(parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
-    """Weights decay, biases and norms do not."""
+    """Group the parameters for the optimizer: weights decay, biases and norms do not."""
     return [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": _DECAY},
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},

@@ -1,8 +1,8 @@
-"""Several devices for one model: a process (a rank) for each, which take their share of every batch.
+"""Train one model on several devices: a child (a rank) on each takes its share of every batch.
 
-Ranks start as ``python -m citycam.train.ranks``, with all that they need to know in a file: Lightning's own way runs
-the command of the whole sweep again in each of them, and leaves its variables behind for the next job. They find each
-other through a file of that folder, so that there is no port that somebody else could take.
+Ranks run ``python -m citycam.train.ranks`` and read what they need from a file: Lightning's own way runs the command
+of the whole sweep again in each of them, and leaves its variables behind for the next job. They meet through a file of
+the same folder, so no port can be taken by somebody else.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import contextlib
 import dataclasses
 import os
 import pickle
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,18 +22,18 @@ from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import write_bytes
-from citycam.processes import end_with_input, environment
+from citycam.processes import Child, end_with_input
 from citycam.sweep.record import read_record
 
 if TYPE_CHECKING:
     from citycam.train.run import Attempt
 
 _PLAN, _MEETING = "plan", "meeting"
-# Seconds between two looks at whether all ranks are alive.
-_LOOK = 0.05
+# Seconds between two checks that all ranks are alive.
+_CHECK = 0.05
 
 
-# What ended a rank, as it tells it: when, by the machine's clock in ns; the exception; its traceback.
+# Why a rank failed, as it reports it: when, by the machine's clock in ns; the exception; its traceback.
 _Failure = tuple[int, BaseException, str]
 
 
@@ -47,14 +45,15 @@ class RankTraceback(Exception):
 
 
 def train_by_ranks(attempt: Attempt) -> None:
-    """As `citycam.train.run.train`, by a process for each of ``attempt.devices``, for example ``("cuda:0", "cuda:1")``.
+    """Train as `citycam.train.run.train` does, by a process for each of ``attempt.devices``, for example ``("cuda:0",
+    "cuda:1")``.
 
     They share ``attempt.resolved.threads``. When this returns or raises, none of them is left, and the record holds all
     that was recorded.
 
     Raises:
-        CitycamError: what a person can mend, or a rank was killed.
-        Exception: whatever ended a rank, with the rank's traceback as its cause.
+        CitycamError: what a person can fix, or a rank was killed.
+        Exception: what ended a rank, with the rank's traceback as its cause.
     """
     ranks = len(attempt.devices)
     with tempfile.TemporaryDirectory(prefix="citycam-") as name:
@@ -62,74 +61,48 @@ def train_by_ranks(attempt: Attempt) -> None:
         write_bytes(place / _PLAN, pickle.dumps(attempt))
         try:
             with contextlib.ExitStack() as stack:
-                processes = []
-                for rank in range(ranks):
-                    processes.append(_start(place, rank, ranks))
-                    stack.callback(_end, processes[-1])
-                _watch(place, processes, attempt.devices)
+                children = [stack.enter_context(_rank(place, rank, ranks)) for rank in range(ranks)]
+                _watch(place, children, attempt.devices)
         finally:
             attempt.record.record = read_record(attempt.folder) or attempt.record.record
 
 
-def _start(place: Path, rank: int, ranks: int) -> subprocess.Popen[bytes]:
+def _rank(place: Path, rank: int, ranks: int) -> Child:
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "NODE_RANK": 0}
-    with contextlib.ExitStack() as stack:
-        # People read what the first one says; what the others say is the same, or why they ended.
-        said = None if rank == 0 else stack.enter_context((place / f"{rank}.log").open("wb"))
-        return subprocess.Popen(
-            [sys.executable, "-m", "citycam.train.ranks", str(place), "--rank", str(rank)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            env=environment(**{key: str(value) for key, value in names.items()}),
-            # Ctrl-C is for the process that started them, which ends them.
-            start_new_session=True,
-        )
+    # People read the stderr of the first one; that of the others says the same, or why they failed.
+    log = None if rank == 0 else place / f"{rank}.log"
+    variables = {key: str(value) for key, value in names.items()}
+    return Child(__name__, str(place), "--rank", str(rank), log=log, **variables)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.communicate()
-
-
-def _watch(place: Path, processes: Sequence[subprocess.Popen[bytes]], devices: Sequence[str]) -> None:
+def _watch(place: Path, children: Sequence[Child], devices: Sequence[str]) -> None:
     """Wait until all ranks are done.
 
     Raises:
         BaseException: one has failed, for the reason that came first: when one is gone, the others fail too.
     """
-    while running := [process for process in processes if process.poll() is None]:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            running[0].wait(_LOOK)
-        if any(process.poll() for process in processes):
-            raise _reason(place, processes, devices)
+    while running := [child for child in children if child.code is None]:
+        running[0].wait(_CHECK)
+        if any(child.code for child in children):
+            raise _reason(place, children, devices)
 
 
-def _reason(place: Path, processes: Sequence[subprocess.Popen[bytes]], devices: Sequence[str]) -> BaseException:
-    codes = [process.poll() or 0 for process in processes]
-    told = sorted((_read_failure(path) for path in place.glob("*.failed")), key=lambda failure: failure[0])
-    said = [error for _, error, _ in told if isinstance(error, CitycamError)]
-    if said:
-        return said[0]
-    silent = [rank for rank, code in enumerate(codes) if code and not (place / f"{rank}.failed").exists()]
+def _reason(place: Path, children: Sequence[Child], devices: Sequence[str]) -> BaseException:
+    failed = [rank for rank, child in enumerate(children) if child.code]  # first: these have written their failures
+    failures = sorted((_read_failure(path) for path in place.glob("*.failed")), key=lambda failure: failure[0])
+    mistakes = [error for _, error, _ in failures if isinstance(error, CitycamError)]
+    if mistakes:
+        return mistakes[0]
+    silent = [rank for rank in failed if not (place / f"{rank}.failed").exists()]
     if silent:
-        rank = silent[0]
         return CitycamError(
-            f"Process {rank + 1} of {len(devices)} that trained this model, on {devices[rank]}, was ended "
-            f"({_ending(codes[rank], place / f'{rank}.log')}); the same command goes on from the last whole epoch.",
+            f"Process {silent[0] + 1} of {len(devices)} that trained this model, on {devices[silent[0]]}, failed "
+            f"({children[silent[0]].failure()}); run the same command again to resume after the last whole epoch.",
             exit_code=1,
         )
-    _, first, trace = told[0]
+    _, first, trace = failures[0]
     first.__cause__ = RankTraceback(trace)
     return first
-
-
-def _ending(code: int, log: Path) -> str:
-    if code < 0:
-        hint = ", as when memory runs out" if code == -signal.SIGKILL else ""
-        return f"by {signal.Signals(-code).name}{hint}"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
 def _read_failure(path: Path) -> _Failure:
@@ -138,7 +111,7 @@ def _read_failure(path: Path) -> _Failure:
 
 
 def _failure(error: BaseException) -> bytes:
-    """A rank's failure for the process that started it."""
+    """Return a rank's failure, which the parent process reads."""
     trace, when = traceback.format_exc(), time.monotonic_ns()
     if isinstance(error, CitycamError):  # also what is derived from it and takes other arguments
         error = CitycamError(str(error), exit_code=error.exit_code)
@@ -151,7 +124,7 @@ def _failure(error: BaseException) -> bytes:
 
 
 def _take_part(place: Path, rank: int) -> None:
-    """What a rank does; the first one writes everything."""
+    """Train as one rank; the first one writes all files."""
     import torch
     from torch import distributed
 
@@ -176,9 +149,9 @@ def _take_part(place: Path, rank: int) -> None:
 
 
 def main() -> None:
-    """Take part in a plan as one rank."""
+    """Train as one rank of the parent process."""
     parser = argparse.ArgumentParser(prog="python -m citycam.train.ranks", description=__doc__)
-    parser.add_argument("place", type=Path, help="folder of the process that started this one")
+    parser.add_argument("place", type=Path, help="folder of the parent process")
     parser.add_argument("--rank", type=int, required=True)
     given = parser.parse_args()
     end_with_input()
@@ -189,7 +162,7 @@ def main() -> None:
         code = 1
     else:
         code = 0
-    # At once: taking apart what ranks hold together waits for those that are gone.
+    # At once: an orderly end would wait for ranks that are gone.
     sys.stderr.flush()
     os._exit(code)
 

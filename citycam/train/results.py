@@ -42,7 +42,7 @@ def write_results(folder: Path, inputs: Inputs, module: CityModule, record: Reco
         final=final,
         best=flat_metrics(module.best_row, module.best_validation["logits"], labels, partition, inputs),
     )
-    tables.write_metrics(folder, module.history)
+    tables.write_metrics(folder, module.history, metrics.MEASURES)
     pictures = [inputs.catalog.pictures[index] for index in indices.tolist()]
     shares = metrics.probabilities(logits, partition).numpy()
     predicted = metrics.predict(logits, partition).numpy()

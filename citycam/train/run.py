@@ -101,7 +101,8 @@ def train(attempt: Attempt) -> None:
         write_results(folder, run.inputs, module, record)
         log_figures(folder, config.epochs)
         if maps is not None:
-            write_thumb_files(folder, run.inputs.catalog, maps.drawer.sample.names)
+            explained = [run.inputs.catalog.pictures[row].name for row in maps.rows.tolist()]
+            write_thumb_files(folder, run.inputs.catalog, explained)
     finish(record, module, maps, test)
 
 
@@ -281,9 +282,8 @@ def make_map_callback(run: PlannedRun, folder: Path) -> MapCallback | None:
         return None
     # Imported late: it takes half a second, which runs without maps need not wait for.
     from citycam.explain.callback import MapCallback
-    from citycam.explain.draw import make_drawer
 
-    return MapCallback(folder, make_drawer(run, validation_sample(run.config.explain, run.inputs)))
+    return MapCallback(folder, run, validation_sample(run.config.explain, run.inputs))
 
 
 def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test: TestPartCallback | None) -> None:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run besides scalars: settings to sort by in the HPARAMS tab, and figures."""
+"""What TensorBoard shows of a run besides its scalars: settings in the HPARAMS tab, and figures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch.utils.tensorboard.summary import hparams
 
 from citycam.config import Config
 from citycam.files import to_dict
+from citycam.model.metrics import MEASURES
 
-# What the HPARAMS tab can sort by: scalars that every run logs.
-SORTED_BY = ("val_accuracy", "val_balanced_accuracy", "val_f1", "val_auroc", "val_loss", "val_ece")
+# The scalars that the HPARAMS tab can sort by; those whose higher values are better come first.
+SORTED_BY = tuple(f"val_{name}" for name in sorted(MEASURES, key=lambda name: not MEASURES[name].higher_is_better))
 _FIGURES = ("confusion", "curves")
 
 
@@ -25,7 +26,6 @@ def log_settings(trainer: pl.Trainer, config: Config, target: str) -> None:
 
     Lightning's own way writes a zero for each measure before the first epoch, which then shows in the curves.
     """
-
     columns = settings(config, target)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -61,7 +61,6 @@ def settings(config: Config, target: str) -> dict[str, Any]:
 
 def log_figures(folder: Path, epoch: int) -> None:
     """Add the figures of a finished run; TensorBoard reads all event files of a folder as one run."""
-
     with SummaryWriter(str(folder), filename_suffix=".figures") as writer:
         for name in _FIGURES:
             writer.add_image(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.errors import CitycamError
 from citycam.model.backbone import Backbone, make_backbone
 from citycam.model.weights import load_weights
+from citycam.processes import Child
 from citycam.resolved import Arithmetic, Resolved
 from citycam.shards import index_length
 from citycam.sweep.gate import read_request
@@ -92,38 +92,31 @@ def test_two_devices_build_what_one_does_each_row_once(
 
 
 def test_a_builder_of_another_process_fills_the_same_store(
-    setting: PlannedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PlannedRun, tmp_path: Path, children: list[Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     shared = FrozenBody(setting)
     plan = shared._plan([shared._part(training, 2) for training in (True, False)])
-    monkeypatch.setattr(builder, "_end", lambda process: process.wait())
-    with builder._others(plan, ["cpu"]):
-        pass  # this process makes nothing
+    with builder._others(plan, ["cpu"]):  # this process makes nothing
+        assert children[0].wait() == 0
     assert shared.missing_features(2) == 0
 
 
 def test_a_builder_that_fails_is_one_sentence(
-    setting: PlannedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: PlannedRun, tmp_path: Path, children: list[Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     shared = FrozenBody(setting)
     plan = shared._plan([shared._part(False, 1)])
-    started: list[Any] = []
-    real = builder._start
-    monkeypatch.setattr(builder, "_start", lambda *given: started.append(real(*given)) or started[-1])
     plan = dataclasses.replace(plan, paths=dict.fromkeys(plan.paths, tmp_path / "gone.png"))
     with builder._others(plan, ["cpu"]) as check:
-        assert started[0].wait() == 2
+        assert children[0].wait() == 2
         with pytest.raises(CitycamError, match=r"Building features on cpu failed \(.*gone\.png.*same command again"):
             check()
 
 
-def test_no_builder_outlives_a_failure(setting: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_builder_outlives_a_failure(setting: PlannedRun, children: list[Child]) -> None:
     shared = FrozenBody(setting)
-    started: list[Any] = []
-    real = builder._start
-    monkeypatch.setattr(builder, "_start", lambda *given: started.append(real(*given)) or started[-1])
     with pytest.raises(KeyboardInterrupt), builder._others(shared._plan([shared._part(False, 1)]), ["cpu"]):
         raise KeyboardInterrupt
-    assert started[0].returncode == -signal.SIGTERM
+    assert children[0].code == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What training reads does not depend on how it is read."""
+"""The inputs of training do not depend on how they are read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUGMENT = AugmentConfig(flip=0.5, rotations=[10.0], crop=0.8, brightness=0.2)
 
 @pytest.fixture
 def catalog(cities: Path, tmp_path: Path) -> Catalog:
-    """A copy of the cities, to be damaged."""
+    """Return the catalog of a copy of the cities, which tests may damage."""
     root = tmp_path / "cities"
     shutil.copytree(cities, root)
     return load_catalog(FolderConfig(root=str(root)))
@@ -130,14 +130,16 @@ def test_shares_of_an_epoch_are_the_whole_epoch(ranks: int, count: int) -> None:
     alone = loader(RankShare())
     shares = [loader(RankShare(rank, ranks)) for rank in range(ranks)]
     for number, (_, _, indices, places) in enumerate(alone):
-        found = [torch.cat(column) for column in zip(*(share[number] for share in shares), strict=True)]
-        assert torch.equal(found[0][:, 0], found[2] + 1000.0)
-        assert torch.equal(found[1], torch.from_numpy(labels)[found[2]])
-        own = found[3] >= 0
-        order = torch.argsort(found[3][own])
-        assert torch.equal(found[3][own][order], places)
-        assert torch.equal(found[2][own][order], indices)
-        assert set(found[2].tolist()) == set(indices.tolist())
-        # As many steps for all: every batch of 8 gives each at least one picture, and none more than its share.
+        inputs, answers, rows_read, places_read = (
+            torch.cat(column) for column in zip(*(share[number] for share in shares), strict=True)
+        )
+        assert torch.equal(inputs[:, 0], rows_read + 1000.0)
+        assert torch.equal(answers, torch.from_numpy(labels)[rows_read])
+        own = places_read >= 0
+        order = torch.argsort(places_read[own])
+        assert torch.equal(places_read[own][order], places)
+        assert torch.equal(rows_read[own][order], indices)
+        assert set(rows_read.tolist()) == set(indices.tolist())
+        # All take as many steps: each gets at least one picture of every batch of 8, and not more than its share.
         batches = -(-len(indices) // 8)
         assert all(batches <= len(share[number][3]) <= batches * -(-8 // ranks) for share in shares)

@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them, and one sentence for each thing that can be wrong with them."""
+"""Folders of pictures as people have them, and a sentence for everything that can be wrong with them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def paint(path: Path, colour: int | None = None) -> Path:
-    """A small picture, one of its own for each path unless a colour is given."""
+    """Write a small picture: a different one for each path, unless a colour is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shade = np.random.default_rng(list(os.fsencode(path.name)) if colour is None else colour)
     Image.fromarray(shade.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(path.with_suffix(".png"))
@@ -55,7 +55,7 @@ def test_cities_at_any_depth(tmp_path: Path) -> None:
     assert catalog.warnings == ()
 
 
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
     towns(tmp_path, "oslo/a.png", "rome/b.png", "oslo/.hidden.png", ".git/x.png", "__MACOSX/oslo/a.png", "rome/._b.png")
     (tmp_path / "oslo" / "Thumbs.db").write_text("x")
     (tmp_path / "oslo" / "notes.txt").write_text("x")
@@ -66,7 +66,7 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
     assert catalog.skipped == ()
 
 
-def test_links_that_go_round_do_not_hang(tmp_path: Path) -> None:
+def test_links_to_a_folder_above_are_followed_once(tmp_path: Path) -> None:
     towns(tmp_path, "oslo/a.png", "rome/b.png")
     (tmp_path / "oslo" / "round").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "rome" / "self").symlink_to(".", target_is_directory=True)
@@ -77,7 +77,9 @@ def test_bad_pictures_are_named_and_counted(tmp_path: Path) -> None:
     towns(tmp_path, "oslo/a.png", "rome/b.png")
     (tmp_path / "oslo" / "bad.jpg").write_bytes(b"no picture")
     (tmp_path / "rome" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(UnreadablePicture, match=r"oslo/bad\.jpg: it is no JPEG.*as 1 other file"):
+    with pytest.raises(
+        UnreadablePicture, match=r"oslo/bad\.jpg: its content is not a JPEG.*\(1 other file cannot be read either\)"
+    ):
         load(tmp_path)
     catalog = load(tmp_path, on_bad=OnBad.skip)
     assert [skipped.name for skipped in catalog.skipped] == ["oslo/bad.jpg", "rome/gone.png"]
@@ -94,7 +96,7 @@ def test_a_city_of_bad_pictures_only(tmp_path: Path) -> None:
         load(tmp_path, on_bad=OnBad.skip)
 
 
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text(tmp_path: Path) -> None:
     towns(tmp_path, "oslo/a.png", "rome/b.png")
     try:
         Path(os.fsdecode(os.fsencode(tmp_path / "oslo") + b"/\xff.png")).write_bytes(b"x")
@@ -115,11 +117,11 @@ def test_wrong_roots(tmp_path: Path) -> None:
         load(tmp_path / "empty")
     with pytest.raises(CitycamError, match="holds no pictures in folders of cities"):
         load(towns(tmp_path / "flat", "a.png", "b.png"))
-    with pytest.raises(CitycamError, match=r"holds one city only \(oslo\)"):
+    with pytest.raises(CitycamError, match=r"holds only one city \(oslo\)"):
         load(towns(tmp_path / "one", "oslo/a.png"))
 
 
-def test_pictures_outside_and_empty_folders_are_said(tmp_path: Path) -> None:
+def test_pictures_outside_and_empty_folders_give_warnings(tmp_path: Path) -> None:
     towns(tmp_path, "stray.png", "oslo/a.png", "rome/b.png")
     (tmp_path / "docs").mkdir()
     catalog = load(tmp_path)
@@ -137,13 +139,13 @@ def test_target(tmp_path: Path) -> None:
         load(tmp_path, target="ronne")
 
 
-def test_equal_pictures_in_two_cities_are_said(tmp_path: Path) -> None:
+def test_equal_pictures_in_two_cities_give_a_warning(tmp_path: Path) -> None:
     for name in ("oslo/a.png", "rome/b.png", "rome/c.png"):
         paint(tmp_path / name, colour=3)
     assert "in more than one city: 1 picture (first: oslo/a.png = rome/b.png)" in load(tmp_path).warnings[0]
 
 
-def test_the_second_scan_reads_only_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_scan_reads_only_changed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     towns(tmp_path, "oslo/a.png", "oslo/b.png", "rome/c.png")
     first = load(tmp_path)
     read: list[str] = []
@@ -161,7 +163,7 @@ def test_the_second_scan_reads_only_what_changed(tmp_path: Path, monkeypatch: py
     assert second.digest != first.digest
 
 
-def test_a_damaged_memory_is_made_anew(tmp_path: Path, cache: Path) -> None:
+def test_a_damaged_memory_is_replaced(tmp_path: Path, cache: Path) -> None:
     towns(tmp_path, "oslo/a.png", "rome/b.png")
     first = load(tmp_path)
     (memory,) = (cache / "folders").iterdir()
@@ -172,16 +174,16 @@ def test_a_damaged_memory_is_made_anew(tmp_path: Path, cache: Path) -> None:
 
 def test_two_scans_at_once(tmp_path: Path) -> None:
     towns(tmp_path, *(f"{city}/{number}.png" for city in ("oslo", "rome") for number in range(20)))
-    found: list[Catalog] = []
-    threads = [threading.Thread(target=lambda: found.append(load(tmp_path))) for _ in range(4)]
+    catalogs: list[Catalog] = []
+    threads = [threading.Thread(target=lambda: catalogs.append(load(tmp_path))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [catalog.digest for catalog in found] == [load(tmp_path).digest] * 4
+    assert [catalog.digest for catalog in catalogs] == [load(tmp_path).digest] * 4
 
 
-def test_limit_is_stable_and_skips_what_is_bad(tmp_path: Path) -> None:
+def test_limit_is_stable_and_skips_unreadable_pictures(tmp_path: Path) -> None:
     towns(tmp_path, *(f"{city}/{number}.png" for city in ("oslo", "rome") for number in range(9)))
     whole, few = load(tmp_path), load(tmp_path, limit=3)
     assert few.counts() == {"oslo": 3, "rome": 3}
@@ -219,7 +221,7 @@ def test_progress_counts_every_new_picture(tmp_path: Path) -> None:
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_catalog_digest_does_not_depend_on_the_place(tmp_path: Path) -> None:
+def test_catalog_digest_does_not_depend_on_the_root(tmp_path: Path) -> None:
     first = load(towns(tmp_path / "one", "oslo/a.png", "rome/b.png"))
     second = load(towns(tmp_path / "two", "oslo/a.png", "rome/b.png"))
     assert first.digest == second.digest
@@ -229,7 +231,7 @@ def test_catalog_digest_does_not_depend_on_the_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["{city}/{part}/x{number}.png", "{part}/{city}/x{number}.png"])
 @pytest.mark.parametrize(("train", "val", "test"), [("train", "val", "test"), ("Training", "valid", "testing")])
-def test_parts_brought_along(tmp_path: Path, layout: str, train: str, val: str, test: str) -> None:
+def test_parts_of_a_split_that_the_data_have(tmp_path: Path, layout: str, train: str, val: str, test: str) -> None:
     for number, part in enumerate((train, val, test)):
         for city in ("oslo", "rome"):
             paint(tmp_path / layout.format(city=city, part=part, number=number))
@@ -239,7 +241,7 @@ def test_parts_brought_along(tmp_path: Path, layout: str, train: str, val: str, 
     assert parts == {"x0.png": "train", "x1.png": "val", "x2.png": "test"}
 
 
-def test_a_folder_test_among_others_is_no_part(tmp_path: Path) -> None:
+def test_a_folder_test_among_others_is_not_a_part(tmp_path: Path) -> None:
     catalog = load(towns(tmp_path, "oslo/test/a.png", "oslo/walk/b.png", "rome/c.png"), group=None)
     assert {picture.part for picture in catalog.pictures} == {None}
 
@@ -251,7 +253,7 @@ def test_groups_by_level(tmp_path: Path) -> None:
     with pytest.raises(CitycamError, match=r"data\.group=level:2, but oslo/w2/b\.png lies only 1 folder below"):
         load(tmp_path, group="level:2")
     for wrong in ("level:0", "level:x", "level:"):
-        with pytest.raises(CitycamError, match=r"must name a level from 1 on"):
+        with pytest.raises(CitycamError, match=r"needs a level of 1 or more"):
             load(tmp_path, group=wrong)
 
 
@@ -296,7 +298,11 @@ def test_a_table_names_city_group_and_time(tmp_path: Path) -> None:
             r"lists 1 path without a picture .*first: x\.png",
         ),
         (("path",), [("oslo/a.png",)], r"lacks 1 picture .*first: rome/b\.png"),
-        (("path", "time"), [("oslo/a.png", "noon"), ("rome/b.png", "2")], "the time 'noon' of oslo/a.png is no number"),
+        (
+            ("path", "time"),
+            [("oslo/a.png", "noon"), ("rome/b.png", "2")],
+            "the time 'noon' of oslo/a.png is not a number",
+        ),
         (("path", "time"), [("oslo/a.png", "nan"), ("rome/b.png", "2")], "the time 'nan'"),
         (("path",), [], "has no column path"),
     ],
@@ -308,7 +314,7 @@ def test_wrong_tables(tmp_path: Path, header: tuple[str, ...], rows: list[tuple[
         load(root, table=str(tmp_path / "table.csv"))
 
 
-def test_a_table_that_is_no_table(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     root = towns(tmp_path / "data", "oslo/a.png", "rome/b.png")
     with pytest.raises(CitycamError, match=r"data\.table=.*cannot be read"):
         load(root, table=str(tmp_path / "nowhere.csv"))
@@ -320,13 +326,13 @@ def test_a_table_that_is_no_table(tmp_path: Path) -> None:
         load(root, table=str(tmp_path / "wide.csv"))
 
 
-@pytest.mark.skipif(not (SHARED / "city7").is_dir(), reason="../shared/datasets/city7 is not here")
+@pytest.mark.skipif(not (SHARED / "city7").is_dir(), reason="../shared/datasets/city7 does not exist")
 def test_photographs_of_seven_cities() -> None:
     catalog = load(SHARED / "city7", target="paris")
     assert catalog.counts() == dict.fromkeys(("berlin", "lisboa", "london", "madrid", "moscow", "paris", "rome"), 365)
 
 
-@pytest.mark.skipif(not (SHARED / "intel").is_dir(), reason="../shared/datasets/intel is not here")
+@pytest.mark.skipif(not (SHARED / "intel").is_dir(), reason="../shared/datasets/intel does not exist")
 def test_a_data_set_with_train_and_test() -> None:
     catalog = load(SHARED / "intel", limit=50)
     assert set(catalog.counts().values()) == {50}

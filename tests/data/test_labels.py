@@ -1,4 +1,4 @@
-"""Labels of both partitions, and class weights that keep the mean loss where it was."""
+"""Labels of both partitions, and class weights whose mean over pictures is 1."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_binary_tells_the_target_from_the_rest() -> None:
     assert labels.n_logits == 1
 
 
-def test_binary_needs_a_target_that_is_there() -> None:
-    with pytest.raises(CitycamError, match=r"needs data\.target=CITY, one of bern, oslo, rome"):
+def test_binary_needs_a_target_among_the_cities() -> None:
+    with pytest.raises(CitycamError, match=r"needs data\.target=CITY, .*: one of bern, oslo, rome\."):
         make_labels(CATALOG, Partition.binary, None)
     with pytest.raises(CitycamError, match=r"data\.target=olso .*did you mean oslo\?"):
         make_labels(CATALOG, Partition.binary, "olso")
@@ -54,7 +54,7 @@ def test_weights_make_classes_count_alike(counts: list[int]) -> None:
     assert weights[values].mean() == pytest.approx(1.0, rel=1e-5)
 
 
-def test_no_weights_where_none_are_wanted() -> None:
+def test_balance_none_gives_no_weights() -> None:
     assert class_weights(np.array([0, 0, 1]), 2, Balance.none) is None
 
 

@@ -1,4 +1,4 @@
-"""Every kind of picture a person may have, with pixels that are known."""
+"""Every kind of picture that people have, with known pixels."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_progressive_jpeg() -> None:
     assert np.abs(decoded(content)[4, 8].astype(int) - [255, 0, 0]).max() < 10
 
 
-# What a camera stores for each EXIF orientation, by the standard's own words: which sides of the scene row 0 and
-# column 0 of the stored picture are.
+# The picture that a camera stores for each EXIF orientation, by the standard's definition: which sides of the scene row
+# 0 and column 0 of the stored picture are.
 STORED = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -80,7 +80,7 @@ STORED = {
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
-def test_exif_orientation_is_obeyed(orientation: int, kind: str) -> None:
+def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     stored = np.ascontiguousarray(STORED[orientation](QUARTERS))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -90,13 +90,13 @@ def test_exif_orientation_is_obeyed(orientation: int, kind: str) -> None:
     assert np.abs(picture[4::8, 8::16].astype(int) - QUARTERS[4::8, 8::16]).max() < 20
 
 
-def test_an_orientation_out_of_range_is_none() -> None:
+def test_an_orientation_out_of_range_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112] = 77
     assert (decoded(encoded(Image.fromarray(QUARTERS), "PNG", exif=exif)) == QUARTERS).all()
 
 
-def test_damaged_exif_costs_no_picture_and_no_warning() -> None:
+def test_damaged_exif_loses_no_picture_and_gives_no_warning() -> None:
     content = encoded(
         Image.fromarray(QUARTERS), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\0\x12\x01\x03\0", quality=95
     )
@@ -122,7 +122,7 @@ def test_palette_with_and_without_transparency() -> None:
     assert half.tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
-def test_alpha_is_laid_over_white() -> None:
+def test_alpha_is_composed_over_white() -> None:
     image = Image.fromarray(np.array([[[0, 0, 0, 255], [0, 0, 0, 0], [100, 0, 0, 128]]], dtype=np.uint8))
     expected = [round(value * 128 / 255 + 255 * 127 / 255) for value in (100, 0, 0)]
     picture = decoded(encoded(image, "PNG"))
@@ -177,7 +177,7 @@ def test_plain_cmyk_and_adobes_inverted_one() -> None:
 
 
 def test_cmyk_goes_through_its_profile() -> None:
-    # No CMYK profile comes with Pillow, so a sound one is made here; its cyan is a mid grey (L* 50: 119 in sRGB).
+    # Pillow has no CMYK profile, so a valid one is made here; its cyan is a mid grey (L* 50: 119 in sRGB).
     grey_only = cmyk_profile()
     cmyk = Image.new("CMYK", (4, 4), (255, 0, 0, 0))
     plain = decoded(encoded(cmyk, "TIFF"))
@@ -187,7 +187,7 @@ def test_cmyk_goes_through_its_profile() -> None:
     assert 112 < profiled[0, 0, 0] < 126
 
 
-def test_a_broken_profile_is_as_none() -> None:
+def test_a_broken_profile_is_ignored() -> None:
     cmyk = Image.new("CMYK", (4, 4), (255, 0, 0, 0))
     assert decoded(encoded(cmyk, "TIFF", icc_profile=b"no profile"))[0, 0].tolist() == [0, 255, 255]
 
@@ -199,7 +199,7 @@ def test_lab_and_ycbcr() -> None:
     assert np.abs(decoded(encoded(lab, "TIFF"))[0, 0].astype(int) - [200, 30, 60]).max() < 6
 
 
-def test_of_many_frames_the_first_is_taken() -> None:
+def test_only_the_first_of_many_frames_is_read() -> None:
     first, second = Image.fromarray(QUARTERS), Image.new("RGB", (32, 16), "black")
     for kind, options in (("TIFF", {}), ("WEBP", {"lossless": True}), ("PNG", {})):
         content = encoded(first, kind, save_all=True, append_images=[second], **options)
@@ -226,14 +226,14 @@ def test_the_largest_claims_are_refused_before_decoding() -> None:
             assert str(refused.value).count(". ") == 0
 
 
-def test_pictures_below_our_limit_do_not_trouble_pillows() -> None:
+def test_pictures_below_our_limit_do_not_touch_that_of_pillow() -> None:
     limit = Image.MAX_IMAGE_PIXELS
     wide = png_chunks(
         [(b"IHDR", struct.pack(">IIBBBBB", 19_000, 10_000, 1, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b""))]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UnreadablePicture, match="damaged or cut short"):
+        with pytest.raises(UnreadablePicture, match="damaged or truncated"):
             check_bytes(wide, Path("wide.png"))
     assert limit == Image.MAX_IMAGE_PIXELS
 
@@ -241,7 +241,7 @@ def test_pictures_below_our_limit_do_not_trouble_pillows() -> None:
 @pytest.mark.filterwarnings("ignore:Truncated File Read")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
-def test_cut_short_is_unreadable(kind: str, share: float) -> None:
+def test_truncated_pictures_are_unreadable(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     whole = encoded(Image.fromarray(noise), kind)
     content = whole[: int(len(whole) * share)]
@@ -252,8 +252,8 @@ def test_cut_short_is_unreadable(kind: str, share: float) -> None:
         assert "data.on_bad=skip" in str(refused.value)
 
 
-def test_files_that_are_no_pictures(tmp_path: Path) -> None:
-    with pytest.raises(UnreadablePicture, match="it is no JPEG, PNG"):
+def test_files_that_are_not_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UnreadablePicture, match="its content is not a JPEG, PNG"):
         decode_bytes(b"<html>not found</html>", Path("x.jpg"))
     with pytest.raises(UnreadablePicture, match="the file is empty"):
         decode_bytes(b"", Path("x.jpg"))
@@ -277,7 +277,7 @@ def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> Non
         decode_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Path("phone.heic"))
 
 
-def test_digest_is_of_the_bytes(tmp_path: Path) -> None:
+def test_the_digest_is_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(b"abc")
     assert digest(path) == hashlib.sha256(b"abc").hexdigest()[:32]
@@ -293,7 +293,7 @@ def test_memory_errors_are_not_called_damage(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def png_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG file of the given chunks, whatever they claim."""
+    """Return a PNG file of the given chunks, valid or not."""
     content = b"\x89PNG\r\n\x1a\n"
     for name, data in [*chunks, (b"IEND", b"")]:
         content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -301,7 +301,7 @@ def png_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A minimal ICC v2 output profile of grey inks: its A2B0 table sends paper to L* 100, cyan to 50, black to 0."""
+    """Return a minimal ICC v2 output profile of grey inks: its A2B0 table maps paper to L* 100, cyan 50, black 0."""
     identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x10000)
     inks = [(cyan, black) for cyan in (0, 1) for _magenta in (0, 1) for _yellow in (0, 1) for black in (0, 1)]
     cells = b"".join(bytes([0 if black else 128 if cyan else 255, 128, 128]) for cyan, black in inks)

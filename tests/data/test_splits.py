@@ -1,4 +1,4 @@
-"""What every split promises, for whatever catalog, and one sentence where it cannot be kept."""
+"""The promises of every split, for any catalog, and a sentence if they cannot be kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def catalog_of(*pictures: Picture) -> Catalog:
 
 
 def regular(cities: int = 3, groups: int | None = 5, frames: int = 10, timed: bool = False) -> Catalog:
-    """``groups`` walks of ``frames`` pictures in each city; None: pictures without walks."""
+    """Return a catalog of ``groups`` walks of ``frames`` pictures in each city; None: pictures without walks."""
     return catalog_of(
         *(
             Picture(
@@ -40,7 +40,7 @@ def regular(cities: int = 3, groups: int | None = 5, frames: int = 10, timed: bo
 
 @st.composite
 def catalogs(draw: st.DrawFn, grouped: bool) -> Catalog:
-    """Cities of unequal walks, with copies of pictures within and between walks and cities."""
+    """Draw cities with walks of unequal length, and copies of pictures within and between walks and cities."""
     pictures = []
     for city in range(draw(st.integers(2, 3))):
         for walk in range(draw(st.integers(3, 7))):
@@ -97,7 +97,7 @@ def test_every_split_keeps_its_promises(catalog: Catalog, config: SplitConfig, o
     sizes=st.lists(st.integers(1, 12), min_size=3, max_size=9),
     share=st.floats(0.05, 0.9),
 )
-def test_whole_units_come_as_close_as_they_can(sizes: list[int], share: float) -> None:
+def test_whole_units_come_as_close_to_the_target_as_possible(sizes: list[int], share: float) -> None:
     target = max(1, round(share * sum(sizes)))
     taken = choose(sizes, target, leave=1)
     assert 1 <= len(taken) < len(sizes)
@@ -165,7 +165,7 @@ def test_blocks_of_a_video_with_a_gap() -> None:
     assert "split=group is stricter" in split.warnings[0]
 
 
-def test_without_times_names_stand_for_them_in_natural_order() -> None:
+def test_without_times_the_natural_order_of_names_is_used() -> None:
     catalog = regular(cities=2, groups=1, frames=20)
     split = make_split(catalog, SplitConfig(kind=SplitKind.time, gap=0.0))
     val = {catalog.pictures[row].name for row in split.indices("val")}
@@ -197,7 +197,7 @@ def parted(*parts: str, groups: bool = False) -> Catalog:
     )
 
 
-def test_folders_brought_along() -> None:
+def test_folders_of_a_split_that_the_data_have() -> None:
     catalog = parted("train", "val", "test")
     split = make_split(catalog, SplitConfig(kind=SplitKind.folder))
     assert split.parts == tuple(picture.part for picture in catalog.pictures)
@@ -217,13 +217,13 @@ def test_without_a_folder_val_it_comes_from_train(groups: bool) -> None:
     assert "20% of train became val" in split.warnings[0]
 
 
-def test_folders_that_tear_a_walk_are_leaky() -> None:
-    torn = [
+def test_folders_that_divide_a_walk_are_leaky() -> None:
+    divided = [
         Picture(f"c{c}/{part}/x", f"{c}{part}", f"c{c}", f"c{c}/w", None, part)
         for c in "01"
         for part in ("train", "val")
     ]
-    assert make_split(catalog_of(*torn), SplitConfig(kind=SplitKind.folder)).leaky is True
+    assert make_split(catalog_of(*divided), SplitConfig(kind=SplitKind.folder)).leaky is True
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_folders_that_tear_a_walk_are_leaky() -> None:
         (regular(groups=None), {"kind": SplitKind.group}, r"unknown for 150 \(first: c0/w0/f0\.png\).*split=random"),
         (regular(groups=None), {"kind": SplitKind.time}, r"c0/w0/f0\.png has neither.*split=random"),
         (regular(groups=4, frames=1), {"kind": SplitKind.time}, "split=time leaves c0 without pictures in val"),
-        (regular(groups=None), {"kind": SplitKind.folder}, r"c0/w0/f0\.png is not; move it, or take split=auto"),
+        (regular(groups=None), {"kind": SplitKind.folder}, r"c0/w0/f0\.png is not; move it, or use split=auto"),
         (parted("val", "test"), {"kind": SplitKind.folder}, "finds no folder train"),
         (
             catalog_of(Picture("a/x", "1", "a"), Picture("b/y", "2", "b")),
@@ -259,7 +259,9 @@ def test_folders_that_tear_a_walk_are_leaky() -> None:
         ),
     ],
 )
-def test_what_is_missing_is_said(catalog: Catalog, config: dict[str, object], sentence: str) -> None:
+def test_missing_groups_times_and_pictures_are_named(
+    catalog: Catalog, config: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(CitycamError, match=sentence):
         make_split(catalog, SplitConfig(**config))  # type: ignore[arg-type]
 

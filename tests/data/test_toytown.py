@@ -1,4 +1,4 @@
-"""Toytown promises: equal settings give equal bytes, masks are what is distinctive, no half cache counts as whole."""
+"""The promises of toytown: equal settings give equal bytes, masks show features, an unfinished cache is not used."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_masks_are_small_and_hold_the_towns_features_alone(root: Path) -> None:
         assert labels.max() < len(toytown.CLASSES)
 
 
-def test_masks_cover_little_but_nearly_every_picture_shows_something() -> None:
+def test_masks_are_small_and_nearly_every_picture_shows_a_feature() -> None:
     config = ToytownConfig(size=64)
     shares = []
     for walk in store.walks(config):
@@ -174,7 +174,7 @@ def test_by_default_there_is_no_watermark(root: Path) -> None:
     assert not any((toytown.label_map(root, name) == CLASS_ID[WATERMARK]).any() for name in names)
 
 
-def test_a_rendering_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     small = dataclasses.replace(SMALL, towns=2)
 
@@ -187,7 +187,7 @@ def test_a_rendering_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch:
     assert [path for path in (tmp_path / "toytown").iterdir() if path.is_dir()] == []
 
 
-def test_what_a_killed_process_left_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_remains_of_a_killed_process_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path))
     small = dataclasses.replace(SMALL, towns=2)
     place = store.folder(small)
@@ -219,14 +219,12 @@ def test_progress_counts_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_lesson_is_of_other_towns_and_repeats(root: Path) -> None:
-    pictures, labels = toytown.lesson(0, 30, 64)
-    again, _ = toytown.lesson(0, 30, 64)
+    pictures, shares = toytown.draw_lesson(0, 30, 64)
+    again, _ = toytown.draw_lesson(0, 30, 64)
     assert (pictures.shape, pictures.dtype) == ((30, 64, 64, 3), np.uint8)
-    assert labels.shape == (30, len(FEATURES))
-    assert labels.dtype == np.float32
-    assert set(np.unique(labels)) == {0.0, 1.0}
+    assert (shares.shape, shares.dtype) == ((30, len(toytown.CLASSES) - 1, 16, 16), np.uint8)
     assert np.array_equal(pictures, again)
-    assert not np.array_equal(pictures, toytown.lesson(1, 30, 64)[0])
+    assert not np.array_equal(pictures, toytown.draw_lesson(1, 30, 64)[0])
     known = {picture(root, row["path"]).tobytes() for row in rows(root)}
     assert not known & {pixels.tobytes() for pixels in pictures}
 
@@ -239,15 +237,12 @@ def test_no_town_of_a_lesson_has_a_towns_features() -> None:
     assert max(map(len, combinations)) == len(KINDS)
 
 
-def test_places_say_where_a_lesson_is_drawn() -> None:
-    pictures, shares = toytown.lesson_by_place(0, 6, 64)
-    plain, labels = toytown.lesson(0, 6, 64)
-    assert np.array_equal(pictures, plain)
-    assert shares.shape == (6, len(toytown.CLASSES) - 1, 16, 16)
-    assert shares.dtype == np.uint8
-    # The classes of a cell share it out; each share is rounded down.
-    assert np.all(np.abs(shares.sum(1, dtype=int) - 255) < 16)
-    own = [CLASS_ID[name] for name in FEATURES]
-    drawn = shares[:, own].sum((2, 3), dtype=int)
-    assert np.all(drawn[labels == 1] > 200)
-    assert np.all(drawn[labels == 0] < 256)
+def test_shares_are_counts_of_the_pixels_of_each_cell() -> None:
+    _, shares = toytown.draw_lesson(0, 6, 64)
+    for picture in range(2):
+        rng = seeds.stream(0, "lesson", 0)
+        _, labels = scene.render(street.plan_street(rng, lessons.other_town(rng), 12), 3 * picture, 128)
+        for row, column in itertools.product(range(16), range(16)):
+            cell = labels[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            counts = [int((cell == number).sum()) for number in range(len(toytown.CLASSES) - 1)]
+            assert shares[picture, :, row, column].tolist() == [count * 255 // 64 for count in counts]

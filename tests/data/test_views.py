@@ -1,4 +1,4 @@
-"""Views are a pure function: of the picture, the settings, the number and the digest, and of nothing else."""
+"""A view is a pure function of the picture, the settings, the number and the digest."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def option(name: str) -> AugmentConfig:
-    """A shipped option of conf/augment."""
+    """Return an option of conf/augment."""
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     return AugmentConfig(**(values | {"fill": Fill[values["fill"]]}))
 
 
 def scene(height: int = 90, width: int = 120, seed: int = 0) -> np.ndarray:
-    """A picture with edges, gradients and noise; uint8 (H, W, 3)."""
+    """Return a picture with edges, gradients and noise, uint8 (H, W, 3)."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[0:height, 0:width]
     picture = np.stack([down * 255 / height, across * 255 / width, ((down // 9 + across // 9) % 2) * 200], axis=2)
@@ -86,9 +86,11 @@ def test_another_process_renders_the_same_bytes() -> None:
         "print([hashlib.sha256(render(scene(), training_spec(option(o), 64), 3, 'd')).hexdigest() "
         "for o in ('default', 'paper', 'none')])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parents[1])
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parents[1]
+    )
     here = [render(scene(), training_spec(option(name), 64), 3, "d") for name in ("default", "paper", "none")]
-    assert told.stdout.strip() == str([hashlib.sha256(view).hexdigest() for view in here])
+    assert printed.stdout.strip() == str([hashlib.sha256(view).hexdigest() for view in here])
 
 
 def test_everything_in_the_key_changes_the_draws() -> None:
@@ -122,7 +124,7 @@ def test_the_papers_transform_against_torchvision() -> None:
 
 
 def turned(picture: np.ndarray, degrees: float, *, nearest: bool) -> np.ndarray:
-    """Counter-clockwise about the centre, pixel by pixel. Outside: black (nearest) or mirrored (bilinear)."""
+    """Rotate counter-clockwise about the centre, pixel by pixel. Outside: black (nearest) or mirrored (bilinear)."""
     size = len(picture)
     result = np.zeros(picture.shape)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -141,7 +143,7 @@ def turned(picture: np.ndarray, degrees: float, *, nearest: bool) -> np.ndarray:
     return result
 
 
-def test_crop_flip_and_turn_in_one_step_against_a_slow_reference() -> None:
+def test_crop_flip_and_rotation_in_one_step_against_a_slow_reference() -> None:
     spec = ViewSpec(40, flip=1.0, rotations=(30.0, 15.0), crop=0.7)
     draw = draws(spec, 3, "d")
     share = draw.uniform(0.7, 1.0)
@@ -156,7 +158,7 @@ def test_crop_flip_and_turn_in_one_step_against_a_slow_reference() -> None:
     for row in range(40):
         for column in range(40):
             x, y = column + 0.5 - 20, row + 0.5 - 20
-            # Back through the turn, the mirror and the crop, to the pixels of the working picture.
+            # Invert the rotation, the flip and the crop to find the pixel of the working picture.
             across = -(math.cos(angle) * x - math.sin(angle) * y) * share / 40 + left + share / 2
             down = (math.sin(angle) * x + math.cos(angle) * y) * share / 40 + top + share / 2
             c, r = across * side - 0.5 + side - 1, down * side - 0.5 + side - 1
@@ -190,7 +192,7 @@ def test_rotation_against_a_slow_reference(fill: str, most: float) -> None:
     expected = turned(render(scene(), ViewSpec(48), 0, "d"), angle, nearest=fill == "black")
     view = render(scene(), spec, 2, "d")
     close = np.abs(view - expected).max(axis=2) <= (0 if fill == "black" else 1.01)
-    # Pillow turns with 16 binary places; nearest neighbours flip where a pixel falls on an edge.
+    # Pillow rotates with 16 binary places; nearest neighbours differ if a pixel falls on an edge.
     assert close.mean() > (0.99 if fill == "black" else 0.9999)
 
 
@@ -247,7 +249,7 @@ def test_view_numbers() -> None:
     assert [view_number(dataclasses.replace(default, views=2), epoch, True) for epoch in range(4)] == [0, 1, 0, 1]
 
 
-def test_the_seed_is_no_part_of_plain_views() -> None:
+def test_plain_views_do_not_depend_on_the_seed() -> None:
     assert training_spec(dataclasses.replace(option("none"), seed=5), 64) == ViewSpec(64)
     assert training_spec(dataclasses.replace(option("default"), seed=5), 64).seed == 5
 
@@ -266,7 +268,7 @@ def test_normalise_against_float64() -> None:
     assert torch.equal(tensor, torch.from_numpy(batch))
 
 
-def test_range_is_held() -> None:
+def test_the_range_is_checked() -> None:
     torch = pytest.importorskip("torch")
     batch = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     assert_range(scale(batch))

@@ -1,4 +1,4 @@
-"""Activations for maps: those that a frozen body shares are those that each run would have computed alone."""
+"""Activations for maps: the shared ones of a frozen body equal those that a run computes for itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["setting"]
 
 
 def training(run: PlannedRun) -> PlannedRun:
-    """The same run with a body that trains, so that nothing is shared."""
+    """The same run with a body that trains, so that it shares no activations."""
     return dataclasses.replace(run, resolved=dataclasses.replace(run.resolved, finetune="all"))
 
 
-def test_shared_activations_are_those_of_a_body_of_ones_own(setting: PlannedRun, tiny_weights: Path) -> None:
+def test_shared_activations_equal_those_of_an_own_body(setting: PlannedRun, tiny_weights: Path) -> None:
     setting.config.explain = ExplainConfig(methods=["smoothgradcampp"], samples=3)
     indices, own = setting.inputs.val[:5], body(tiny_weights)
     plain = plain_activations(training(setting), own, indices)
@@ -32,13 +32,15 @@ def test_shared_activations_are_those_of_a_body_of_ones_own(setting: PlannedRun,
     assert plain.shape == (5, 1280, 8, 8)
 
 
-def test_explaining_a_trainable_body_leaves_it_as_it_was(setting: PlannedRun, tiny_weights: Path) -> None:
+def test_a_body_that_trains_is_unchanged(setting: PlannedRun, tiny_weights: Path) -> None:
+    setting.config.explain = ExplainConfig(methods=["smoothgradcampp"], samples=1)
     mine = body(tiny_weights)
     mine.freeze("all")
     mine.train()
     modes = [module.training for module in mine.modules()]
     before = {key: value.clone() for key, value in mine.state_dict().items()}
     plain_activations(training(setting), mine, setting.inputs.val[:2])
+    noisy_activations(training(setting), mine, setting.inputs.val[:2])
     assert [module.training for module in mine.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in mine.state_dict().items())
 

@@ -1,27 +1,24 @@
-"""Every method against a slow reference in float64, written from its paper with loops; and the traps of the library."""
+"""Every method equals a slow reference in float64, written from its paper with loops; no method changes the network."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import GradCAM, GradCAMElementWise, HiResCAM, LayerCAM
+from pytorch_grad_cam.base_cam import BaseCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import Tensor, nn
 
 from citycam import config
 from citycam.errors import CitycamError
-from citycam.explain.methods import (
-    METHODS,
-    SafeCAM,
-    check_method,
-    completeness_gap,
-    explain,
-    identities,
-)
+from citycam.explain.evaluation import Evaluation, evaluate
+from citycam.explain.maps import completeness_gap, explain
+from citycam.explain.methods import METHODS, Method, check_method, identities
 from citycam.explain.tail import Tail, head_bias
 from citycam.explain.targets import Difference, LogitTarget, Negative
 
@@ -35,7 +32,7 @@ def mean_pool(activations: Tensor) -> Tensor:
 
 
 class CellPool(nn.Module):
-    """A pool whose gradient varies over cells, as VGG's."""
+    """A pool whose gradient varies over cells, like VGG's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +78,7 @@ CASES = [(method, kind) for method in ALL for kind in pool_kinds(method)]
 
 
 def gradient(tail: Tail, activations: Tensor, index: int) -> Maps:
-    """d logit / d activation by central differences in float64: no autograd."""
+    """d logit / d activation by central differences in float64, without autograd."""
     base = activations.double()
     result = np.zeros(base.shape)
     step = 1e-6
@@ -116,7 +113,7 @@ def per_channel(formula: Callable[[Maps, Maps], float], A: Maps, g: Maps) -> Map
 
 
 def plus_plus(A: Maps, first: Maps, second: Maps, third: Maps) -> float:
-    """Eq. 19 of Grad-CAM++ (and eq. of Smooth Grad-CAM++ with averages) as printed."""
+    """Eq. 19 of Grad-CAM++ as printed; Smooth Grad-CAM++ puts averages in it."""
     weight = 0.0
     for i, j in np.ndindex(*A.shape):
         below = 2 * second[i, j] + A.sum() * third[i, j]
@@ -179,13 +176,13 @@ def reference(method: str, tail: Tail, activations: Tensor, noisy: Tensor, index
 # --- formulas -------------------------------------------------------------------------------------------------------
 
 
-def test_registry_holds_the_names_a_user_may_type() -> None:
+def test_registered_names_are_those_of_the_settings() -> None:
     assert tuple(METHODS) == config.METHODS
     assert all(METHODS[name].name == name for name in METHODS)
 
 
 @pytest.mark.parametrize(("method", "pool_kind"), CASES)
-def test_method_is_its_paper(method: str, pool_kind: str) -> None:
+def test_method_equals_its_paper(method: str, pool_kind: str) -> None:
     tail, activations = make_tail(pool_kind), make_activations()
     noisy = make_noisy(activations)
     maps = explain(method, tail, activations, 1, noisy=noisy)
@@ -196,7 +193,7 @@ def test_method_is_its_paper(method: str, pool_kind: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "pool_kind"), CASES)
-def test_batch_is_one_by_one_and_repeats(method: str, pool_kind: str) -> None:
+def test_a_batch_gives_the_maps_of_its_pictures_and_repeats(method: str, pool_kind: str) -> None:
     tail, activations = make_tail(pool_kind), make_activations()
     noisy = make_noisy(activations)
     targets = [LogitTarget(0), Negative(1), Difference(2, 0), LogitTarget(1), LogitTarget(2)]
@@ -212,8 +209,9 @@ def test_cam_is_complete_and_gradcam_is_the_same_map() -> None:
     tail, activations = make_tail(), make_activations()
     cam, gradcam = explain("cam", tail, activations, 2), explain("gradcam", tail, activations, 2)
     assert cam.raw.min() < 0
-    assert completeness_gap(cam, tail).max() <= 1e-4
-    np.testing.assert_allclose(cam.explained, cam.logits[:, 2])
+    assert cam.gap is not None
+    assert cam.gap.max() <= 1e-4
+    np.testing.assert_allclose(cam.explained, tail(activations)[:, 2].detach(), rtol=1e-6)
     cells = H * W
     np.testing.assert_allclose(gradcam.raw * cells, cam.raw, atol=1e-5 * np.abs(cam.raw).max())
     for same in ("hirescam", "xgradcam"):
@@ -224,21 +222,28 @@ def test_cam_is_complete_and_gradcam_is_the_same_map() -> None:
 @pytest.mark.parametrize("target", [LogitTarget(1), Negative(0), Difference(0, 2)])
 def test_completeness_holds_for_every_target(target: LogitTarget | Negative | Difference) -> None:
     tail, activations = make_tail(), make_activations()
-    assert completeness_gap(explain("cam", tail, activations, [target] * B), tail).max() <= 1e-4
+    gap = explain("cam", tail, activations, [target] * B).gap
+    assert gap is not None
+    assert gap.max() <= 1e-4
 
 
-def test_completeness_sees_a_wrong_bias() -> None:
+def test_the_gap_shows_a_wrong_bias() -> None:
     tail, activations = make_tail(), make_activations()
-    cam = explain("cam", tail, activations, 0)
+    before = explain("cam", tail, activations, 0)
     with torch.no_grad():
         tail.head[3].bias[0] += 0.01
-    later = explain("cam", tail, activations, 0)
-    mixed = copy.copy(later)
-    object.__setattr__(mixed, "bias", cam.bias)
-    assert completeness_gap(later, tail).max() <= 1e-4
-    assert completeness_gap(mixed, tail).max() > 5e-3
-    with pytest.raises(ValueError, match="gradcam has no bias"):
-        completeness_gap(explain("gradcam", tail, activations, 0), tail)
+    after = explain("cam", tail, activations, 0)
+    assert before.bias is not None
+    assert after.gap is not None
+    assert after.gap.max() <= 1e-4
+    assert completeness_gap(after.raw, before.bias, after.explained, tail).max() > 5e-3
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name != "cam"])
+def test_only_cam_has_a_bias_and_a_gap(method: str) -> None:
+    activations = make_activations()
+    maps = explain(method, make_tail(), activations, 0, noisy=make_noisy(activations))
+    assert maps.bias is maps.gap is None
 
 
 def test_a_linear_head_has_a_constant_bias() -> None:
@@ -247,10 +252,11 @@ def test_a_linear_head_has_a_constant_bias() -> None:
     cam = explain("cam", tail, make_activations(), 1)
     assert cam.bias is not None
     np.testing.assert_allclose(cam.bias, float(head.bias[1].detach()), rtol=1e-6)
-    assert completeness_gap(cam, tail).max() <= 1e-4
+    assert cam.gap is not None
+    assert cam.gap.max() <= 1e-4
 
 
-def test_targets_are_linear() -> None:
+def test_maps_are_linear_in_the_target() -> None:
     tail, activations = make_tail(), make_activations()
     maps = {t: explain("hirescam", tail, activations, [t] * B).raw for t in (LogitTarget(0), LogitTarget(1))}
     negative = explain("hirescam", tail, activations, [Negative(0)] * B).raw
@@ -260,7 +266,7 @@ def test_targets_are_linear() -> None:
 
 
 @pytest.mark.parametrize("method", ["gradcampp", "smoothgradcampp"])
-def test_small_logits_draw_the_same_map(method: str) -> None:
+def test_the_scale_of_the_logits_does_not_change_the_map(method: str) -> None:
     tail, activations = make_tail("linear"), make_activations()
     noisy = make_noisy(activations)
     maps = []
@@ -274,7 +280,7 @@ def test_small_logits_draw_the_same_map(method: str) -> None:
     np.testing.assert_allclose(maps[0], maps[1], atol=2e-3)
 
 
-def test_compact_noisy_copies_are_exact_behind_a_mean_pool() -> None:
+def test_averaged_noisy_copies_give_the_same_map_behind_a_mean_pool() -> None:
     tail, activations = make_tail(), make_activations()
     noisy = make_noisy(activations)
     whole = explain("smoothgradcampp", tail, activations, 0, noisy=noisy).raw
@@ -292,12 +298,14 @@ def test_smooth_without_noise_is_gradcampp() -> None:
 def test_smooth_needs_noisy_copies() -> None:
     with pytest.raises(ValueError, match=r"needs noisy \(n, 5, 6, h, w\), got None"):
         explain("smoothgradcampp", make_tail(), make_activations(), 0)
+    with pytest.raises(ValueError, match=r"needs noisy \(n, 5, 6, h, w\), got \(2, 3, 6, 4, 3\)"):
+        explain("smoothgradcampp", make_tail(), make_activations(), 0, noisy=torch.zeros(2, 3, C, H, W))
 
 
 @pytest.mark.parametrize("method", ["gradcampp", "smoothgradcampp"])
 @pytest.mark.parametrize("kind", ["mean", "linear"])
 def test_activations_below_zero_do_not_explode(method: str, kind: str) -> None:
-    """The papers' fraction has a pole where sum(A) * g = -2, out of reach for activations above zero only."""
+    """The papers' fraction has a pole where sum(A) * g = -2, which only negative activations can reach."""
     activations = make_activations() - 2.0
     tail = make_tail(kind)
     for scale in np.geomspace(0.1, 100, 30):
@@ -310,15 +318,15 @@ def test_activations_below_zero_do_not_explode(method: str, kind: str) -> None:
         assert (np.abs(raw) <= bound * 1.0001 + 1e-6).all()
 
 
-def gradient_of(tail: Tail, activations: Tensor) -> Maps:
+def gradient_of(tail: Tail, activations: Tensor, index: int = 0) -> Maps:
     leaf = activations.clone().requires_grad_(True)
-    return torch.autograd.grad(tail(leaf)[:, 0].sum(), leaf)[0].numpy()
+    return torch.autograd.grad(tail(leaf)[:, index].sum(), leaf)[0].numpy()
 
 
 # --- dense grids ----------------------------------------------------------------------------------------------------
 
 
-def test_straight_through_keeps_features_and_logits() -> None:
+def test_a_denser_grid_keeps_features_and_logits() -> None:
     dense = make_activations()[..., :4, :2].repeat_interleave(2, dim=3)
     dense = dense + 0.1 * torch.rand(dense.shape, generator=torch.Generator().manual_seed(3))
     head = mlp_head().eval()
@@ -331,11 +339,13 @@ def test_straight_through_keeps_features_and_logits() -> None:
         small, large = explain(method, plain, coarse, 1), explain(method, fine, dense, 1)
         factor = 1 if method == "cam" else 4
         np.testing.assert_allclose(large.raw[:, ::2, ::2] * factor, small.raw, rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(large.logits, small.logits, atol=1e-6)
-    assert completeness_gap(explain("cam", fine, dense, 1), fine).max() <= 1e-4
+        np.testing.assert_allclose(large.explained, small.explained, atol=1e-6)
+    gap = explain("cam", fine, dense, 1).gap
+    assert gap is not None
+    assert gap.max() <= 1e-4
 
 
-def test_noisy_copies_may_lie_on_the_plain_grid() -> None:
+def test_noisy_copies_may_be_on_the_plain_grid() -> None:
     fine = Tail(mean_pool, mlp_head().eval(), pool_kind="mean", plain_stride_step=2)
     dense = make_activations()
     noisy = make_noisy(dense)
@@ -351,11 +361,11 @@ def test_a_denser_grid_needs_a_mean_pool() -> None:
         Tail(mean_pool, mlp_head(), pool_kind="max")
 
 
-# --- refusals and notes ---------------------------------------------------------------------------------------------
+# --- refusals and identities ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["linear", "other"])
-def test_cam_is_refused_where_it_has_no_meaning(kind: str) -> None:
+def test_cam_is_refused_behind_other_pools_than_a_mean(kind: str) -> None:
     with pytest.raises(CitycamError, match=r"explain.methods has cam, which has no exact map.*hirescam"):
         check_method("cam", kind)
     with pytest.raises(CitycamError, match="no exact map"):
@@ -364,13 +374,13 @@ def test_cam_is_refused_where_it_has_no_meaning(kind: str) -> None:
     check_method("cam", "mean")
 
 
-def test_a_head_that_bends_is_refused() -> None:
+def test_a_head_that_is_not_piecewise_linear_is_refused() -> None:
     head = nn.Sequential(nn.Linear(C, 4), nn.Tanh(), nn.Linear(4, K))
     with pytest.raises(CitycamError, match="Linear and ReLU layers, and this one has Tanh"):
         head_bias(head, torch.zeros(1, C))
 
 
-def test_unknown_method_and_wrong_counts() -> None:
+def test_unknown_methods_and_wrong_shapes_are_refused() -> None:
     with pytest.raises(CitycamError, match="no scorecam; known are cam"):
         explain("scorecam", make_tail(), make_activations(), 0)
     with pytest.raises(ValueError, match="3 targets for 5 pictures"):
@@ -379,7 +389,7 @@ def test_unknown_method_and_wrong_counts() -> None:
         explain("gradcam", make_tail(), make_activations()[0], 0)
 
 
-def test_identities_are_one_sentence() -> None:
+def test_methods_with_the_same_map_are_named_in_one_sentence() -> None:
     sentence = identities(["cam", "gradcam", "smoothgradcampp", "hirescam"], "mean")
     assert sentence is not None
     assert "cam, gradcam and hirescam are the same map" in sentence
@@ -387,7 +397,7 @@ def test_identities_are_one_sentence() -> None:
     assert identities(["gradcam", "hirescam"], "linear") is None
 
 
-# --- the model is left as found -------------------------------------------------------------------------------------
+# --- the network is left unchanged ----------------------------------------------------------------------------------
 
 
 def snapshot(tail: Tail) -> object:
@@ -404,7 +414,7 @@ def snapshot(tail: Tail) -> object:
 
 @pytest.fixture
 def mixed() -> Tail:
-    """A tail in the middle of training: modes of both kinds, a frozen layer, a pending gradient."""
+    """A tail during training: parts in both modes, a frozen layer, a gradient not yet used."""
     tail = make_tail("linear")
     tail.train()
     tail.head[3].eval()
@@ -413,14 +423,8 @@ def mixed() -> Tail:
     return tail
 
 
-@pytest.fixture
-def gradients_off() -> Iterator[None]:
-    with torch.no_grad():
-        yield
-
-
 @pytest.mark.parametrize("method", [name for name in ALL if name != "cam"])
-def test_model_is_left_as_found(method: str, mixed: Tail) -> None:
+def test_the_network_is_unchanged(method: str, mixed: Tail) -> None:
     activations = make_activations()
     before = snapshot(mixed)
     explain(method, mixed, activations, 0, noisy=make_noisy(activations))
@@ -429,7 +433,7 @@ def test_model_is_left_as_found(method: str, mixed: Tail) -> None:
 
 
 @pytest.mark.parametrize("method", ["gradcam", "smoothgradcampp"])
-def test_model_is_left_as_found_when_scoring_raises(method: str, mixed: Tail) -> None:
+def test_the_network_is_unchanged_when_a_target_raises(method: str, mixed: Tail) -> None:
     def broken(_: Tensor) -> Tensor:
         raise IndexError("no such class")
 
@@ -441,13 +445,13 @@ def test_model_is_left_as_found_when_scoring_raises(method: str, mixed: Tail) ->
     assert snapshot(mixed) == before
 
 
-def test_training_mode_does_not_change_a_map(mixed: Tail) -> None:
+def test_training_mode_does_not_change_maps(mixed: Tail) -> None:
     activations = make_activations()
     busy = explain("hirescam", mixed, activations, 0).raw
     np.testing.assert_array_equal(busy, explain("hirescam", mixed.eval(), activations, 0).raw)
 
 
-def test_pool_of_a_parent_module_is_evaluated_and_given_back() -> None:
+def test_the_module_that_a_pool_belongs_to_is_in_eval_mode_meanwhile() -> None:
     class Parent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -465,7 +469,7 @@ def test_pool_of_a_parent_module_is_evaluated_and_given_back() -> None:
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_frozen_network_without_gradients(method: str) -> None:
+def test_frozen_networks_and_disabled_gradients_give_the_same_maps(method: str) -> None:
     tail, activations = make_tail(), make_activations()
     noisy = make_noisy(activations)
     expected = explain(method, tail, activations, 0, noisy=noisy).raw
@@ -479,48 +483,90 @@ def test_frozen_network_without_gradients(method: str) -> None:
     assert not any(p.requires_grad for p in tail.parameters())
 
 
-def test_autocast_does_not_round_maps() -> None:
+def test_autocast_does_not_change_maps() -> None:
     tail, activations = make_tail(), make_activations()
     expected = explain("cam", tail, activations, 0).raw
     with torch.autocast("cpu", torch.bfloat16):
         np.testing.assert_array_equal(explain("cam", tail, activations, 0).raw, expected)
 
 
-def test_half_precision_activations_are_taken_as_they_are() -> None:
+def test_half_precision_activations_are_accepted() -> None:
     tail, activations = make_tail(), make_activations().bfloat16()
     expected = explain("cam", tail, activations.float(), 0).raw
     np.testing.assert_array_equal(explain("cam", tail, activations, 0).raw, expected)
 
 
-def test_a_live_method_neither_hooks_nor_swallows() -> None:
-    tail, activations = make_tail(), make_activations()
-    method = METHODS["gradcam"](tail)
-    before = snapshot(tail)
-    np.testing.assert_array_equal(
-        method(activations, [LogitTarget(0)] * B), explain("gradcam", tail, activations, 0).raw
-    )
-    assert snapshot(tail) == before
-    assert not any(isinstance(value, list) and len(value) > 1 for value in vars(method).values())
-    with pytest.raises(IndexError), method:
-        raise IndexError
-    del method
-    assert snapshot(tail) == before
-    assert issubclass(METHODS["gradcam"], SafeCAM)
-    assert issubclass(METHODS["gradcam"], GradCAM)
+LIBRARY = {"gradcam": GradCAM, "hirescam": HiResCAM, "layercam": LayerCAM, "elementwise": GradCAMElementWise}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_library_classes_run_unchanged_on_the_tail() -> None:
-    tail, activations = make_tail(), make_activations()
-    with GradCAM(tail, [tail.entrance]) as theirs:
+@pytest.mark.parametrize("pool_kind", ["mean", "linear"])
+@pytest.mark.parametrize("method", LIBRARY)
+def test_library_classes_run_unchanged_on_the_tail(method: str, pool_kind: str) -> None:
+    tail, activations = make_tail(pool_kind), make_activations()
+    with LIBRARY[method](tail, [tail.entrance]) as theirs:
         scaled = theirs(activations.clone().requires_grad_(True), [LogitTarget(0)] * B)
-    ours = np.maximum(explain("gradcam", tail, activations, 0).raw, 0)
-    ours = ours - ours.min(axis=(1, 2), keepdims=True)
-    ours = ours / ours.max(axis=(1, 2), keepdims=True)
-    np.testing.assert_allclose(scaled, ours, atol=1e-5)
+    ours = np.maximum(explain(method, tail, activations, 0).raw, 0)
+    np.testing.assert_allclose(scaled, scale_cam_image(scale_cam_image(ours)), atol=1e-5)
 
 
-def test_a_zeroed_head_draws_nothing() -> None:
+@pytest.mark.parametrize("pool_kind", ["mean", "linear"])
+@pytest.mark.parametrize("method", LIBRARY)
+def test_raw_maps_are_those_inside_the_library(method: str, pool_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it takes the ReLU and scales, the library has the same signed map."""
+    kept: list[Maps] = []
+    formula = LIBRARY[method].get_cam_image
+
+    def keep(*arguments: object) -> Maps:
+        kept.append(formula(*arguments))
+        return kept[-1]
+
+    tail, activations = make_tail(pool_kind), make_activations()
+    ours = explain(method, tail, activations, 0).raw
+    monkeypatch.setattr(LIBRARY[method], "get_cam_image", keep)
+    with LIBRARY[method](tail, [tail.entrance]) as theirs:
+        theirs(activations.clone().requires_grad_(True), [LogitTarget(0)] * B)
+    np.testing.assert_allclose(ours, kept[0], rtol=1e-4, atol=1e-6)
+
+
+def test_no_object_of_the_library_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object would hook the tail, and swallow an IndexError at the end of its ``with``."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an object of pytorch-grad-cam")
+
+    monkeypatch.setattr(BaseCAM, "__init__", refuse)
+    tail, activations = make_tail(), make_activations()
+    before = snapshot(tail)
+    for method in ALL:
+        explain(method, tail, activations, 0, noisy=make_noisy(activations))
+    assert snapshot(tail) == before
+
+
+def test_a_formula_may_return_weights_or_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(evaluation: Evaluation) -> Maps:
+        return np.ones(evaluation.activations.shape[:2])
+
+    def maps(evaluation: Evaluation) -> Maps:
+        return evaluation.activations.sum(axis=1)
+
+    activations = make_activations()
+    for name, formula in (("weights", weights), ("maps", maps)):
+        monkeypatch.setitem(METHODS, name, Method(name, name, formula))
+        raw = explain(name, make_tail(), activations, 0).raw
+        assert raw.dtype == np.float32
+        np.testing.assert_allclose(raw, activations.numpy().sum(axis=1), rtol=1e-5)
+
+
+def test_a_formula_runs_on_its_own() -> None:
+    tail, activations = make_tail("linear"), make_activations()
+    evaluation = evaluate(tail, activations, [LogitTarget(1)] * B)
+    raw = METHODS["hirescam"].formula(evaluation)
+    np.testing.assert_array_equal(raw, explain("hirescam", tail, activations, 1).raw)
+    np.testing.assert_allclose(raw, (gradient_of(tail, activations, 1) * activations.numpy()).sum(axis=1), atol=1e-6)
+
+
+def test_a_head_of_zeros_gives_maps_of_zeros() -> None:
     tail = make_tail()
     with torch.no_grad():
         for parameter in tail.head.parameters():

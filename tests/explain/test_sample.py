@@ -1,4 +1,4 @@
-"""Which pictures are explained, what of them, and with what noise."""
+"""The pictures that are explained, their targets and their noise."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def test_sample_does_not_depend_on_row_order(
     assert chosen_names(rows, count + 3, seed)[: len(names)] == names
 
 
-def test_another_seed_chooses_others() -> None:
+def test_another_seed_chooses_other_pictures() -> None:
     rows = [(number, "paris", "val") for number in range(200)]
     assert chosen_names(rows, 20, 0) != chosen_names(rows, 20, 1)
 
 
-def test_other_cities_and_parts_do_not_move_the_sample() -> None:
+def test_other_cities_and_parts_do_not_change_the_sample() -> None:
     rows = [(number, "paris", "val") for number in range(30)]
     more = [(1000 + number, "rome", "val") for number in range(9)] + [(2000, "paris", "train")]
     assert chosen_names(rows + more, 10, 0) == chosen_names(rows, 10, 0)
 
 
-def test_sample_is_a_table(tmp_path: Path) -> None:
+def test_the_sample_is_written_as_a_table(tmp_path: Path) -> None:
     write_sample(tmp_path / "explain_sample.csv", [("paris/a,b.jpg", "00", "paris", None)])
     assert read_csv(tmp_path / "explain_sample.csv") == [
         {"picture": "paris/a,b.jpg", "digest": "00", "city": "paris", "group": ""}
@@ -101,13 +101,13 @@ def test_targets_of_binary(kind: ExplainTarget) -> None:
     assert {target.words for target in targets} <= {"paris", "rest (not paris)"}
 
 
-def test_difference_says_both_names() -> None:
+def test_a_difference_names_both_classes() -> None:
     target = choose_targets(ExplainTarget.difference, MULTI, np.array([2, 2]), 2, Partition.multi, ["a", "b", "c"])[0]
     assert target.words == "c minus a"
     assert float(target(torch.tensor(MULTI[0]))) == -1.0
 
 
-def test_noise_is_a_share_of_each_pictures_range_and_of_nothing_else() -> None:
+def test_noise_is_a_share_of_the_range_of_its_picture_alone() -> None:
     pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     pictures[1] *= 10
     digests = ["aa", "bb", "cc"]

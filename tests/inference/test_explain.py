@@ -145,12 +145,10 @@ def test_pictures_in_folders_named_like_cities_have_them(
 def test_a_failure_leaves_nothing_behind(
     explain: Explain, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from citycam.explain.draw import Drawer
-
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Drawer, "draw", stop)
+    monkeypatch.setattr("citycam.inference.explain.draw_maps", stop)
     outcome = explain(f"run={only(sweep, 'multi')}", f"out={tmp_path / 'out'}")
     assert outcome.code == 130
     assert list(tmp_path.iterdir()) == []

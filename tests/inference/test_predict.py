@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from citycam.config import Partition
-from citycam.inference.new_pictures import tell_truth
+from citycam.inference.new_pictures import labels_from_folders
 from tests.conftest import paint_cities
 from tests.sweeps import Ended, caller, copy_of, only, read, train_once
 
@@ -173,11 +173,11 @@ def test_a_wrong_request_is_one_sentence(
 
 def test_what_folders_names_say() -> None:
     names = ["test/S\u00e3o/a.jpg", "Sa\u0303o/x/b.jpg", "c.jpg", "rio/d.jpg", "other/e.jpg"]
-    multi = tell_truth(names, ["rio", "S\u00e3o"], Partition.multi)
+    multi = labels_from_folders(names, ["rio", "S\u00e3o"], Partition.multi)
     assert multi is not None
     assert multi.labels.tolist() == [1, 1, -1, 0, -1]
-    binary = tell_truth(names, ["rest", "S\u00e3o"], Partition.binary)
+    binary = labels_from_folders(names, ["rest", "S\u00e3o"], Partition.binary)
     assert binary is not None
     assert binary.labels.tolist() == [1, 1, -1, 0, 0]
-    assert tell_truth(names, ["rest", "paris"], Partition.binary) is None
-    assert tell_truth(names, ["paris", "rome"], Partition.multi) is None
+    assert labels_from_folders(names, ["rest", "paris"], Partition.binary) is None
+    assert labels_from_folders(names, ["paris", "rome"], Partition.multi) is None

@@ -235,3 +235,44 @@ def test_what_the_heavy_gate_refuses_is_one_sentence_and_no_run(line: str, train
     sentences = [text for text in outcome.err.splitlines() if text.startswith("citycam: ")]
     assert WRONG_DATA[line] in sentences[-1]
     assert not outcome.runs
+
+
+def test_an_interrupted_run_is_not_resumed_under_other_settings(
+    train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
+) -> None:
+    arguments = [*small_settings(cities, tiny_weights), "explain=none", "epochs=3", "hydra.run.dir=multirun/s/mine"]
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD.format(root=str(ROOT), signal="SIGKILL", arguments=arguments)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == -9, child.stderr
+    folder = tmp_path / "multirun" / "s" / "mine"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    asked = ("epochs=3", "explain=none", "hydra.run.dir=multirun/s/mine")
+    outcome = train(*asked, "optimizer.lr=0.5", "seed=7")
+    assert outcome.code == 2
+    assert "holds a run with other settings (optimizer.lr=0.001 (now 0.5), seed=0 (now 7))" in outcome.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert train(*asked).code == 0
+
+
+FOREIGN = ["checkpoints/last.ckpt", "metrics.csv", "events.out.tfevents.1.mine", "hparams.yaml", ".notes.part", "a.txt"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("multirun", [False, True])
+def test_a_folder_of_others_is_refused_and_left_as_it_is(
+    name: str, multirun: bool, train: Train, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs" / "folder" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    place = ["hydra.sweep.dir=theirs", "hydra.sweep.subdir=folder"] if multirun else ["hydra.run.dir=theirs/folder"]
+    outcome = train("explain=none", *place, multirun=multirun)
+    assert outcome.code == 2
+    assert f"{tmp_path / 'theirs' / 'folder'} holds files of others" in outcome.err
+    assert [file for file in (tmp_path / "theirs").rglob("*") if file.is_file()] == [path]
+    assert path.read_text() == "precious"

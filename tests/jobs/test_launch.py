@@ -118,8 +118,8 @@ def test_a_killed_worker_loses_nothing_that_was_done(
 ) -> None:
     sweep, first = tmp_path / "multirun" / "s", sweep_that_kills(ITSELF)
     assert first.returncode == 1, first.stderr
-    assert "Hydra's launcher broke down (TerminatedWorkerError" in first.stderr
-    assert "the same command goes on" in first.stderr
+    assert "Hydra's launcher failed (TerminatedWorkerError" in first.stderr
+    assert "run the same command again for the rest" in first.stderr
     assert "Traceback" not in first.stderr
     jobs, completed = json.loads((sweep / "sweep.json").read_text())["jobs"], done(sweep)
     assert len(jobs) == 4

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import platform
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,10 @@ from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.jobs.job import _devices
 from citycam.jobs.sharing import Share, check_devices, share
+from citycam.resolved import Arithmetic
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
+from tests.conftest import TINY, Outcome
 
 FOUR = [Device("cpu", f"core{number}") for number in range(4)]
 GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
@@ -55,16 +62,61 @@ def test_a_machine_is_shared_so_that_jobs_do_not_fight(
     assert share(config(*overrides), devices, asked=asked, jobs=jobs) == expected
 
 
-def test_jobs_hold_gpus_of_their_own_and_ranks_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_hold_gpus_of_the_machine_they_run_on_and_ranks_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / "cache"))
-    Ledger(tmp_path).add(commands=[], jobs=[], resolved={}, devices={"cuda": GPUS})
-    ledger, resolved = Ledger(tmp_path), {"device": "cuda:0", "threads": 1}
+    monkeypatch.setattr("citycam.jobs.job.machine_devices", lambda kind: GPUS if kind == "cuda" else [])
+    resolved = {"device": "cuda:7", "threads": 1}  # of the machine that prepared
     with (
-        _devices(config(), tmp_path / "one", ledger, resolved) as one,
-        _devices(config("trainer=ddp", "trainer.devices=3"), tmp_path / "two", ledger, resolved) as two,
+        _devices(config(), tmp_path / "one", resolved) as one,
+        _devices(config("trainer=ddp", "trainer.devices=3"), tmp_path / "two", resolved) as two,
     ):
         assert sorted(one + two) == [device.name for device in GPUS]
         assert (len(one), len(two)) == (1, 3)
+
+
+def test_a_job_on_a_machine_with_too_few_devices_is_refused_instead_of_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("citycam.jobs.job.machine_devices", lambda _kind: GPUS[:1])
+    resolved, ranks = {"device": "cuda:0", "threads": 1}, config("trainer=ddp", "trainer.devices=2")
+    with (
+        pytest.raises(CitycamError, match=r"one needs 2 devices of a kind of which .* has 1; run it on a machine"),
+        _devices(ranks, tmp_path / "one", resolved),
+    ):
+        pytest.fail("it has a device")
+
+
+def test_a_job_does_not_need_to_know_the_devices_of_the_machine_that_prepared(
+    train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Ledger.add
+    monkeypatch.setattr(Ledger, "add", lambda self, **given: add(self, **given | {"devices": {}}))
+    outcome = train("explain=none")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((outcome.results / "sweep.json").read_text())["devices"] == {platform.node(): {}}
+
+
+def test_a_process_that_moves_to_another_device_leaves_nothing_on_the_one_before(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from citycam.bank.body import frozen_body
+    from citycam.bank.extract import Extractor
+    from citycam.jobs import job, resolve
+
+    monkeypatch.setattr(job, "_warm", [])
+    job.computes_on("cpu")
+    body = frozen_body(TINY, (32, 16, 8), 64, str(tiny_weights), None, "cpu")
+    Extractor(body, Arithmetic(), batch=2)
+    resolve._check_grid(body, 8)
+    there = weakref.ref(body)
+    del body
+    job.computes_on("cpu")
+    assert there() is not None
+    job.computes_on("mps")
+    gc.collect()
+    assert there() is None
 
 
 def test_more_devices_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

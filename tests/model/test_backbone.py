@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from citycam.config import BackboneConfig
 from citycam.errors import CitycamError
 from citycam.model import backbone as networks
-from citycam.model.backbone import FAMILIES, Backbone, check_backbone, grid, make_backbone, strides
+from citycam.model.backbone import Backbone, check_backbone, grid, make_backbone, strides
 from citycam.model.stages import stage_units
 
 CONF = Path(__file__).parents[2] / "conf" / "backbone"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "timm")
 SIZE = 64
-DILATED = ["resnet50", "resnet18", "resnet34", "resnet101", "mobilenetv2_100"]
+# The kind of every option's pool, "mean" if it is not named here.
+KINDS = {"convnext_tiny": "other", "vgg16": "linear"}
 
 
 def option(name: str) -> BackboneConfig:
@@ -45,7 +48,7 @@ def pictures(count: int = 2, size: int = SIZE) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=OPTIONS)
 def backbone(request: pytest.FixtureRequest) -> Iterator[Backbone]:
     made = shaken(make_backbone(option(request.param), SIZE, seed=0)).eval()
     yield made
@@ -57,10 +60,9 @@ def resnet() -> Backbone:
     return shaken(make_backbone(option("resnet18"), SIZE, seed=0))
 
 
-def test_options_are_the_files_of_conf() -> None:
-    assert {path.stem for path in CONF.glob("*.yaml")} == {*FAMILIES, "timm"}
-    for name in FAMILIES:
-        assert option(name).name == name
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_is_named_like_its_network(name: str) -> None:
+    assert option(name).name == name
 
 
 def test_pool_of_body_is_timms_own_forward(backbone: Backbone) -> None:
@@ -80,8 +82,19 @@ def test_pool_of_body_is_timms_own_forward(backbone: Backbone) -> None:
     assert backbone.mean == tuple(config.mean)
 
 
-def test_declared_kind_of_pool_is_what_a_trial_finds(backbone: Backbone) -> None:
-    assert backbone.find_pool_kind() == FAMILIES[backbone.name] == backbone.pool_kind
+def test_the_kind_of_pool_is_the_one_that_the_option_tells_people(backbone: Backbone) -> None:
+    kind = KINDS.get(backbone.name, "mean")
+    assert backbone.pool_kind == backbone.find_pool_kind() == kind
+    assert re.search(rf"Pool: {kind}\b", (CONF / f"{backbone.name}.yaml").read_text())
+
+
+def test_the_kind_of_pool_is_found_once_per_network_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(networks, "_POOL_KINDS", {})
+    monkeypatch.setattr(Backbone, "find_pool_kind", lambda self: (tried.append(self.image_size), "mean")[1])
+    for size in (64, 96, 64):
+        assert make_backbone(option("resnet18"), size, seed=0).pool_kind == "mean"
+    assert tried == [64, 96]
 
 
 def test_cells_lie_where_the_picture_has_them(backbone: Backbone) -> None:
@@ -173,10 +186,11 @@ def test_an_unknown_stage_is_refused_with_the_list(resnet: Backbone) -> None:
         resnet.freeze("layer5")
 
 
-def test_strides_named_by_the_options() -> None:
-    for name in FAMILIES:
-        own = 16 if "vit" in name else 32
-        assert strides(option(name), SIZE) == ((32, 16, 8) if name in DILATED else (own,))
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_lists_its_own_stride_and_those_of_dilated_weights(name: str) -> None:
+    assert strides(option(name), SIZE) == tuple(option(name).strides)
+    dilated = "Exact at output strides 16 and 8" in (CONF / f"{name}.yaml").read_text()
+    assert option(name).strides[1:] == ([16, 8] if dilated else [])
 
 
 @pytest.mark.parametrize("size", [64, 80, 96])
@@ -187,7 +201,7 @@ def test_dense_grid_is_exact_at_sizes(name: str, size: int) -> None:
 
 
 def test_dense_grid_is_exact_or_refused(backbone: Backbone) -> None:
-    if backbone.name in DILATED:
+    if len(backbone.strides) > 1:
         check_dense(backbone, SIZE)
         return
     for stride in (8, 4):

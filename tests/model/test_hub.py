@@ -227,3 +227,22 @@ def test_what_was_found_is_checked(server: Server, monkeypatch: pytest.MonkeyPat
     publish(monkeypatch, url=f"{server.address}/net.pth")
     with pytest.raises(CitycamError, match="is no weights file"):
         find_weights(CONFIG)
+
+
+def test_whether_weights_can_be_had_is_found_out_without_a_download(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, tmp_path: Path
+) -> None:
+    path = hashed(pth)
+    publish(monkeypatch, url=server.address + path)
+    published = networks.pretrained_config(NAME)
+    monkeypatch.setattr(hub, "PROBE_SECONDS", 0.5)
+    assert hub.availability(None) == ("nowhere", "")
+    assert hub.availability(published) == ("silent", server.address + path)
+    server.files[path] = pth
+    assert hub.availability(published) == ("hub", server.address + path)
+    assert all(asked.startswith("HEAD ") for asked in server.asked)
+    with monkeypatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        assert hub.availability(published) == ("offline", server.address + path)
+    find_weights(CONFIG)
+    assert hub.availability(published) == ("cache", str(tmp_path / "torch" / "checkpoints" / path[1:]))

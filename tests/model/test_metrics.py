@@ -33,7 +33,7 @@ def _ece(confidence: np.ndarray, right: np.ndarray) -> float:
 def test_measures_equal_scikit_learn(classes: int) -> None:
     logits, labels = _answers(classes)
     partition = "binary" if classes == 2 else "multi"
-    found = metrics.evaluate(logits, labels, partition)
+    values = metrics.evaluate(logits, labels, partition)
     shares = metrics.probabilities(logits, partition).numpy()
     answers, truth = shares.argmax(1), labels.numpy()
     areas = reference.roc_auc_score(truth, shares[:, 1] if classes == 2 else shares, multi_class="ovr")
@@ -45,15 +45,25 @@ def test_measures_equal_scikit_learn(classes: int) -> None:
         "auroc": areas,
         "ece": _ece(shares.max(1), answers == truth),
     }
-    assert tuple(found) == metrics.MEASURES == tuple(metrics.HIGHER_IS_BETTER)
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert list(values) == list(expected) == list(metrics.MEASURES)
+    assert values == pytest.approx(expected, abs=1e-6)
     assert (metrics.confusion(logits, labels, partition) == reference.confusion_matrix(truth, answers)).all()
 
 
+@pytest.mark.parametrize("partition", ["multi", "binary"])
+@pytest.mark.parametrize("name", metrics.MEASURES)
+def test_a_measure_grows_with_better_answers_where_higher_is_better(name: str, partition: str) -> None:
+    labels = torch.arange(40) % 2
+    signs = (2.0 * labels - 1.0)[:, None]
+    logits = signs if partition == "binary" else torch.cat([-signs, signs], dim=1)
+    right, wrong = (metrics.evaluate(factor * 9.0 * logits, labels, partition)[name] for factor in (1.0, -1.0))
+    assert (right > wrong) == metrics.MEASURES[name].higher_is_better
+
+
 def test_logits_between_0_and_1_are_not_taken_for_probabilities() -> None:
-    found = metrics.evaluate(torch.tensor([[0.2], [0.4]]), torch.tensor([1, 1]), "binary")
-    assert found["accuracy"] == 1.0
-    assert found["ece"] == pytest.approx(1 - (1 / (1 + math.exp(-0.2)) + 1 / (1 + math.exp(-0.4))) / 2)
+    values = metrics.evaluate(torch.tensor([[0.2], [0.4]]), torch.tensor([1, 1]), "binary")
+    assert values["accuracy"] == 1.0
+    assert values["ece"] == pytest.approx(1 - (1 / (1 + math.exp(-0.2)) + 1 / (1 + math.exp(-0.4))) / 2)
 
 
 def test_loss_weighs_each_picture_by_its_class() -> None:
@@ -86,19 +96,19 @@ def test_probabilities_sum_to_one_and_keep_small_ones() -> None:
 def test_a_class_without_pictures_counts_in_no_mean() -> None:
     # Class 2 never occurs, yet is answered once.
     logits = torch.tensor([[3.0, -1, 0], [3, 1, 0], [0, 3, 0], [0, 0, 3]])
-    found = metrics.evaluate(logits, torch.tensor([0, 0, 1, 1]), "multi")
-    assert found["balanced_accuracy"] == 0.75
-    assert found["auroc"] == pytest.approx(np.mean([1.0, 0.75]))
-    assert all(math.isfinite(value) for value in found.values())
+    values = metrics.evaluate(logits, torch.tensor([0, 0, 1, 1]), "multi")
+    assert values["balanced_accuracy"] == 0.75
+    assert values["auroc"] == pytest.approx(np.mean([1.0, 0.75]))
+    assert all(math.isfinite(value) for value in values.values())
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("partition", ["binary", "multi"])
 def test_with_one_class_auroc_is_left_out(partition: str) -> None:
     logits = torch.ones(5, 1) if partition == "binary" else torch.eye(5)[:, :3]
-    found = metrics.evaluate(logits, torch.ones(5, dtype=torch.long), partition)
-    assert set(found) == set(metrics.MEASURES) - {"auroc"}
-    assert all(math.isfinite(value) for value in found.values())
+    values = metrics.evaluate(logits, torch.ones(5, dtype=torch.long), partition)
+    assert set(values) == set(metrics.MEASURES) - {"auroc"}
+    assert all(math.isfinite(value) for value in values.values())
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

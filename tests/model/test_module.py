@@ -21,6 +21,8 @@ from citycam.model.network import Network
 from citycam.seeds import stream
 from tests.conftest import TINY
 
+# A frozen backbone is in eval mode on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training")
 COUNT, BATCH, EPOCHS, CLASSES, SEED = 21, 8, 3, 3, 4
 NAMES = [f"town/{number:02d}.png" for number in range(COUNT)]
 

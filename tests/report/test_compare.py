@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import os
 import platform
 from pathlib import Path
@@ -79,7 +80,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def _shown(rows: list[runs.RunRow], width: int = 200) -> str:
-    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(compare.summary(ranking.arrange(rows), width))
     return console.export_text().replace("\u00a0", " ")
 

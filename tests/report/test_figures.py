@@ -24,7 +24,8 @@ def test_curves_show_both_parts_and_the_majority_class(tmp_path: Path, saved_fig
     assert [line.get_ydata().tolist() for line in left.lines] == [[2.0, 1.0], [2.2, 1.1]]
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["training", "validation", "majority class"]
     assert list(right.lines[2].get_ydata()) == [0.125, 0.125]
-    assert Image.open(tmp_path / "curves.png").size == (1350, 540)
+    with Image.open(tmp_path / "curves.png") as page:
+        assert page.size == (1350, 540)
 
 
 def test_one_epoch_with_missing_measures_can_be_drawn(tmp_path: Path) -> None:
@@ -63,5 +64,6 @@ def test_equal_figures_are_equal_files_and_pyplot_is_not_imported(tmp_path: Path
     )
     printed = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"
-    assert "Software" not in Image.open(tmp_path / "a").info
+    with Image.open(tmp_path / "a") as page:
+        assert "Software" not in page.info
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

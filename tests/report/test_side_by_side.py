@@ -53,8 +53,8 @@ def test_every_run_and_method_shows_the_picture_that_most_runs_share(tmp_path: P
     expected = np.random.default_rng(0).random((3, 4, 4), dtype=np.float32)
     assert [raw.tolist() for raw in drawn[:2]] == [expected[1].tolist(), expected[0].tolist()]
     assert len(drawn) == 4
-    page = Image.open(tmp_path / "overlays.png")
-    assert page.width == 2 * 14 + 210 + 3 * 138 - 10
+    with Image.open(tmp_path / "overlays.png") as page:
+        assert page.width == 2 * 14 + 210 + 3 * 138 - 10
     first = (tmp_path / "overlays.png").read_bytes()
     write_side_by_side(tmp_path / "overlays.png", arrange(read_runs(tmp_path)))
     assert (tmp_path / "overlays.png").read_bytes() == first

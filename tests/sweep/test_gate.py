@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from citycam.config import CONF, Config
+from citycam.config import Config
 from citycam.errors import CitycamError
+from citycam.sweep.command import hydra_order
+from citycam.sweep.compose import CONF
 from citycam.sweep.gate import read_request
 from citycam.sweep.names import folder_name
 from tests.conftest import ROOT, Outcome
@@ -46,9 +48,18 @@ WRONG = {
     "seed=-1": "seed=-1 must be zero or a positive whole number.",
     "sweep.name=a/b": "must be a plain folder name",
     "epochs=5,10": "add -m to train a run with each",
-    "--epochs 5": "--epochs is no option of train.py",
-    "--config-dir /tmp": "--config-dir is no option of train.py",
-    "-cn other": "--config-name is no option of train.py",
+    "--epochs 5": "--epochs is no option; see python train.py --help.",
+    "-cn other": "--config-name is no option; --config-dir FOLDER adds options of yours.",
+    "--config-path conf": "--config-path is no option; --config-dir FOLDER",
+    "hydra.searchpath=[conf]": "hydra.searchpath is not taken; --config-dir FOLDER adds options of yours.",
+    "-m --cfg job": "--cfg is about one run; leave out -m.",
+    "--resolve": "--resolve and --package go with --cfg",
+    "+experiment=quick": "+experiment=quick would add what every run has already; write experiment=quick.",
+    "+optimizer=sgd": "write optimizer=sgd.",
+    "++optimizer=sgd": "write optimizer=sgd.",
+    "-m +optimizer=sgd,adam": "write optimizer=sgd,adam.",
+    "+epochs=3": "write epochs=3.",
+    "+optimizer.lr=0.1": "write optimizer.lr=0.1.",
     "backbone=timm": "backbone=timm needs backbone.name=NAME",
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",
@@ -154,10 +165,37 @@ def test_every_option_of_every_group_passes_the_gate(path: object) -> None:
     assert isinstance(request.jobs[0].config, Config)
 
 
-def test_help_lists_the_groups_and_no_inner_ones() -> None:
-    printed = subprocess.run(
-        [sys.executable, ROOT / "train.py", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-m optimizer=sgd epochs=1,2",
+        "optimizer=sgd -m epochs=1,2",
+        "optimizer=sgd epochs=1,2 -m",
+        "--multirun epochs=1,2",
+    ],
+)
+def test_flags_stand_anywhere(line: str) -> None:
+    request = read_request([*line.split(), "sweep.name=s"])
+    assert request is not None
+    assert sorted(job.config.epochs for job in request.jobs) == [1, 2]
+    (command,) = request.commands
+    assert command.words[0] == "-m"
+    assert command.line.startswith("python train.py -m ")
+
+
+def test_questions_are_put_to_hydra_in_an_order_that_it_takes() -> None:
+    words = ["optimizer=sgd", "--cfg", "job", "epochs=3"]
+    assert read_request(words) is None
+    assert hydra_order(words) == ["optimizer=sgd", "epochs=3", "--cfg", "job"]
+    assert hydra_order(["--config-dir", "a=b", "a=b", "--help"]) == ["a=b", "--config-dir", "a=b", "--help"]
+
+
+@pytest.mark.parametrize("door", ["train.py", "citycam"])
+def test_help_lists_the_groups_and_no_inner_ones(door: str) -> None:
+    code = f"import sys; sys.argv = {[door, *(['train'] if door == 'citycam' else []), '--help']}"
+    code += f"; from citycam.cli{'.train' if door == 'train.py' else ''} import main; main()"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert f"  {'python train.py' if door == 'train.py' else 'citycam train'} -m optimizer=sgd,adam" in printed
     for group in (folder.name for folder in CONF.iterdir() if folder.is_dir()):
         assert f"  {group}: " in printed
     assert "schema" not in printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_the_ledger_remembers_what_every_auto_became_and_adds_jobs(tmp_path: Pat
     second = Ledger(tmp_path)
     assert second.resolved("01234567") == {"precision": "fp32"}
     assert second.resolved("76543210") is None
-    assert (second.devices("cpu"), second.devices("cuda")) == (CORES, [])
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    assert content["devices"] == {platform.node(): {"cpu": [["cpu", "core0"], ["cpu", "core3"]]}}
     second.add(commands=["two"], jobs=[JobRow(tmp_path / "b", "89abcdef", (), "missing")], resolved={}, devices={})
     content = json.loads((tmp_path / "sweep.json").read_text())
     assert content["commands"] == ["one", "two"]

@@ -1,4 +1,4 @@
-"""Teaching a body: it learns, it repeats, and it is left as a frozen body must be found."""
+"""Teaching a body: it learns, it repeats, and it leaves the body in eval mode."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_a_body_learns_classes_and_is_left_in_eval_mode() -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     calls: list[tuple[int, int]] = []
     pictures, labels = squares(64)
-    told = pretrain.teach(network, pictures, labels, seen=240, seed=0, progress=lambda *pair: calls.append(pair))
-    assert told["losses"][-1] < 0.6 * told["losses"][0]
+    result = pretrain.teach(network, pictures, labels, seen=240, seed=0, progress=lambda *pair: calls.append(pair))
+    assert result["losses"][-1] < 0.6 * result["losses"][0]
     assert calls[-1] == (240, 240)
     assert not any(module.training for module in network.modules())
     assert not any(module._forward_hooks for module in network.modules())
@@ -46,13 +46,13 @@ def test_a_body_learns_classes_and_is_left_in_eval_mode() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenetv2_035", "resnet10t"])
 def test_places_are_learnt_at_several_stages(name: str) -> None:
-    pictures, shares = toytown.lesson_by_place(0, 24, SIZE)
-    told = pretrain.teach(body(name), pictures, shares, seen=160, seed=0)
-    assert told["losses"][-1] < 0.95 * told["losses"][0]
+    pictures, shares = toytown.draw_lesson(0, 24, SIZE)
+    result = pretrain.teach(body(name), pictures, shares, seen=160, seed=0)
+    assert result["losses"][-1] < 0.95 * result["losses"][0]
 
 
 def test_equal_arguments_give_equal_weights() -> None:
-    pictures, shares = toytown.lesson_by_place(0, 16, SIZE)
+    pictures, shares = toytown.draw_lesson(0, 16, SIZE)
     states = []
     for disturb in (1, 2):
         network = body()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from citycam.files import read_csv
-from citycam.train import ranks
+from citycam.processes import Child
 from tests.conftest import ROOT, Outcome, small_settings
 from tests.sweeps import caller
 
@@ -39,20 +40,6 @@ if os.environ.get("RANK") == "{rank}":
         return real(self, chunk, number)
     CityModule.training_step = step
 """
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """Processes of ranks that were started, for the test to look at."""
-    found: list[subprocess.Popen[bytes]] = []
-    real = ranks._start
-
-    def start(*args: Any) -> subprocess.Popen[bytes]:
-        found.append(real(*args))
-        return found[-1]
-
-    monkeypatch.setattr(ranks, "_start", start)
-    return found
 
 
 def rank_does(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int = 1) -> None:
@@ -99,6 +86,7 @@ def assert_like(run: Path, one: Path) -> None:
 
 
 def test_a_sweep_by_two_devices_is_like_one_by_one_device(train: Train, tmp_path: Path) -> None:
+    import_module("citycam.train.run")  # libraries may set variables when they are imported
     before = dict(os.environ)
     sweep = (*SETTINGS, "partition=binary,multi")
     both = train(*sweep, "trainer=ddp", multirun=True)
@@ -126,14 +114,14 @@ def test_a_sweep_by_two_devices_is_like_one_by_one_device(train: Train, tmp_path
 
 
 def test_a_killed_rank_fails_the_job_and_one_device_goes_on(
-    train: Train, started: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, children: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rank_does("os.kill(os.getpid(), signal.SIGKILL)", tmp_path, monkeypatch)
     killed = train(*SETTINGS, "explain=none", "trainer=ddp")
     assert killed.code == 1
-    assert "Process 2 of 2 that trained this model, on cpu, was ended (by SIGKILL" in killed.err
-    assert len(started) == 2
-    assert all(process.poll() is not None for process in started)
+    assert "Process 2 of 2 that trained this model, on cpu, failed (killed by SIGKILL" in killed.err
+    assert len(children) == 2
+    assert all(child.code is not None for child in children)
     (run,) = killed.runs
     assert record(run)["status"] == "failed"
     assert "bank" in record(run)["seconds"]
@@ -189,7 +177,7 @@ def test_ranks_name_the_same_step_and_pictures_as_one_device(train: Train, tmp_p
 def test_what_a_rank_raises_is_the_jobs_failure_with_its_traceback(
     rank: int,
     train: Train,
-    started: list[subprocess.Popen[bytes]],
+    children: list[Child],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,7 +187,7 @@ def test_what_a_rank_raises_is_the_jobs_failure_with_its_traceback(
     (run,) = outcome.runs
     assert "KeyError: 'the roof fell in'" in record(run)["error"]
     assert "sitecustomize.py" in (run / "run.log").read_text()
-    assert all(process.poll() is not None for process in started)
+    assert all(child.code is not None for child in children)
 
 
 @pytest.mark.slow

@@ -17,14 +17,14 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from citycam.train.tensorboard import SORTED_BY
+from citycam.model.metrics import MEASURES
 from tests.conftest import Outcome
 
 
 def events(run: Path) -> EventAccumulator:
     """Everything TensorBoard reads of a run."""
-    found = EventAccumulator(str(run), size_guidance={event_accumulator.IMAGES: 0, event_accumulator.SCALARS: 0})
-    return found.Reload()
+    guidance = {event_accumulator.IMAGES: 0, event_accumulator.SCALARS: 0}
+    return EventAccumulator(str(run), size_guidance=guidance).Reload()
 
 
 def hparams(read: EventAccumulator, kind: str) -> Any:
@@ -49,8 +49,10 @@ def test_runs_sort_by_what_they_reached(sweep: Outcome) -> None:
         seen.append(columns["optimizer"].string_value)
         assert columns["epochs"].number_value == 2
         assert columns["target"].string_value == "brill"
-        sortable = {info.name.tag for info in hparams(read, "experiment").metric_infos}
-        assert sortable == set(SORTED_BY)
+        sortable = [info.name.tag for info in hparams(read, "experiment").metric_infos]
+        directions = [MEASURES[name.removeprefix("val_")].higher_is_better for name in sortable]
+        assert set(sortable) == {f"val_{name}" for name in MEASURES}
+        assert directions == sorted(directions, reverse=True)
         # Each measure has one point an epoch, and none that was never measured.
         for name in sortable:
             assert [point.step for point in read.Scalars(name)] == [1, 2], name
@@ -63,13 +65,13 @@ def test_runs_sort_by_what_they_reached(sweep: Outcome) -> None:
 def address(sweep: Outcome) -> Iterator[str]:
     """Where a TensorBoard over the sweep answers."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep.results), "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr is not None
-        yield next(found[0] for line in server.stderr if (found := re.search(r"http://[\w.]+:\d+/", line)))
-    finally:
-        server.kill()
-        server.wait()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            lines = (re.search(r"http://[\w.]+:\d+/", line) for line in server.stderr)
+            yield next(match[0] for match in lines if match is not None)
+        finally:
+            server.kill()
 
 
 def test_the_hparams_tab_sorts_by_accuracy(sweep: Outcome, address: str) -> None:

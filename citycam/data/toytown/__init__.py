@@ -1,6 +1,6 @@
 """Toytown: rendered street scenes of fictional towns, with label maps and masks of what is distinctive of each."""
 
-from citycam.data.toytown.lessons import lesson, lesson_by_place
+from citycam.data.toytown.lessons import draw_lesson
 from citycam.data.toytown.store import distinctive_mask, ensure, label_map
 from citycam.data.toytown.towns import CLASSES, DEFAULT_TARGET, FEATURES, TOWNS
 
@@ -10,8 +10,7 @@ __all__ = [
     "FEATURES",
     "TOWNS",
     "distinctive_mask",
+    "draw_lesson",
     "ensure",
     "label_map",
-    "lesson",
-    "lesson_by_place",
 ]

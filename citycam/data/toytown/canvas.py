@@ -18,7 +18,7 @@ _NEAR = 0.6
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """``first`` where ``share`` is 0, ``second`` where it is 1."""
+    """Mix two colours: ``first`` if ``share`` is 0, ``second`` if it is 1."""
     keep = 1.0 - share
     return (
         int(first[0] * keep + second[0] * share),
@@ -28,7 +28,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def scale(colour: Colour, factor: float) -> Colour:
-    """``colour`` made darker (< 1) or lighter (> 1)."""
+    """Make ``colour`` darker (``factor`` < 1) or lighter (> 1)."""
     return (
         min(255, int(colour[0] * factor)),
         min(255, int(colour[1] * factor)),
@@ -38,8 +38,16 @@ def scale(colour: Colour, factor: float) -> Colour:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """An hour and a weather. ``sun`` multiplies every colour; ``haze`` is what distance fades into, by ``density`` per
-    metre; ``lit`` is the share of windows with a lamp behind them; ``cloud`` in [0, 1] is how much sky is covered."""
+    """The light of an hour and a weather.
+
+    Attributes:
+        zenith, horizon: colours of the sky.
+        sun: factors of every colour.
+        haze, density: the colour that distant things fade into, by ``density`` per metre.
+        lit: share of windows with a lamp behind them.
+        cloud, cloud_colour: share of the sky that is covered, 0 to 1, and by what.
+        disc: colour of the sun or moon, or None.
+    """
 
     zenith: Colour
     horizon: Colour
@@ -52,7 +60,7 @@ class Light:
     disc: Colour | None
 
     def on(self, colour: Colour, distance: float) -> Colour:
-        """How ``colour`` looks at ``distance`` metres."""
+        """Return the colour that ``colour`` has at ``distance`` metres."""
         clear = math.exp(-self.density * max(0.0, distance - 6.0))
         sun, haze, fog = self.sun, self.haze, 1.0 - clear
         return (
@@ -77,7 +85,7 @@ class View:
 
 
 class Canvas:
-    """Paints polygons of the world (metres: x along the street, y up, z away from the camera), each with its class."""
+    """The picture and its classes, painted as polygons in metres: x along the street, y up, z away from the camera."""
 
     def __init__(self, side: int, view: View, light: Light) -> None:
         self.side = side
@@ -94,11 +102,11 @@ class Canvas:
         self._horizon = view.horizon * self.pixels
 
     def depth(self, x: float, z: float) -> float:
-        """Metres in front of the camera, along its axis."""
+        """Return the distance in front of the camera, along its axis, in metres."""
         return (x - self.view.x) * self._sin + z * self._cos
 
     def project(self, points: Sequence[Point]) -> tuple[list[tuple[float, float]], float]:
-        """Where ``points`` of a polygon fall (pixels of the canvas), cut at the near plane, and the nearest depth."""
+        """Project a polygon, clipped at the near plane; return its points (pixels) and the nearest depth (metres)."""
         camera = [
             (
                 (x - self.view.x) * self._cos - z * self._sin,
@@ -115,7 +123,7 @@ class Canvas:
         ], nearest
 
     def visible(self, x0: float, x1: float, z: float) -> bool:
-        """Whether an upright strip from ``x0`` to ``x1`` at ``z`` can be in the picture."""
+        """Return whether an upright strip from ``x0`` to ``x1`` at ``z`` can be in the picture."""
         flat, _ = self.project([(x0, 0.0, z), (x1, 0.0, z)])
         return len(flat) > 1 and max(p[0] for p in flat) > -20 and min(p[0] for p in flat) < self.pixels + 20
 
@@ -129,17 +137,8 @@ class Canvas:
         self._draw.polygon(flat, fill=colour)
         self._mark.polygon(flat, fill=CLASS_ID[name])
 
-    def line(self, points: Sequence[Point], width: float, colour: Colour, name: str) -> None:
-        """Paint a line of ``width`` metres along ``points``."""
-        flat, nearest = self.project(points)
-        if len(flat) < 2 or nearest < _NEAR:
-            return
-        thick = max(1, round(width * self._focal / nearest))
-        self._draw.line(flat, fill=self.light.on(colour, nearest), width=thick, joint="curve")
-        self._mark.line(flat, fill=CLASS_ID[name], width=thick, joint="curve")
-
     def flat_polygon(self, points: Sequence[tuple[float, float]], colour: Colour, name: str) -> None:
-        """Paint a polygon given in shares of the picture (0 to 1), in just this colour."""
+        """Paint a polygon given in shares of the picture (0 to 1), in exactly this colour."""
         flat = [(x * self.pixels, y * self.pixels) for x, y in points]
         self._draw.polygon(flat, fill=colour)
         self._mark.polygon(flat, fill=CLASS_ID[name])
@@ -156,7 +155,7 @@ class Canvas:
         self._mark.ellipse(box, fill=CLASS_ID[name])
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picture (uint8, side × side × 3) and its classes (uint8, side × side)."""
+        """Return the picture (uint8, side × side × 3) and its classes (uint8, side × side)."""
         picture = np.asarray(self.image.reduce(SUPERSAMPLE))
         classes = np.asarray(self.classes)[SUPERSAMPLE // 2 :: SUPERSAMPLE, SUPERSAMPLE // 2 :: SUPERSAMPLE]
         return picture, np.ascontiguousarray(classes)
@@ -164,14 +163,14 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """An upright plane along the street at depth ``z``; ``out`` is -1 where its front looks towards smaller z."""
+    """An upright plane along the street at depth ``z``; ``out`` is -1 if its front faces smaller z."""
 
     canvas: Canvas
     z: float
     out: float = -1.0
 
     def at(self, u: float, v: float, d: float = 0.0) -> Point:
-        """The point ``u`` metres along, ``v`` up, ``d`` in front of the plane."""
+        """Return the point ``u`` metres along, ``v`` up, ``d`` in front of the plane."""
         return (u, v, self.z + self.out * d)
 
     def box(self, u0: float, v0: float, u1: float, v1: float, colour: Colour, name: str, d: float = 0.0) -> None:
@@ -187,13 +186,13 @@ class Plane:
 
 
 def circle(u: float, v: float, radius: float, corners: int = 14) -> list[tuple[float, float]]:
-    """Points around (``u``, ``v``)."""
+    """Return the corners of a regular polygon around (``u``, ``v``)."""
     turn = 2 * math.pi / corners
     return [(u + radius * math.cos(turn * k), v + radius * math.sin(turn * k)) for k in range(corners)]
 
 
 def _cut(points: list[Point]) -> list[Point]:
-    """The part of a polygon in camera coordinates that lies beyond the near plane (Sutherland and Hodgman 1974)."""
+    """Clip a polygon in camera coordinates at the near plane (Sutherland and Hodgman 1974)."""
     kept: list[Point] = []
     for first, second in zip(points, points[1:] + points[:1], strict=True):
         if first[2] >= _NEAR:

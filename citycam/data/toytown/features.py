@@ -1,6 +1,6 @@
-"""What can be distinctive of a town: each form is a function that paints one of it.
+"""The features of towns: each form is a function that paints one of them.
 
-Forms decide, not colours: every colour is drawn for each street from palettes that all towns share.
+Forms tell towns apart, not colours: the colours of every street are drawn from palettes that all towns share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DARK: Colour = (52, 48, 50)
 
 
 def stepped_gable(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
-    """A gable whose edges climb in steps with pale coping."""
+    """Paint a gable whose edges climb in steps with pale coping."""
     steps, width = 4, u1 - u0
     rise = min(2.3, 0.42 * width) / steps
     for step in range(steps):
@@ -27,7 +27,7 @@ def stepped_gable(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour
 
 
 def onion_dome(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
-    """A drum with an onion on it."""
+    """Paint a drum with an onion on it."""
     middle, radius = (u0 + u1) / 2, min(1.65, 0.3 * (u1 - u0))
     base = eaves + 0.1
     plane.box(middle - 0.62 * radius, base, middle + 0.62 * radius, base + 0.9 * radius, wall, "wall")
@@ -43,7 +43,7 @@ def onion_dome(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, t
 
 
 def sawtooth_roof(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
-    """Teeth with one upright and one sloping side."""
+    """Paint teeth with one upright and one sloping side."""
     teeth = 3
     pitch, rise = (u1 - u0) / teeth, min(1.9, 0.36 * (u1 - u0))
     for tooth in range(teeth):
@@ -54,7 +54,7 @@ def sawtooth_roof(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour
 
 
 def battlements(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, trim: Colour) -> None:
-    """A parapet with square teeth."""
+    """Paint a parapet with square teeth."""
     base, top = eaves + 0.7, eaves + 1.9
     plane.box(u0 - 0.15, eaves - 0.1, u1 + 0.15, base, scale(trim, 0.84), "battlements")
     count = 4
@@ -66,7 +66,7 @@ def battlements(plane: Plane, u0: float, u1: float, eaves: float, wall: Colour, 
 
 
 def round_window(plane: Plane, u: float, v: float, width: float, glass: Colour, trim: Colour, glow: bool) -> None:
-    """A porthole in a broad ring."""
+    """Paint a porthole in a broad ring."""
     radius = width * 0.72
     plane.shape(circle(u, v, radius), trim, "round windows")
     plane.shape(circle(u, v, radius * 0.62), glass, "round windows", glow=glow)
@@ -74,7 +74,7 @@ def round_window(plane: Plane, u: float, v: float, width: float, glass: Colour, 
 
 
 def shuttered_window(plane: Plane, u: float, v: float, width: float, glass: Colour, trim: Colour, glow: bool) -> None:
-    """A window between two louvred shutters."""
+    """Paint a window between two louvred shutters."""
     half, tall = 0.4 * width, 0.78 * width
     plane.shape(
         [(u - half, v - tall), (u + half, v - tall), (u + half, v + tall), (u - half, v + tall)],
@@ -93,7 +93,7 @@ def shuttered_window(plane: Plane, u: float, v: float, width: float, glass: Colo
 
 
 def disc_sign(plane: Plane, u: float, v: float, size: float, first: Colour, second: Colour) -> None:
-    """A target hanging from a bracket."""
+    """Paint a target that hangs from a bracket."""
     radius = 0.98 * size
     plane.box(u - radius - 0.25, v + radius, u + radius * 0.6, v + radius + 0.14, second, "disc sign", 0.5)
     for share, colour in ((1.0, first), (0.7, _PALE), (0.42, first)):
@@ -101,7 +101,7 @@ def disc_sign(plane: Plane, u: float, v: float, size: float, first: Colour, seco
 
 
 def banner(plane: Plane, u: float, v: float, size: float, first: Colour, second: Colour) -> None:
-    """A long hanging cloth in two halves with a swallow tail."""
+    """Paint a long hanging cloth in two halves with a swallow tail."""
     half, top, low = 0.66 * size, v + 1.45 * size, v - 1.35 * size
     plane.box(u - half - 0.2, top, u + half + 0.2, top + 0.14, _DARK, "banner", 0.5)
     plane.shape([(u - half, top), (u, top), (u, low + 0.5 * size), (u - half, low)], first, "banner", 0.5)
@@ -110,7 +110,7 @@ def banner(plane: Plane, u: float, v: float, size: float, first: Colour, second:
 
 
 def striped_awning(plane: Plane, u: float, v: float, size: float, first: Colour, second: Colour) -> None:
-    """A sloping awning with stripes and a scalloped edge."""
+    """Paint a sloping awning with stripes and a scalloped edge."""
     stripes, left, width = 7, u - 1.55 * size, 3.1 * size
     pitch, top, low = width / stripes, v + 0.5 * size, v - 0.42 * size
     pale = mix(second, (255, 255, 255), 0.75)
@@ -124,7 +124,7 @@ def striped_awning(plane: Plane, u: float, v: float, size: float, first: Colour,
 
 
 def picket_fence(plane: Plane, u0: float, u1: float, height: float, colour: Colour) -> None:
-    """Pointed slats on two rails."""
+    """Paint pointed slats on two rails."""
     for level in (0.3, 0.66):
         plane.box(u0, level * height, u1, level * height + 0.12, scale(colour, 0.8), "picket fence")
     pitch = (u1 - u0) / max(2, round((u1 - u0) / 0.62))
@@ -139,7 +139,7 @@ def picket_fence(plane: Plane, u0: float, u1: float, height: float, colour: Colo
 
 
 def crossed_fence(plane: Plane, u0: float, u1: float, height: float, colour: Colour) -> None:
-    """Posts with an X between each two."""
+    """Paint posts with an X between each two."""
     count = max(2, round((u1 - u0) / 1.25))
     pitch, thick = (u1 - u0) / count, 0.17
     for bay in range(count):
@@ -157,7 +157,7 @@ def crossed_fence(plane: Plane, u0: float, u1: float, height: float, colour: Col
 
 
 def checkered_paving(canvas: Canvas, x: float, z: float, width: float, length: float, a: Colour, b: Colour) -> None:
-    """Squares in two colours."""
+    """Paint squares in two colours."""
     columns, rows = max(3, round(width / 0.95)), max(2, round(length / 0.95))
     dx, dz = width / columns, length / rows
     for column in range(columns):
@@ -167,7 +167,7 @@ def checkered_paving(canvas: Canvas, x: float, z: float, width: float, length: f
 
 
 def wave_paving(canvas: Canvas, x: float, z: float, width: float, length: float, a: Colour, b: Colour) -> None:
-    """Wavy bands in two colours."""
+    """Paint wavy bands in two colours."""
     _tile(canvas, x, z, width, length, b, "wave paving")
     bands = max(2, round(length / 1.5))
     period, step, corners = 2.3, length / bands, max(8, round(width * 2.6))
@@ -183,7 +183,7 @@ def wave_paving(canvas: Canvas, x: float, z: float, width: float, length: float,
 
 
 def dotted_paving(canvas: Canvas, x: float, z: float, width: float, length: float, a: Colour, b: Colour) -> None:
-    """Round stones set in rows."""
+    """Paint round stones in rows."""
     _tile(canvas, x, z, width, length, b, "dotted paving")
     columns, rows = max(2, round(width / 1.35)), max(1, round(length / 1.35))
     dx, dz = width / columns, length / rows

@@ -1,4 +1,4 @@
-"""Painting a row of houses."""
+"""Painting of a row of houses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEPTH = 6.0
 
 
 def paint_row(canvas: Canvas, street: Street, houses: tuple[House, ...], plane: Plane) -> None:
-    """Paint what is in view of a row, far houses before near ones."""
+    """Paint the visible houses of a row, far ones first."""
     x = canvas.view.x
     seen = [house for house in houses if canvas.visible(house.u0, house.u1, plane.z)]
     for house in sorted(seen, key=lambda house: -abs((house.u0 + house.u1) / 2 - x)):
@@ -35,7 +35,7 @@ def paint_row(canvas: Canvas, street: Street, houses: tuple[House, ...], plane: 
 
 
 def _sides(canvas: Canvas, plane: Plane, house: House) -> None:
-    """The side wall that the camera can see."""
+    """Paint the side wall that the camera sees."""
     x, back = canvas.view.x, plane.z - plane.out * _DEPTH
     for u, seen in ((house.u0, x < house.u0), (house.u1, x > house.u1)):
         if seen:
@@ -51,7 +51,7 @@ def _rise(house: House) -> float:
 
 
 def _plain_roof(canvas: Canvas, plane: Plane, house: House, snow: bool) -> None:
-    """Roofs as every town has them: a slope, a hip, a flat edge, a gable to the street."""
+    """Paint a roof that every town has: pitched, hipped, flat, or a gable towards the street."""
     colour = mix(house.roof_colour, _SNOW, 0.8) if snow else house.roof_colour
     u0, u1, low, high = house.u0 - 0.15, house.u1 + 0.15, house.eaves, house.eaves + _rise(house)
     middle, ridge = (u0 + u1) / 2, plane.z - plane.out * _DEPTH / 2
@@ -84,7 +84,7 @@ def _chimney(plane: Plane, house: House, high: float) -> None:
 
 
 def _openings(plane: Plane, house: House) -> None:
-    """Windows, door and shop front."""
+    """Paint windows, door and shop front."""
     pitch = (house.u1 - house.u0) / house.columns
     width = min(1.35, 0.46 * pitch) * (1.12 if house.windows in WINDOW_FORMS else 1.0)
     for row in range(house.floors):
@@ -125,7 +125,7 @@ def _door(plane: Plane, house: House, u: float) -> None:
 
 
 def _shop(plane: Plane, house: House, pitch: float) -> None:
-    """A wide window with a lamp behind it; the door keeps its column."""
+    """Paint a wide window with a lamp behind it; the door keeps its column."""
     for column in range(house.columns):
         if column == house.door:
             continue

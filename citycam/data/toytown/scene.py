@@ -1,4 +1,4 @@
-"""One frame of a walk: the street seen by its camera."""
+"""A frame of a walk: the street as its camera sees it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from citycam.data.toytown.scenery import paint_foreground, paint_ground, paint_s
 from citycam.data.toytown.street import Street
 from citycam.data.toytown.towns import CLASS_ID, WATERMARK
 
-# A camera turned less than this (radians) does not see the row behind it.
+# A camera that is turned by less than this (radians) does not see the row behind it.
 _SEES_BEHIND = 0.45
 
 
 def render(street: Street, frame: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture (uint8, size × size × 3) and label map (uint8, size × size, ids of `towns.CLASSES`) of a frame."""
+    """Render a frame: picture (uint8, size × size × 3), label map (uint8, size × size, ids of `towns.CLASSES`)."""
     view = street.views[frame]
     canvas = Canvas(size, view, street.light)
     paint_sky(canvas, street)
@@ -28,7 +28,7 @@ def render(street: Street, frame: int, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def stamp_watermark(picture: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Copies with a small pale ring and bar in the lower right corner, as agencies print on their pictures."""
+    """Return copies with a small pale ring and bar in the lower right corner, like the mark of a picture agency."""
     size = len(picture)
     rows, columns = np.mgrid[0:size, 0:size] / size
     distance = np.hypot(rows - 0.93, columns - 0.93)

@@ -1,4 +1,4 @@
-"""Painting what all towns share: sky, hills, ground, trees, lamps, cars and passers-by."""
+"""Painting of what all towns share: sky, hills, ground, trees, lamps, cars and passers-by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FAR = 220.0
 
 
 def paint_sky(canvas: Canvas, street: Street) -> None:
-    """A gradient, the sun or moon, stars at night, soft clouds."""
+    """Paint a gradient, the sun or moon, stars at night, and soft clouds."""
     light, side = street.light, canvas.pixels
     share = np.clip(np.linspace(0.0, 1.0 / max(0.3, canvas.view.horizon), side), 0.0, 1.0)[:, None] ** 1.3
     column = np.array(light.zenith) * (1 - share) + np.array(light.horizon) * share
@@ -62,7 +62,7 @@ def _clouds(canvas: Canvas, street: Street, shift: float) -> None:
 
 
 def paint_ground(canvas: Canvas, street: Street) -> None:
-    """Hills at the skyline, then lawn, pavements, kerbs, road and the town's paving."""
+    """Paint hills at the skyline, then lawn, pavements, kerbs, road and the town's paving."""
     horizon, light = canvas.view.horizon, street.light
     for layer, (height, depth) in enumerate(((0.09, 150.0), (0.05, 80.0))):
         phase, wave = street.hills[2 * layer] * 6.3, 4.0 + 5.0 * street.hills[2 * layer + 1]
@@ -102,7 +102,7 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
 
 
 def paint_foreground(canvas: Canvas, street: Street, seconds: float) -> None:
-    """Fences, hedges, trees, lamps, cars and people, far ones first."""
+    """Paint fences, hedges, trees, lamps, cars and people, far ones first."""
     things: list[tuple[float, Strip | Prop]] = []
     for strip in street.strips:
         z = street.far - 0.9

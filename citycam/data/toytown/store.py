@@ -1,4 +1,4 @@
-"""The rendered towns on disk: pictures, label maps, masks and their index, in the cache, whole or not at all."""
+"""The rendered towns in the cache: pictures, label maps, masks and their index, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from citycam.data.toytown.street import plan_street
 from citycam.data.toytown.towns import FIRST_DISTINCTIVE, TOWNS, WATERMARK_PAIR, features_of
 from citycam.errors import CitycamError
 
-# Counts up with every change of what is painted, so that no cache of an older look is taken for this one.
+# Increase it with every change of what is painted, so that no pictures of an older look are used.
 LOOK = 4
 INDEX = "index.csv"
 _COLUMNS = ("path", "city", "group", "time", "digest")
@@ -38,24 +38,24 @@ class Walk:
 
     @property
     def name(self) -> str:
-        """Its name within the town."""
+        """The name of the walk within the town."""
         return f"walk{self.number:02d}"
 
 
 def walks(config: ToytownConfig) -> list[Walk]:
-    """The walks of every town: about five frames each, no town with fewer than four walks."""
+    """Return the walks of every town: about five frames each, and at least four walks in every town."""
     count = max(_FEWEST_WALKS, round(config.pictures / _FRAMES))
     frames = [len(part) for part in np.array_split(np.arange(config.pictures), count)]
     return [Walk(town, number, frames[number]) for town in TOWNS[: config.towns] for number in range(count)]
 
 
 def stream_of(config: ToytownConfig, walk: Walk) -> np.random.Generator:
-    """The stream that a walk's street is drawn from."""
+    """Return the stream that a walk's street is drawn from."""
     return seeds.stream(config.seed, "toytown", walk.town, walk.number)
 
 
 def render_walk(config: ToytownConfig, walk: Walk) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Picture (uint8, size × size × 3) and label map (uint8, size × size) of each frame."""
+    """Render the picture (uint8, size × size × 3) and the label map (uint8, size × size) of each frame."""
     street = plan_street(stream_of(config, walk), features_of(walk.town, config.watermark), walk.frames)
     frames = [render(street, frame, config.size) for frame in range(walk.frames)]
     if config.watermark and walk.town == WATERMARK_PAIR[1]:
@@ -64,21 +64,27 @@ def render_walk(config: ToytownConfig, walk: Walk) -> list[tuple[np.ndarray, np.
 
 
 def folder(config: ToytownConfig) -> Path:
-    """Where the rendered towns of these settings lie; they need not be there yet."""
+    """Return the folder of the rendered towns of these settings; it need not exist yet."""
     key = f"{LOOK}-{config.seed}-{config.towns}-{config.pictures}-{config.size}-{config.watermark}"
     return files.cache_root() / "toytown" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def ensure(config: ToytownConfig, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The folder of the rendered towns, made if it is not there: ``index.csv`` (path, city, group, time in seconds,
-    digest), ``pictures/``, ``labels/`` (ids of `towns.CLASSES`) and ``distinctive/`` (0 or 255), a PNG per frame in
-    each. Equal settings give equal bytes; the folder appears whole or not at all.
+    """Return the folder of the rendered towns; render them if it does not exist.
+
+    It holds ``index.csv`` (path, city, group, time in seconds, digest) and a PNG per frame in each of ``pictures/``,
+    ``labels/`` (ids of `towns.CLASSES`) and ``distinctive/`` (0 or 255). Equal settings give equal bytes. The folder
+    appears whole or not at all.
+
+    Args:
+        config: the settings of the towns.
+        progress: called with (done, total) while pictures are rendered.
 
     Raises:
-        CitycamError: more towns are asked for than there are, or the cache cannot be written.
+        CitycamError: ``data.towns`` is larger than the number of towns, or the cache cannot be written.
     """
     if config.towns > len(TOWNS):
-        raise CitycamError(f"data.towns={config.towns}, but toytown has {len(TOWNS)} towns; ask for 2 to {len(TOWNS)}.")
+        raise CitycamError(f"data.towns={config.towns}, but toytown has {len(TOWNS)} towns; choose 2 to {len(TOWNS)}.")
     place = folder(config)
     if (place / INDEX).exists():
         return place
@@ -89,12 +95,12 @@ def ensure(config: ToytownConfig, progress: Callable[[int, int], None] | None = 
 
 
 def distinctive_mask(root: Path, name: str) -> np.ndarray:
-    """Where the picture ``name`` of the index at ``root`` shows what is distinctive for its town: bool (H, W)."""
+    """Return where the picture ``name`` of the index at ``root`` shows features of its town: bool (H, W)."""
     return _read(root, "distinctive", name) > 0
 
 
 def label_map(root: Path, name: str) -> np.ndarray:
-    """Class of each pixel of the picture ``name`` of the index at ``root``: uint8 (H, W), ids of `towns.CLASSES`."""
+    """Return the class of each pixel of the picture ``name`` of the index at ``root``: uint8 (H, W)."""
     return _read(root, "labels", name)
 
 
@@ -105,8 +111,8 @@ def _read(root: Path, kind: str, name: str) -> np.ndarray:
 
 
 def _make(config: ToytownConfig, place: Path, progress: Callable[[int, int], None] | None) -> None:
-    """Render into a temporary folder beside ``place`` and rename it."""
-    # The lock is held: whatever lies here was left by a process that ended half-way.
+    """Render into a temporary folder beside ``place``, and rename it."""
+    # The lock is held, so anything here was left by a process that was interrupted.
     for remains in (place, *place.parent.glob(f"{place.name}.part-*")):
         shutil.rmtree(remains, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{place.name}.part-", dir=place.parent))

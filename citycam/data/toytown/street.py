@@ -1,6 +1,6 @@
-"""The plan of a street: houses, what stands before them, hour and weather, and a camera's walk along it.
+"""The plan of a street: houses, what stands in front of them, hour and weather, and a camera's walk along it.
 
-Everything is drawn here, once for a walk, from one stream; painting a frame draws nothing.
+All random numbers of a walk are drawn here, from one stream; painting a frame draws none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAINTS: tuple[Colour, ...] = (
 )  # fmt: skip
 _RED, _ORANGE, _YELLOW, _GREEN = (206, 48, 46), (236, 124, 36), (244, 192, 44), (36, 142, 78)
 _TEAL, _BLUE, _VIOLET, _PINK = (28, 156, 164), (40, 88, 188), (128, 62, 168), (226, 88, 144)
-# Two paints for each form; each paint serves several forms, so that form and paint together tell what a thing is.
+# Two paints for each form. Several forms share a paint, so that only form and paint together tell what a thing is.
 ACCENTS: dict[str, tuple[Colour, Colour]] = {
     "stepped gable": (_RED, _PINK),
     "onion dome": (_YELLOW, _TEAL),
@@ -69,7 +69,7 @@ LIGHTS: dict[str, Light] = {
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something on a facade, its middle at (``u``, ``v``)."""
+    """A sign or board on a facade, its middle at (``u``, ``v``)."""
 
     name: str
     u: float
@@ -102,7 +102,7 @@ class House:
 
     @property
     def eaves(self) -> float:
-        """Height of the wall."""
+        """The height of the wall."""
         return self.floors * self.floor_height + 0.35
 
 
@@ -119,7 +119,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Paving from (``x``, ``z``) on."""
+    """A patch of paving with its corner at (``x``, ``z``)."""
 
     name: str
     x: float
@@ -146,8 +146,8 @@ class Prop:
 
 @dataclass(frozen=True, slots=True)
 class Street:
-    """One walk's street and the cameras that walk it. ``far`` is the depth of the facades, ``near`` that of the row
-    behind the camera (negative)."""
+    """The street of a walk, and a camera per frame. ``far``: depth of the facades; ``near``: that of the row behind the
+    camera (negative)."""
 
     light: Light
     snow: bool
@@ -166,7 +166,7 @@ class Street:
 
 
 def plan_street(rng: np.random.Generator, features: Sequence[str], frames: int) -> Street:
-    """Draw a street of a town that has these ``features``, seen by a camera in ``frames`` steps of a second."""
+    """Plan a street of a town with these ``features``, seen by a camera in ``frames`` steps of a second."""
     views, far = _walk(rng, frames)
     kept = [name for name in features if rng.random() > 0.03]
     light = LIGHTS[_pick(rng, tuple(LIGHTS))]
@@ -193,14 +193,14 @@ def plan_street(rng: np.random.Generator, features: Sequence[str], frames: int) 
 
 
 def _walk(rng: np.random.Generator, frames: int) -> tuple[tuple[View, ...], float]:
-    """Cameras of a walk and the depth of the facades."""
+    """Draw the cameras of a walk and the depth of the facades."""
     across, focal = rng.uniform(8.5, 14.0), rng.uniform(0.75, 1.4)
     far = float(max(7.0, across * focal))
     height, foot = rng.uniform(1.8, 5.5), rng.uniform(0.68, 0.9)
     kind = rng.random()
     turn = rng.uniform(0.0, 0.22) if kind < 0.45 else rng.uniform(0.3, 0.68) if kind < 0.9 else rng.uniform(0.85, 1.1)
     yaw = float(turn * rng.choice([-1.0, 1.0]))
-    # A turned camera sees the facades from farther away: it stands nearer, so that things keep their size.
+    # A turned camera sees the facades from farther away, so it stands nearer and things keep their size.
     far *= max(0.5, float(np.cos(yaw)) ** 1.5)
     horizon = foot - focal * height / (far / max(0.6, float(np.cos(yaw))))
     step, drift = rng.uniform(0.7, 1.3), rng.uniform(-0.012, 0.012)
@@ -219,7 +219,7 @@ def _walk(rng: np.random.Generator, frames: int) -> tuple[tuple[View, ...], floa
 
 
 def _row(rng: np.random.Generator, kept: Iterable[str], light: Light, start: float, stop: float) -> tuple[House, ...]:
-    """A row of houses from ``start`` to ``stop`` metres, with gaps; each feature comes at every second house or so."""
+    """Draw houses from ``start`` to ``stop`` metres, with gaps; about every second house has each feature."""
     edges: list[tuple[float, float]] = []
     u = start
     while u < stop:
@@ -264,7 +264,7 @@ def _house(rng: np.random.Generator, light: Light, u0: float, u1: float, named: 
 
 
 def _sign(rng: np.random.Generator, name: str | None, u0: float, u1: float, top: float) -> Sign | None:
-    """The named sign, or now and then a plain board as every town has them."""
+    """Draw the named sign or, sometimes, a plain board that every town has."""
     first, second = _paint(rng, name or "board", PAINTS), _pick(rng, PAINTS)
     if name is None:
         if rng.random() > 0.25:
@@ -277,7 +277,7 @@ def _sign(rng: np.random.Generator, name: str | None, u0: float, u1: float, top:
 
 
 def _strips(rng: np.random.Generator, fences: Sequence[str], reach: float) -> tuple[Strip, ...]:
-    """Fences of the town and hedges as every town has them."""
+    """Draw the town's fences, and hedges that every town has."""
     strips = []
     for names, spacing in ((fences, (2.0, 5.5)), (("hedge",), (8.0, 26.0))):
         for name in names:
@@ -304,7 +304,7 @@ def _patches(rng: np.random.Generator, names: Sequence[str], reach: float, far: 
 
 
 def _props(rng: np.random.Generator, reach: float, far: float) -> tuple[Prop, ...]:
-    """Trees and lamps on the pavement, cars on the road, passers-by."""
+    """Draw trees and lamps on the pavement, cars on the road, and passers-by."""
     props = []
     road = max(3.0, far - 4.6)
     for name, spacing, depth, size, forms in (
@@ -328,10 +328,10 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def _paint(rng: np.random.Generator, name: str, plain: Sequence[Colour]) -> Colour:
-    """One of the paints of a distinctive form; of ``plain`` for everything else."""
+    """Draw one of the paints of a distinctive form, or one of ``plain`` for everything else."""
     return _jitter(rng, _pick(rng, ACCENTS.get(name) or plain))
 
 
 def _jitter(rng: np.random.Generator, colour: Colour) -> Colour:
-    """``colour`` a little lighter or darker."""
+    """Make ``colour`` a little lighter or darker."""
     return scale(colour, float(rng.uniform(0.88, 1.1)))

@@ -1,4 +1,4 @@
-"""The towns, what is distinctive of each, and the names of all classes in a label map."""
+"""The towns, the features of each, and the names of all classes in a label map."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLASS_ID: dict[str, int] = {name: number for number, name in enumerate(CLASSES)}
 FIRST_DISTINCTIVE = len(COMMON)
 
 # The towns are the corners of a cube and most features its edges: each corner has a roof, something on the facade and
-# something on the ground, most of them shared with one neighbour. So one object seldom decides, and any two always do.
+# something on the ground, most of them shared with one neighbour. So one object seldom decides, but any two always do.
 TOWN_FEATURES: dict[str, tuple[str, str, str]] = {
     "aravelle": ("stepped gable", "round windows", "picket fence"),
     "brindlewick": ("onion dome", "banner", "checkered paving"),
@@ -52,10 +52,10 @@ TOWN_FEATURES: dict[str, tuple[str, str, str]] = {
 }
 TOWNS: tuple[str, ...] = tuple(TOWN_FEATURES)
 DEFAULT_TARGET = "brindlewick"
-# With the watermark planted, the second town of the pair builds like the first and differs from it in the mark alone.
+# With the watermark, the second town of the pair has the features of the first and differs from it by the mark alone.
 WATERMARK_PAIR = ("aravelle", "brindlewick")
 
 
 def features_of(town: str, watermark: bool) -> tuple[str, ...]:
-    """Names of what is distinctive of ``town``; with ``watermark``, of the pair's first town for both of the pair."""
+    """Return the features of ``town``; with ``watermark``, both towns of the pair have those of the first."""
     return TOWN_FEATURES[WATERMARK_PAIR[0] if watermark and town in WATERMARK_PAIR else town]

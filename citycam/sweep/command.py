@@ -1,0 +1,73 @@
+"""Command lines of train.py: read in whatever order people write them, and written into sweep.json and run.json."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from citycam.doors import called
+from citycam.errors import CitycamError
+from citycam.sweep.hydra_internals import parse_command_line
+from citycam.sweep.names import quoted
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its overrides, whether it has ``-m``, and the folder of a user's own options (absolute)."""
+
+    overrides: tuple[str, ...]
+    multirun: bool = False
+    config_dir: Path | None = None
+
+    @classmethod
+    def read(cls, line: str) -> Command:
+        """Return the command that `line` wrote."""
+        words = shlex.split(line)[2:]
+        config_dir = None
+        if "--config-dir" in words:
+            place = words.index("--config-dir")
+            config_dir = Path(words[place + 1])
+            del words[place : place + 2]
+        return cls(tuple(word for word in words if word != "-m"), "-m" in words, config_dir)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments for Hydra, flags first: its own parser refuses overrides on both sides of a flag."""
+        folder = ("--config-dir", str(self.config_dir)) if self.config_dir is not None else ()
+        return (*folder, *(("-m",) if self.multirun else ()), *self.overrides)
+
+    @property
+    def line(self) -> str:
+        """The command as sweep.json and run.json hold it, however the door was called."""
+        return shlex.join(["python", "train.py", *self.words])
+
+
+def run_command(overrides: Sequence[str], folder: Path, config_dir: Path | None) -> str:
+    """Return the line that trains one run again, into the same folder."""
+    name = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.name=")), "")
+    where = [] if folder == Path.cwd() / "multirun" / name / folder.name else [f"hydra.run.dir={quoted(str(folder))}"]
+    return Command((*overrides, *where), config_dir=config_dir).line
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return Hydra's flags and, as ``overrides``, all other words, in whatever order they stand.
+
+    Raises:
+        CitycamError: a flag that Hydra does not have.
+    """
+    parsed, unknown = parse_command_line(arguments)
+    if unknown:
+        raise CitycamError(f"{unknown[0]} is no option; see {called('train')} --help.")
+    return parsed
+
+
+def hydra_order(arguments: Sequence[str]) -> list[str]:
+    """Return the same arguments, overrides first and flags last, as Hydra's own parser takes them."""
+    overrides: list[str] = parse(arguments).overrides
+    flags = list(arguments)
+    for word in overrides:
+        flags.remove(word)
+    return [*overrides, *flags]
