@@ -1,7 +1,7 @@
-"""Runs beside each other as tables: one for each set of runs that may be compared.
+"""Runs beside each other as tables: one for each set of comparable runs.
 
-The settings in which the runs differ come first; beside each accuracy stand its interval, its rank, the majority's
-accuracy and the number of pictures, and marks that say what an accuracy does not show.
+The settings that differ come first. Beside each accuracy are its interval, its rank, the majority class's accuracy, the
+number of pictures, and marks for what the accuracy does not show.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-# What a comparison's folder holds of it.
+# The files of a comparison.
 FILES = ("comparison.md", "comparison.csv", "comparison.html", "curves.png", "overlays.png")
 _HEAD = "# Comparison"
-# Characters: the narrowest setting, the columns of numbers, and those that are not always there.
+# Widths in characters: the narrowest setting, the columns that are always shown, and the optional ones.
 _NARROW, _NUMBERS_WIDE, _TEST_WIDE, _SEEDS_WIDE, _MARKS_WIDE = 5, 54, 19, 6, 11
 _MOST_WARNINGS = 20
 _SIGNS = {
@@ -33,14 +33,14 @@ _SIGNS = {
     "split_unknown": "leaky?",
 }
 _OVER_SEEDS = (
-    "Where there are several seeds, accuracy is their mean and its interval Student's over seeds: how far chance in "
-    "training moves it, not how far other pictures would."
+    "With several seeds, accuracy is their mean and the interval is Student's over seeds: it shows how much trainings "
+    "differ, not how much samples of pictures would."
 )
-_APART = "Runs of different data, classes or split stand apart, since their accuracies cannot be compared."
+_APART = "Runs with different data, classes or split are in separate tables, since their accuracies cannot be compared."
 
 
 def comparison_table(comparable: Comparable, width: int = 80) -> Table:
-    """One set of comparable runs, for a terminal of ``width`` characters. Settings that find no room are left out."""
+    """Return the table of one set of comparable runs; settings that do not fit in ``width`` characters are left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -49,33 +49,34 @@ def comparison_table(comparable: Comparable, width: int = 80) -> Table:
     header, lines = _cells(comparable)
     settings, shown = len(comparable.settings), _room(comparable, width)
     marked = any(line[-1] for line in lines)
-    for place, title in enumerate(header):
-        if 0 < place <= shown:
-            # With marks, 80 columns hold the numbers only if long names of settings fold.
+    for column, title in enumerate(header):
+        if 0 < column <= shown:
+            # With marks, the numbers fit into 80 characters only if long names of settings fold.
             table.add_column(title, min_width=_NARROW if marked else min(12, len(title)), overflow="fold")
         elif title == "marks":
             table.add_column(title if marked else "", min_width=10 if marked else 0, overflow="fold")
-        elif not 0 < place <= settings:
+        elif not 0 < column <= settings:
             table.add_column(title, justify="left" if title == "rank" else "right", no_wrap=True)
     for entry, line in zip(comparable.entries, lines, strict=True):
         completed = "yellow" if any(row.marks for row in entry.rows) else ""
         style = {"completed": completed, "running": "cyan"}.get(entry.status, "red")
-        told = [line[0], *(value.rpartition("/")[2][-24:] for value in line[1 : 1 + shown]), *line[1 + settings :]]
-        # A sign at the end of a folded line would be lost.
-        table.add_row(*(Text(cell.replace("≤ ", "≤\u00a0")) for cell in told), style=style)
+        values = [value.rpartition("/")[2][-24:] for value in line[1 : 1 + shown]]
+        # Without the no-break space a line could fold after the sign.
+        cells = [Text(cell.replace("≤ ", "≤\u00a0")) for cell in (line[0], *values, *line[1 + settings :])]
+        table.add_row(*cells, style=style)
     return table
 
 
 def _room(comparable: Comparable, width: int) -> int:
-    """How many settings have room beside the numbers and marks."""
-    wide = _NUMBERS_WIDE + _SEEDS_WIDE * any(len(entry.rows) > 1 for entry in comparable.entries)
-    wide += _TEST_WIDE * comparable.tested
-    wide += _MARKS_WIDE * any(_marks(entry) for entry in comparable.entries)
-    return min(len(comparable.settings), max(1, (width - wide) // (_NARROW + 1)))
+    """Return how many settings fit beside the numbers and marks."""
+    taken = _NUMBERS_WIDE + _SEEDS_WIDE * any(len(entry.rows) > 1 for entry in comparable.entries)
+    taken += _TEST_WIDE * comparable.tested
+    taken += _MARKS_WIDE * any(_marks(entry) for entry in comparable.entries)
+    return min(len(comparable.settings), max(1, (width - taken) // (_NARROW + 1)))
 
 
 def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableType:
-    """A `comparison_table` for each, with what could not be told apart; below them the errors and the warnings."""
+    """Return a `comparison_table` for each set and what its ranks mean, then the errors and the warnings."""
     from rich.console import Group
     from rich.text import Text
 
@@ -85,7 +86,7 @@ def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableTyp
             parts.append(Text(f"\n{comparable.title}", style="bold"))
         parts.append(comparison_table(comparable, width))
         more = comparable.settings[_room(comparable, width) :]
-        parts += [Text(f"They differ also in {', '.join(more)} (see comparison.md).")] if more else []
+        parts += [Text(f"They also differ in {', '.join(more)} (see comparison.md).")] if more else []
         parts += [Text(line) for line in _rank_lines(comparable)]
     parts += [Text(line) for line in _reading_lines(comparables)]
     parts += [Text(as_called(line), style="red") for line in _error_lines(comparables)]
@@ -97,15 +98,15 @@ def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableTyp
 
 
 def check_folder(folder: Path) -> None:
-    """That ``folder`` may take a comparison.
+    """Refuse a folder into which a comparison must not be written.
 
     Raises:
-        CitycamError: it is a run's own, or holds files of these names that are no comparison's.
+        CitycamError: it is a run's own, or holds files of a comparison's names that another program wrote.
     """
     if (folder / "run.json").exists():
-        raise CitycamError(f"{folder} is a run's own folder; give --out FOLDER, another place for the comparison.")
-    there = [name for name in FILES if (folder / name).exists()]
-    if not there:
+        raise CitycamError(f"{folder} is a run's own folder; give --out FOLDER to write the comparison elsewhere.")
+    existing = [name for name in FILES if (folder / name).exists()]
+    if not existing:
         return
     try:
         with (folder / FILES[0]).open(encoding="utf-8") as file:
@@ -114,75 +115,67 @@ def check_folder(folder: Path) -> None:
         ours = False
     if not ours:
         raise CitycamError(
-            f"{folder / there[0]} was not written by a comparison and is not written over; move it away, or write to "
-            "another folder with citycam compare DIR --out FOLDER."
+            f"{folder / existing[0]} was not written by a comparison and is not written over; move it away, or write "
+            "into another folder with citycam compare DIR --out FOLDER."
         )
 
 
 def write_comparison(folder: Path, comparables: Sequence[Comparable]) -> None:
-    """``comparison.md`` with the tables, the errors and the warnings, and ``comparison.csv``: a row per run with every
-    number, and what its row of the table says.
+    """Write ``comparison.md``, the tables with errors and warnings, and ``comparison.csv``, a row per run.
 
     Raises:
         CitycamError: see `check_folder`, and `citycam.files.write_whole`.
     """
     check_folder(folder)
     write_text(folder / "comparison.md", _markdown(comparables))
+    header, lines = _table_of_runs(comparables)
+    write_csv(folder / "comparison.csv", header, lines)
+
+
+def _table_of_runs(comparables: Sequence[Comparable]) -> tuple[list[str], list[list[Any]]]:
+    """Return the header and the rows of comparison.csv: every number of a run, and those of its row in the table."""
     rows = [row for comparable in comparables for row in comparable.rows]
     keys = differing(rows)
     constant = sorted({key for row in rows for key in row.overrides} - set(keys))
     final, best = _columns(row.final for row in rows), _columns(row.record.best for row in rows)
     header = ["run", *keys, "status", *_STANDING, *final, "marks", "split", "leaky", "weights", "seconds"]
     header += [*(f"best_{key}" for key in best), *constant, "warnings", "error", "command"]
-    table = []
-    for comparable, entry, row in _all(comparables):
-        own, at_best = _flat(row.final), _flat(row.record.best)
-        cells = [row.name, *map(row.overrides.get, keys), row.status, *_standing(comparable, entry)]
-        cells += [
-            *map(own.get, final),
-            " ".join(mark.code for mark in row.marks),
-            row.record.split.kind or None,
-            row.leaky,
-        ]
-        cells += [
-            row.record.backbone.weights.origin or None,
-            row.record.total_seconds,
-            *map(at_best.get, best),
-            *map(row.overrides.get, constant),
-        ]
-        cells += [" ".join(mark.code for mark in row.warnings), row.error, row.record.command]
-        table.append(cells)
-    write_csv(folder / "comparison.csv", header, table)
+    lines = []
+    for comparable, entry, row in _runs(comparables):
+        record, last, at_best = row.record, _flat(row.final), _flat(row.record.best)
+        line = [row.name, *map(row.overrides.get, keys), row.status, *_standing(comparable, entry)]
+        line += [*map(last.get, final), " ".join(mark.code for mark in row.marks), record.split.kind or None, row.leaky]
+        line += [record.backbone.weights.origin or None, record.total_seconds]
+        line += [*map(at_best.get, best), *map(row.overrides.get, constant)]
+        line += [" ".join(mark.code for mark in row.warnings), row.error, record.command]
+        lines.append(line)
+    return header, lines
 
 
 _STANDING = ("row", "compared_among", "rank", "p_against_best", "seeds", "row_accuracy", "row_low", "row_high")
 
 
 def _standing(comparable: Comparable, entry: Entry) -> list[Any]:
+    """Return the values of the columns `_STANDING`."""
     low, high = entry.interval or (None, None)
     rank = entry.rank.removeprefix("≈ ") if entry.rank != SAME else "not told from best"
     seeds = len(entry.counted)
     return [entry.number, comparable.title, rank, entry.p, seeds, entry.mean("val_accuracy"), low, high]
 
 
-def _all(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, RunRow]]:
+def _runs(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, RunRow]]:
+    """Return every run with its comparable and its entry."""
     return [
         (comparable, entry, row) for comparable in comparables for entry in comparable.entries for row in entry.rows
     ]
 
 
 def _cells(comparable: Comparable) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table; optional columns are left out where they would be empty."""
     ranked, seeds = bool(comparable.ranked), any(len(entry.rows) > 1 for entry in comparable.entries)
     tested = comparable.tested
-    header = [
-        "#",
-        *comparable.settings,
-        "accuracy [95 %]",
-        *["test [95 %]"] * tested,
-        *["rank"] * ranked,
-        *["seeds"] * seeds,
-    ]
-    header += ["majority", "balanced", "n", "marks"]
+    header = ["#", *comparable.settings, "accuracy [95 %]", *["test [95 %]"] * tested]
+    header += [*["rank"] * ranked, *["seeds"] * seeds, "majority", "balanced", "n", "marks"]
     lines = []
     for entry in comparable.entries:
         cells = [str(entry.number), *comparable.values(entry)]
@@ -210,7 +203,7 @@ def _interval(value: Sequence[float] | None) -> str:
 
 
 def _rank_lines(comparable: Comparable) -> list[str]:
-    """What the ranks mean here, in a sentence or two."""
+    """Return sentences that say what the ranks of this table mean."""
     if not comparable.ranked:
         return []
     best = comparable.ranked[0].number
@@ -219,20 +212,22 @@ def _rank_lines(comparable: Comparable) -> list[str]:
     tested = len(comparable.ranked) - len(untested) - 1
     lines = []
     if tested:
-        what = (
-            f"{_numbers(same)} cannot be told from {best}" if same else f"{best} is above all that it was tested with"
-        )
-        times = f" after Holm for {tested} tests" if tested > 1 else ""
-        lines.append(f"{what} (paired test over {comparable.over}, 5 %{times}).")
+        what = f"{best} is significantly above every row tested against it"
+        if same:
+            verb = "is" if len(same) == 1 else "are"
+            what = f"{_numbers(same)} {verb} not significantly different from {best}"
+        correction = f", with Holm's correction for {tested} tests" if tested > 1 else ""
+        lines.append(f"{what} (paired test over {comparable.over}, level 5 %{correction}).")
     if untested:
-        lines.append(
-            f"{_numbers(untested)} could not be tested against {best}: predictions.csv is missing or of other pictures."
-        )
+        reason = "predictions.csv is missing or has other pictures"
+        lines.append(f"{_numbers(untested)} could not be tested against {best}: {reason}.")
     return lines
 
 
 def _reading_lines(comparables: Sequence[Comparable]) -> list[str]:
-    lines = [_APART] if len([one for one in comparables if any(entry.counted for entry in one.entries)]) > 1 else []
+    """Return sentences about reading the tables."""
+    with_numbers = sum(any(entry.counted for entry in comparable.entries) for comparable in comparables)
+    lines = [_APART] if with_numbers > 1 else []
     if any(len(entry.counted) > 1 for comparable in comparables for entry in comparable.entries):
         lines.append(_OVER_SEEDS)
     return lines
@@ -243,7 +238,7 @@ def _numbers(entries: Iterable[Entry]) -> str:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """``1, 3-5`` for 1, 3, 4, 5."""
+    """Return ``1, 3-5`` for 1, 3, 4, 5."""
     spans: list[list[int]] = []
     for number in sorted(set(numbers)):
         if spans and number == spans[-1][-1] + 1:
@@ -256,25 +251,26 @@ def _spans(numbers: Sequence[int]) -> str:
 
 def _error_lines(comparables: Sequence[Comparable]) -> list[str]:
     lines = []
-    for _, entry, row in _all(comparables):
+    for _, entry, row in _runs(comparables):
         if row.status not in ("completed", "running"):
-            again = f" Again: {row.record.command}" if row.record.command else ""
-            log = row.folder / "run.log"
-            told = f" Log: {log}." if log.exists() else ""
             reason = row.error or "no reason was recorded."
-            lines.append(f"{entry.number} ({row.name}) {row.status}: {reason}{told}{again}")
+            log = row.folder / "run.log"
+            where = f" Log: {log}." if log.exists() else ""
+            again = f" Again: {row.record.command}" if row.record.command else ""
+            lines.append(f"{entry.number} ({row.name}) {row.status}: {reason}{where}{again}")
     return lines
 
 
 def _warning_lines(comparables: Sequence[Comparable]) -> list[str]:
-    everything = _all(comparables)
-    numbers = {row.name: entry.number for _, entry, row in everything}
-    # A run that stopped before its split has told nothing, and is no exception from what all others say.
-    telling = {row.name for _, _, row in everything if row.record.split.kind or row.warnings}
+    """Return each warning once, after the numbers of its rows unless it holds for all."""
+    runs = _runs(comparables)
+    numbers = {row.name: entry.number for _, entry, row in runs}
+    # A run that stopped before its split could not warn, so it does not count here.
+    able = {row.name for _, _, row in runs if row.record.split.kind or row.warnings}
     lines = []
-    for warning in warnings_of([row for _, _, row in everything]):
+    for warning in warnings_of([row for _, _, row in runs]):
         where = _spans([numbers[name] for name in warning.runs])
-        lines.append(warning.sentence if telling <= set(warning.runs) else f"{where}: {warning.sentence}")
+        lines.append(warning.sentence if able <= set(warning.runs) else f"{where}: {warning.sentence}")
     return lines
 
 
@@ -289,17 +285,19 @@ def _markdown(comparables: Sequence[Comparable]) -> str:
         text += ["", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)]
         text += [part for line in _rank_lines(comparable) for part in ("", line)]
     text += [part for line in _reading_lines(comparables) for part in ("", line)]
-    for title, found in (("Not completed", _error_lines(comparables)), ("Warnings", _warning_lines(comparables))):
-        if found:
-            text += ["", f"## {title}", "", *(f"- {sentence}" for sentence in found)]
+    for title, sentences in (("Not completed", _error_lines(comparables)), ("Warnings", _warning_lines(comparables))):
+        if sentences:
+            text += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
     return "\n".join(text) + "\n"
 
 
 def _columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the flat keys of all records in order of appearance."""
     return list(dict.fromkeys(key for record in records for key in _flat(record)))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``record`` with each interval as two numbers."""
     flat: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, (list, tuple)):

@@ -1,6 +1,6 @@
 """The figures of a run's folder: curves and confusion, each written whole or not at all.
 
-Drawn on matplotlib's Agg canvas without pyplot, so that nothing global is touched and no window system is needed.
+They are drawn on matplotlib's Agg canvas without pyplot, which changes no global state and needs no window system.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _DPI = 150
 
 
 def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_accuracy: float | None = None) -> None:
-    """Draw loss and accuracy over epochs, training and validation, with the majority's accuracy as a line.
+    """Draw loss and accuracy of training and validation over epochs, with the majority class's accuracy as a line.
 
     Args:
         path: the PNG to write.
-        epochs: rows as `citycam.report.tables.write_metrics` takes them, with ``epoch`` from 1; at least one.
-        majority_accuracy: of validation, or None to leave its line out.
+        epochs: at least one row as of `citycam.report.tables.write_metrics`, with ``epoch`` from 1.
+        majority_accuracy: on the validation part, or None to omit its line.
     """
-    figure = figure_of(9.0, 3.6)
-    # Laid out by hand: matplotlib's own layout draws everything twice.
+    figure = new_figure(9.0, 3.6)
+    # Laid out by hand, since matplotlib's own layout draws everything twice.
     left, right = figure.subplots(
         1, 2, gridspec_kw={"left": 0.065, "right": 0.99, "top": 0.91, "bottom": 0.135, "wspace": 0.14}
     )
@@ -45,7 +45,7 @@ def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_acc
                 )
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("epoch")
-        plain(axes)
+        simplify_axes(axes)
     left.set_ylim(bottom=0)
     right.set_ylim(0, 1.02)
     if majority_accuracy is not None:
@@ -59,23 +59,23 @@ def write_curves(path: Path, epochs: Sequence[Mapping[str, float]], majority_acc
 
 
 def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Draw counts by true class (rows) and answered class (columns); shades and small figures are shares of the row.
+    """Draw the confusion matrix: true classes in rows, predicted ones in columns; shades are shares of the row.
 
     Args:
         path: the PNG to write.
-        counts: (K, K).
+        counts: pictures (K, K) by true and predicted class.
         classes: names (K,).
     """
-    names = [short(name) for name in classes]
+    names = [_cut(name) for name in classes]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    axes, figure = _matrix_axes(len(names), longest=max(map(len, names)))
+    figure, axes = _matrix_figure(len(names), longest=max(map(len, names)))
     axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
     axes.invert_yaxis()
-    places = np.arange(len(names)) + 0.5
-    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-    axes.set_yticks(places, [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=9)
-    axes.set_xlabel("answered", fontsize=10)
+    centres = np.arange(len(names)) + 0.5
+    axes.set_xticks(centres, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(centres, [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=9)
+    axes.set_xlabel("predicted", fontsize=10)
     axes.set_ylabel("true (pictures)", fontsize=10)
     axes.set_title("Confusion", loc="left", fontsize=11, fontweight="bold")
     axes.tick_params(length=0)
@@ -88,18 +88,18 @@ def write_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str
     save(figure, path)
 
 
-def _matrix_axes(k: int, longest: int) -> tuple[Axes, Figure]:
-    # By hand here, too, in inches: measuring every text of 400 cells takes a second.
+def _matrix_figure(k: int, longest: int) -> tuple[Figure, Axes]:
+    # Laid out by hand, in inches: measuring every text of 400 cells takes a second.
     cell = 0.5 if k > 4 else 0.8
     letters = 0.085 * longest
     left, below, above, right = letters + 0.85, 0.72 * letters + 0.6, 0.4, 0.25
-    figure = figure_of(left + k * cell + right, below + k * cell + above)
+    figure = new_figure(left + k * cell + right, below + k * cell + above)
     width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, below / height, k * cell / width, k * cell / height)), figure
+    return figure, figure.add_axes((left / width, below / height, k * cell / width, k * cell / height))
 
 
-def figure_of(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, on Agg's canvas."""
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of ``width`` by ``height`` inches, on Agg's canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -108,8 +108,8 @@ def figure_of(width: float, height: float) -> Figure:
     return figure
 
 
-def plain(axes: Axes) -> None:
-    """Leave of the frame what is needed to read off values; epochs are whole numbers."""
+def simplify_axes(axes: Axes) -> None:
+    """Remove the frame above and at the right, draw faint lines at the values, and number epochs in whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -119,12 +119,11 @@ def plain(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def short(name: str, longest: int = 18) -> str:
-    """``name``, cut at its end."""
+def _cut(name: str, longest: int = 18) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG, whole or not at all."""
-    # Without this the file names the matplotlib that drew it; equal runs have equal files.
+    # matplotlib would write its version into the file; equal runs have equal files.
     write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))

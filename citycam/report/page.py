@@ -1,6 +1,6 @@
 """comparison.html: all runs on one page that opens from disk, without a network.
 
-Whatever comes from files travels as JSON and is shown as text: no name of a city or picture can become markup.
+Content of files is embedded as JSON and shown as text, so that no name of a city or picture can become markup.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "gallery.js")
 def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> None:
     """Write the comparison of ``rows`` as one HTML file; equal run folders give an equal file.
 
-    Reads run folders only: curves from metrics.csv, maps from explain/maps.npz, pictures from thumbs/. What is missing
-    or damaged there is left out, and the page says so.
+    It reads run folders only: curves from metrics.csv, maps from explain/maps.npz, pictures from thumbs/. Missing or
+    damaged files are left out, and the page says so.
 
     Args:
         path: the file.
-        rows: in the order in which the table shows them at first.
+        rows: in the initial order of the table.
         comparables: of these rows, for numbers, ranks and means over seeds; without them runs are numbered from 1.
 
     Raises:
@@ -40,18 +40,18 @@ def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Compara
 
 
 def _fill(data: str) -> str:
-    parts = {"/*css*/": _asset("page.css"), "/*data*/": _inert(data), "/*js*/": "\n".join(map(_asset, _SCRIPTS))}
+    parts = {"/*css*/": _asset("page.css"), "/*data*/": _escape(data), "/*js*/": "\n".join(map(_asset, _SCRIPTS))}
     page = ""
     rest = _asset("template.html")
-    # In the template's own order, each once: a marker within the data is never filled.
+    # Each marker once, in the order of the template, so that a marker within the data is not filled.
     for marker, content in parts.items():
         before, _, rest = rest.partition(marker)
         page += before + content
     return page + rest
 
 
-def _inert(data: str) -> str:
-    # "</script>" and "<!--" end or change a script element wherever they stand.
+def _escape(data: str) -> str:
+    # "</script>" and "<!--" would end or change the script element even within a string.
     return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

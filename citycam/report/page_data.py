@@ -1,17 +1,16 @@
-"""What comparison.html shows, as plain values for JSON, gathered from run folders."""
+"""The content of comparison.html as plain values for JSON, gathered from run folders."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from citycam.files import read_csv
 from citycam.report.page_gallery import gather_galleries
 from citycam.report.page_maps import gather_maps
 from citycam.report.page_thumbs import Thumbs
+from citycam.report.tables import read_rows
 from citycam.sweep.runs import RunRow, differing, warnings_of
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ _NUMBERS = {
 
 
 def gather(rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> dict[str, Any]:
-    """Everything on the page: runs in the order of ``rows``, warnings, explained pictures with their maps, galleries.
+    """Return the content of the page: runs in the order of ``rows``, warnings, explained pictures, maps and galleries.
 
-    Above 50 runs the page holds ten explained pictures, and curves of at most twenty points.
+    With more than 50 runs the page has 10 explained pictures, and curves of at most 20 points.
     """
     keys = differing(rows)
     several = len({row.sweep for row in rows}) > 1
@@ -43,15 +42,15 @@ def gather(rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> di
     thumbs = Thumbs()
     maps = gather_maps(rows, thumbs, few=many)
     runs = []
-    for place, row in enumerate(rows, 1):
+    for number, row in enumerate(rows, 1):
         settings = [row.sweep] * several + [row.overrides.get(key, "") for key in keys]
-        standing = standings.get(row.folder, {"number": str(place), "rank": "", "among": 0})
+        standing = standings.get(row.folder, {"number": str(number), "rank": "", "among": 0})
         runs.append({**standing, "settings": settings, **_run(row, _POINTS if many else None)})
     return {
         "keys": ["sweep"] * several + keys,
         "same": _shared(rows, keys),
         "runs": runs,
-        "sets": [{"title": one.title, "over": one.over} for one in comparables],
+        "sets": [{"title": comparable.title, "over": comparable.over} for comparable in comparables],
         "seeds": _over_seeds(comparables),
         "warnings": _warnings(rows),
         "maps": maps,
@@ -62,7 +61,7 @@ def gather(rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> di
 
 
 def _standings(comparables: Sequence[Comparable]) -> dict[Path, dict[str, Any]]:
-    """Number, rank and set of comparable runs, by folder; runs of one entry are told apart behind a dot."""
+    """Return number, rank and set of each run by its folder; ``3.1`` and ``3.2`` are two seeds of entry 3."""
     return {
         row.folder: {
             "number": f"{entry.number}.{seed}" if len(entry.rows) > 1 else str(entry.number),
@@ -76,7 +75,7 @@ def _standings(comparables: Sequence[Comparable]) -> dict[Path, dict[str, Any]]:
 
 
 def _over_seeds(comparables: Sequence[Comparable]) -> list[dict[str, Any]]:
-    """Means of the entries that hold several seeds."""
+    """Return the means of entries with several seeds."""
     return [
         {
             "number": str(entry.number),
@@ -111,41 +110,36 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
 
 
 def _shared(rows: Sequence[RunRow], keys: Sequence[str]) -> list[list[str]]:
-    told = {key: value for row in rows for key, value in row.settings.items()}
-    return [[key, value] for key, value in told.items() if key not in keys]
+    """Return settings and values that all runs share: those not in ``keys``."""
+    settings = {key: value for row in rows for key, value in row.settings.items()}
+    return [[key, value] for key, value in settings.items() if key not in keys]
 
 
 def _warnings(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
-    """A group per code: positions of its runs, and its first sentences, each with those of its own."""
+    """Return a group per warning code: the indices of its runs, and its first sentences with theirs."""
     groups: dict[str, dict[str, list[int]]] = {}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for warning in warnings_of([row]):
-            groups.setdefault(str(warning.code), {}).setdefault(str(warning.sentence), []).append(place)
+            groups.setdefault(str(warning.code), {}).setdefault(str(warning.sentence), []).append(index)
     return [
         {
             "code": code,
-            "runs": sorted({place for places in found.values() for place in places}),
-            "sentences": [list(pair) for pair in found.items()][:_SENTENCES],
-            "more": max(0, len(found) - _SENTENCES),
+            "runs": sorted({index for indices in sentences.values() for index in indices}),
+            "sentences": [list(pair) for pair in sentences.items()][:_SENTENCES],
+            "more": max(0, len(sentences) - _SENTENCES),
         }
-        for code, found in groups.items()
+        for code, sentences in groups.items()
     ]
 
 
 def _curves(folder: Path, points: int | None) -> dict[str, Any] | None:
-    """Epochs and the four curves of metrics.csv, evenly thinned to ``points``; None where there are none."""
-    try:
-        table = read_csv(folder / "metrics.csv")
-    except (OSError, ValueError, csv.Error):
+    """Return epochs and the four curves of metrics.csv, thinned evenly to ``points``; None without any epoch."""
+    rows = [row for row in read_rows(folder / "metrics.csv", "epoch") if finite(row["epoch"]) is not None]
+    if not rows:
         return None
-    table = [line for line in table if finite(line.get("epoch")) is not None]
-    if points is not None and len(table) > points:
-        table = [table[round(place * (len(table) - 1) / (points - 1))] for place in range(points)]
-    if not table:
-        return None
-    return {"epoch": [finite(line["epoch"]) for line in table]} | {
-        name: [finite(line.get(name)) for line in table] for name in _CURVES
-    }
+    if points is not None and len(rows) > points:
+        rows = [rows[round(number * (len(rows) - 1) / (points - 1))] for number in range(points)]
+    return {name: [finite(row.get(name)) for row in rows] for name in ("epoch", *_CURVES)}
 
 
 def _pair(value: Any) -> tuple[float | None, float | None]:
@@ -155,7 +149,7 @@ def _pair(value: Any) -> tuple[float | None, float | None]:
 
 
 def finite(value: Any) -> float | int | None:
-    """A number with four digits, whole ones as they are; None where ``value`` is no finite number."""
+    """Return ``value`` as a number of four digits, whole numbers unchanged; None if it is no finite number."""
     try:
         number = float(value)
     except (TypeError, ValueError):

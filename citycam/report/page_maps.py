@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,143 +11,134 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.report.page_thumbs import Thumbs
+from citycam.report.stored_maps import DamagedMaps, Sample, StoredMaps, read_maps, read_sample
 from citycam.sweep.runs import RunRow
 
 _PICTURES, _FEW = 100, 10
 _BYTES = 1_950_000
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """What maps.npz explains: digests of its pictures in their order, and the bytes of their grids with all methods."""
-
-    digests: tuple[str, ...]
-    cells: int
 
 
 def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[str, Any]:
-    """Pictures that runs explain, and the maps of each run.
+    """Return the pictures that runs explain, and the maps of each run.
 
-    All runs' first pictures come first, at most 100 (``few``: 10), less where grids are so fine that the page would
-    grow beyond some 5 MB; then the first runs alone keep their maps.
+    The page shows at most 100 pictures (``few``: 10), taken from the start of every run's sample in turn. It shows
+    fewer, but at least 10, if the grids would make it larger than about 5 MB; then only the first runs keep their maps.
 
     Returns:
-        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the position in ``rows``.
-        ``unreadable``: positions whose maps.npz is damaged. ``explained``: pictures with maps in all. ``left_out``:
-        positions whose maps found no room.
+        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the index in ``rows``.
+        ``unreadable``: indices of runs whose maps.npz is damaged. ``explained``: the number of pictures with maps.
+        ``left_out``: indices of runs whose maps are too many for the page.
     """
-    samples: dict[int, _Sample] = {}
-    unreadable = []
-    for place, row in enumerate(rows):
+    samples: dict[int, Sample] = {}
+    unreadable: set[int] = set()
+    for index, row in enumerate(rows):
         try:
-            samples[place] = _sample(row.folder)
+            samples[index] = read_sample(row.folder)
         except FileNotFoundError:
             continue
-        except _DAMAGED:
-            unreadable.append(place)
-    order = _order(samples.values())
-    shown = _fitting(order, samples, _FEW if few else _PICTURES)
-    found: dict[int, dict[str, Any]] = {}
-    told: dict[str, tuple[str, str]] = {}
-    left_out, room = [], _BYTES
-    for place, sample in samples.items():
-        room -= sample.cells * sum(digest in shown for digest in sample.digests)
-        if room < 0:
-            left_out.append(place)
-            continue
+        except DamagedMaps:
+            unreadable.add(index)
+    digests = _in_order(samples.values())
+    shown = _shown(digests, samples.values(), _FEW if few else _PICTURES)
+    kept = _fitting(samples, shown)
+    grids: dict[int, dict[str, Any]] = {}
+    captions: dict[str, tuple[str, str]] = {}
+    folders: dict[str, list[Path]] = {}
+    for index in kept:
         try:
-            found[place] = _grids(rows[place], shown, told)
-        except _DAMAGED:
-            unreadable.append(place)
-    having: dict[str, list[Path]] = {}
-    for place in found:
-        for digest in samples[place].digests:
-            having.setdefault(digest, []).append(rows[place].folder)
-    pictures = [[*told.get(digest, ("", "")), thumbs.add(digest, having.get(digest, ()))] for digest in shown]
+            stored = read_maps(rows[index].folder)
+        except (FileNotFoundError, DamagedMaps):
+            unreadable.add(index)
+            continue
+        grids[index] = _grids(stored, shown) | {"same_maps": rows[index].record.explained.get("same_maps")}
+        for digest, *caption in zip(stored.digests, stored.names, stored.cities, strict=True):
+            captions.setdefault(digest, (caption[0], caption[1]))
+            folders.setdefault(digest, []).append(rows[index].folder)
     return {
-        "pictures": pictures,
-        "runs": found,
+        "pictures": [
+            [*captions.get(digest, ("", "")), thumbs.add(digest, folders.get(digest, ()))] for digest in shown
+        ],
+        "runs": grids,
         "unreadable": sorted(unreadable),
-        "explained": len(order),
-        "left_out": left_out,
+        "explained": len(digests),
+        "left_out": list(samples)[len(kept) :],
     }
 
 
-def _sample(folder: Path) -> _Sample:
-
-    with (folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
-        shapes = [arrays[method].shape for method in _methods(arrays.files)]
-        return _Sample(tuple(map(str, arrays["digests"])), sum(shape[1] * shape[2] for shape in shapes))
-
-
-def _methods(files: Sequence[str]) -> list[str]:
-    return [name for name in files if f"{name}_blank" in files and f"{name}_max" in files]
-
-
-def _order(samples: Any) -> list[str]:
-    """Digests by their position in a sample, so that runs with other samples are not left out."""
-    at: dict[str, int] = {}
+def _in_order(samples: Iterable[Sample]) -> list[str]:
+    """Return digests by their position in a sample, so that every run's first pictures come first."""
+    positions: dict[str, int] = {}
     for sample in samples:
         for position, digest in enumerate(sample.digests):
-            at[digest] = min(position, at.get(digest, position))
-    return sorted(at, key=lambda digest: at[digest])
+            positions[digest] = min(position, positions.get(digest, position))
+    return sorted(positions, key=lambda digest: positions[digest])
 
 
-def _fitting(order: Sequence[str], samples: Mapping[int, _Sample], most: int) -> dict[str, int]:
-    """The first of ``order``, at most ``most``, and not below ten for the sake of room; digest to position."""
-    each = sum(sample.cells for sample in samples.values())
-    number = min(most, max(_FEW, _BYTES // max(each, 1)))
-    return {digest: position for position, digest in enumerate(order[:number])}
+def _shown(digests: Sequence[str], samples: Iterable[Sample], most: int) -> dict[str, int]:
+    """Return the position on the page of each digest that is shown."""
+    bytes_per_picture = sum(sample.cells for sample in samples)
+    number = min(most, max(_FEW, _BYTES // max(bytes_per_picture, 1)))
+    return {digest: position for position, digest in enumerate(digests[:number])}
 
 
-def _grids(row: RunRow, shown: Mapping[str, int], told: dict[str, tuple[str, str]]) -> dict[str, Any]:
-    """A run's maps: ``size`` (h, w), ``pictures`` (P positions), what was predicted, and for each method the base64 of
-    P·h·w bytes, 0 to 255 from nothing to the map's own maximum, or the name of the method that they equal, with the
-    maxima, None where a map is blank."""
+def _fitting(samples: Mapping[int, Sample], shown: Mapping[str, int]) -> list[int]:
+    """Return the indices of the first runs whose maps fit together."""
+    kept, room = [], _BYTES
+    for index, sample in samples.items():
+        room -= sample.cells * sum(digest in shown for digest in sample.digests)
+        if room < 0:
+            break
+        kept.append(index)
+    return kept
 
-    with (row.folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
-        digests = [str(digest) for digest in arrays["digests"]]
-        places = [place for place, digest in enumerate(digests) if digest in shown]
-        for place in places:
-            told.setdefault(digests[place], (str(arrays["names"][place]), str(arrays["cities"][place])))
-        predicted = [str(name) for name in arrays["predicted"][places]]
-        targets = [str(name) for name in arrays["targets"][places]]
-        words = list(dict.fromkeys([*predicted, *targets]))
-        methods = _methods(arrays.files)
-        first = arrays[methods[0]]
-        return {
-            "size": [int(first.shape[1]), int(first.shape[2])],
-            "pictures": [shown[digests[place]] for place in places],
-            "words": words,
-            "predicted": [words.index(name) for name in predicted],
-            "targets": [words.index(name) for name in targets],
-            "percent": [round(100 * float(share)) for share in arrays["probability"][places]],
-            "correct": [int(bool(right)) for right in arrays["correct"][places]],
-            "methods": _by_method({name: (arrays[name][places], arrays[f"{name}_blank"][places]) for name in methods}),
-            "same_maps": row.record.explained.get("same_maps"),
-        }
+
+def _grids(stored: StoredMaps, shown: Mapping[str, int]) -> dict[str, Any]:
+    """Return a run's maps of the pictures that are shown.
+
+    Returns:
+        ``size``: (h, w). ``pictures``: P positions on the page. ``predicted`` and ``targets``: indices in ``words``.
+        ``percent``: of the predicted class. ``correct``: 0 or 1. ``methods``: see `_by_method`.
+    """
+    chosen = [index for index, digest in enumerate(stored.digests) if digest in shown]
+    predicted = [stored.predicted[index] for index in chosen]
+    targets = [stored.targets[index] for index in chosen]
+    words = list(dict.fromkeys([*predicted, *targets]))
+    first = next(iter(stored.maps.values()))
+    return {
+        "size": [int(first.shape[1]), int(first.shape[2])],
+        "pictures": [shown[stored.digests[index]] for index in chosen],
+        "words": words,
+        "predicted": [words.index(name) for name in predicted],
+        "targets": [words.index(name) for name in targets],
+        "percent": [round(100 * stored.probability[index]) for index in chosen],
+        "correct": [int(stored.correct[index]) for index in chosen],
+        "methods": _by_method({name: (maps[chosen], stored.blank[name][chosen]) for name, maps in stored.maps.items()}),
+    }
 
 
 def _by_method(maps: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> dict[str, Any]:
+    """Return the grids of each method.
 
-    found: dict[str, Any] = {}
-    known: dict[str, NDArray[np.uint8]] = {}
+    Returns:
+        ``grids``: base64 of P·h·w bytes, from 0 to 255 at each map's own maximum; or ``like``: the method whose grids
+        are equal. ``peaks``: the raw maxima, None for a blank map.
+    """
+    methods: dict[str, Any] = {}
+    earlier: dict[str, NDArray[np.uint8]] = {}
     for name, (raw, blank) in maps.items():
-        grids, peaks = _scaled(raw)
-        shown = [None if hidden else float(f"{peak:.3g}") for peak, hidden in zip(peaks, blank, strict=True)]
+        grids, maxima = _scaled(raw)
+        peaks = [None if is_blank else float(f"{peak:.3g}") for peak, is_blank in zip(maxima, blank, strict=True)]
         # Maps that are equal up to a factor differ here by rounding alone.
-        like = next((one for one, its in known.items() if np.allclose(its, grids, rtol=0, atol=1)), None)
-        known[name] = grids
-        content = {"like": like} if like else {"grids": base64.b64encode(grids.tobytes()).decode("ascii")}
-        found[name] = {**content, "peaks": shown}
-    return found
+        equal = next((other for other, its in earlier.items() if np.allclose(its, grids, rtol=0, atol=1)), None)
+        earlier[name] = grids
+        content = {"like": equal} if equal else {"grids": base64.b64encode(grids.tobytes()).decode("ascii")}
+        methods[name] = {**content, "peaks": peaks}
+    return methods
 
 
 def _scaled(raw: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """ReLU of maps (P, h, w), each over its own maximum, as 0 to 255; and the maxima (P,)."""
-
+    """Return the ReLU of maps (P, h, w) divided by their own maxima, as 0 to 255, and the maxima (P,)."""
     positive = np.maximum(np.nan_to_num(raw.astype(np.float64), nan=0.0, posinf=0.0), 0.0)
-    peaks = positive.max(axis=(1, 2))
-    scaled = positive / np.where(peaks > 0, peaks, 1.0)[:, None, None]
-    return np.rint(scaled * 255).astype(np.uint8), peaks
+    maxima = positive.max(axis=(1, 2))
+    scaled = positive / np.where(maxima > 0, maxima, 1.0)[:, None, None]
+    return np.rint(scaled * 255).astype(np.uint8), maxima

@@ -1,4 +1,4 @@
-"""Thumbnails for comparison.html: each picture once, whatever number of runs shows it."""
+"""Thumbnails for comparison.html: each picture is embedded once, however many runs show it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_KEEP = 4096
+_LARGEST = 4096
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 
 
 class Thumbs:
-    """Pictures by digest; ``encoded`` holds the JPEGs in base64, in the order in which they came."""
+    """Thumbnails by digest; ``encoded`` holds the JPEGs in base64, in the order in which they were added."""
 
     def __init__(self) -> None:
         self.encoded: list[str] = []
-        self._places: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
 
     def add(self, digest: str, folders: Iterable[Path], side: int = 96) -> int | None:
-        """The position of a picture in ``encoded``, None where none of the run ``folders`` has a readable thumbnail.
+        """Return the position of a picture in ``encoded``; None if no run of ``folders`` has a readable thumbnail.
 
-        A thumbnail above 4 kB or ``side`` pixels is made smaller; a picture that is there already stays as it is.
+        A thumbnail above 4 kB or ``side`` pixels is made smaller. A picture that was added before stays as it is.
         """
-        if digest not in self._places:
+        if digest not in self._positions:
             content = _read(digest, folders, side)
             if content is None:
                 return None
-            self._places[digest] = len(self.encoded)
+            self._positions[digest] = len(self.encoded)
             self.encoded.append(base64.b64encode(content).decode("ascii"))
-        return self._places[digest]
+        return self._positions[digest]
 
 
 def _read(digest: str, folders: Iterable[Path], side: int) -> bytes | None:
@@ -40,21 +40,21 @@ def _read(digest: str, folders: Iterable[Path], side: int) -> bytes | None:
     for folder in folders:
         try:
             content = (folder / "thumbs" / f"{digest}.jpg").read_bytes()
-            return _small(content, side)
+            return _reduced(content, side)
         except (OSError, ValueError, SyntaxError):
             continue
     return None
 
 
-def _small(content: bytes, side: int) -> bytes:
+def _reduced(content: bytes, side: int) -> bytes:
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
         image.load()
-        if len(content) <= _KEEP and max(image.size) <= side:
+        if len(content) <= _LARGEST and max(image.size) <= side:
             return content
         small = image.convert("RGB")
     small.thumbnail((side, side))
-    smaller = io.BytesIO()
-    small.save(smaller, "JPEG", quality=72, optimize=True)
-    return smaller.getvalue()
+    reduced = io.BytesIO()
+    small.save(reduced, "JPEG", quality=72, optimize=True)
+    return reduced.getvalue()

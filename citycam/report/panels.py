@@ -1,4 +1,4 @@
-"""The curves of a whole comparison as one figure: a small panel per run on common axes, as papers show them."""
+"""The curves of a comparison as one figure: a small panel per row of the table, on common axes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from citycam.files import read_csv
 from citycam.report import figures
 from citycam.report.ranking import BEST, Comparable, Entry
+from citycam.report.tables import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Up to so many rows of the table each have a panel; more are drawn together, a panel for each comparable set.
+# Up to this number of rows, each has a panel; more are drawn together, a panel per comparable set.
 MOST = 16
 _MEASURES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 # Inches.
@@ -25,12 +26,19 @@ _COLUMNS, _WIDE, _HIGH, _TOP, _HEADING = 4, 2.9, 3.7, 0.45, 0.35
 _FAINT = "#9dc3dd"
 
 Curves = dict[str, list[tuple[float, float]]]
+Limits = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """A pair of axes: its title, the curves of every run in it, which of them stand out, and the majority's line; and
-    the heading of the row that begins with it."""
+    """A pair of axes, loss above accuracy.
+
+    Attributes:
+        runs: the curves of every run in it.
+        best: those of them that are highlighted.
+        majority: accuracy of the majority class, drawn as a line; None for no line.
+        heading: of the row of panels that starts with this one; empty for none.
+    """
 
     title: str
     runs: tuple[Curves, ...]
@@ -40,141 +48,158 @@ class _Panel:
 
 
 def write_panels(path: Path, comparables: Sequence[Comparable]) -> bool:
-    """Draw loss (above) and accuracy (below) of every row, training and validation, with the majority's line.
+    """Draw loss and accuracy of every row for training and validation, with the majority class's accuracy as a line.
 
-    Several seeds of a row are lines of one panel. Above `MOST` rows each comparable set is one panel of validation
-    curves, its best row standing out.
+    Several seeds of a row are lines of one panel. With more than `MOST` rows each comparable set is one panel of
+    validation curves, with its best row highlighted.
 
     Returns:
         Whether there was any curve; without one nothing is written.
     """
-    curves = {entry.number: _curves(entry) for one in comparables for entry in one.entries}
-    shown = sum(bool(its) for its in curves.values())
-    together = shown > MOST
+    curves = {entry.number: _curves(entry) for comparable in comparables for entry in comparable.entries}
+    together = sum(map(bool, curves.values())) > MOST
     panels: list[_Panel] = []
-    for one in comparables:
-        its = [entry for entry in one.entries if curves[entry.number]]
-        heading = one.title if len(comparables) > 1 else ""
-        if its and together:
-            panels.append(_set_panel(one, curves))
-        elif its:
-            panels += [_panel(one, entry, curves[entry.number], heading * (entry is its[0])) for entry in its]
+    for comparable in comparables:
+        entries = [entry for entry in comparable.entries if curves[entry.number]]
+        heading = comparable.title if len(comparables) > 1 else ""
+        if entries and together:
+            panels.append(_set_panel(comparable, curves))
+        else:
+            panels += [
+                _panel(comparable, entry, curves[entry.number], heading if entry is entries[0] else "")
+                for entry in entries
+            ]
     if panels:
         _draw(path, panels[:MOST], together=together, left_out=len(panels[MOST:]))
     return bool(panels)
 
 
 def _curves(entry: Entry) -> tuple[Curves, ...]:
-    """Points (epoch, value) of each measure from the metrics.csv of each of an entry's runs that has one."""
-    found = []
+    """Return points (epoch, value) of each measure, for each run of ``entry`` with a readable metrics.csv."""
+    runs = []
     for row in entry.rows:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            epochs = read_csv(row.folder / "metrics.csv")
-            one: Curves = {}
-            for measure in _MEASURES:
-                points = [(float(line["epoch"]), float(line[measure])) for line in epochs if line.get(measure)]
-                one[measure] = [point for point in points if math.isfinite(point[1])]
-            found.append(one)
-    return tuple(one for one in found if any(one.values()))
+        epochs = read_rows(row.folder / "metrics.csv", "epoch")
+        with contextlib.suppress(TypeError, ValueError):
+            runs.append({measure: _points(epochs, measure) for measure in _MEASURES})
+    return tuple(curves for curves in runs if any(curves.values()))
+
+
+def _points(epochs: Sequence[dict[str, str]], measure: str) -> list[tuple[float, float]]:
+    points = [(float(row["epoch"]), float(row[measure])) for row in epochs if row.get(measure)]
+    return [point for point in points if math.isfinite(point[1])]
 
 
 def _panel(comparable: Comparable, entry: Entry, curves: tuple[Curves, ...], heading: str) -> _Panel:
-    title = f"{entry.number}  {comparable.words(entry) or entry.rows[0].name}"
+    title = f"{entry.number}  {comparable.label(entry) or entry.rows[0].name}"
     return _Panel(title, curves, (), entry.mean("majority_accuracy"), heading)
 
 
 def _set_panel(comparable: Comparable, curves: dict[int, tuple[Curves, ...]]) -> _Panel:
-    runs = tuple(one for entry in comparable.entries for one in curves[entry.number])
-    best = tuple(one for entry in comparable.entries if entry.rank == BEST for one in curves[entry.number])
-    majority = next((found for entry in comparable.entries if (found := entry.mean("majority_accuracy"))), None)
+    runs = tuple(run for entry in comparable.entries for run in curves[entry.number])
+    best = tuple(run for entry in comparable.entries if entry.rank == BEST for run in curves[entry.number])
+    majority = next(filter(None, (entry.mean("majority_accuracy") for entry in comparable.entries)), None)
     return _Panel(f"{comparable.title}: {len(runs)} runs", runs, best, majority)
 
 
 def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int) -> None:
-    places, rows, headings = _places(panels)
+    corners, rows, headings = _corners(panels)
     # Two columns leave room for the legend.
-    width = max(2 * _WIDE, *(left + _WIDE for left, _ in places)) - 0.1
+    width = max(2 * _WIDE, *(left + _WIDE for left, _ in corners)) - 0.1
     height = _TOP + rows * _HIGH + headings * _HEADING
-    figure = figures.figure_of(width, height)
-    reach, cut = _reach(panels)
-    for panel, (left, down) in zip(panels, places, strict=True):
-        if panel.heading:
-            figure.text(0.1 / width, 1 - down / height, panel.heading, fontsize=11, fontweight="bold")
-        for measure, below in (("loss", 1.75), ("accuracy", 3.3)):
-            box = (left / width, 1 - (down + below) / height, (_WIDE - 0.45) / width, 1.4 / height)
-            axes = figure.add_axes(box)
-            _lines(axes, panel, measure, together=together)
-            axes.set_xlim(*reach["epoch"])
-            axes.set_ylim(*reach[measure])
-            words = f"{measure} (cut off)" if cut and measure == "loss" else measure
-            axes.set_ylabel(words if left < _WIDE else "", fontsize=9)
-            figures.plain(axes)
-            axes.tick_params(labelsize=8)
-            if measure == "loss":
-                title = textwrap.wrap(panel.title, 42, max_lines=2, placeholder="…")
-                axes.set_title("\n".join(title), loc="left", fontsize=9)
-                axes.tick_params(labelbottom=False)
+    figure = figures.new_figure(width, height)
+    limits, cut = _limits(panels)
+    for panel, corner in zip(panels, corners, strict=True):
+        _draw_panel(figure, panel, corner, limits, cut=cut, together=together)
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
-    named = {word: line for word, line in lines.items() if not word.startswith("_")}
+    named = {label: line for label, line in lines.items() if not label.startswith("_")}
     corner = (0.1 / width, 1 - 0.08 / height)
     figure.legend(
         list(named.values()), list(named), loc="upper left", ncols=4, frameon=False, fontsize=9, bbox_to_anchor=corner,
         borderaxespad=0,
     )  # fmt: skip
     if left_out:
-        words = f"{left_out} more sets of comparable runs are in the table only"
-        figure.text(1 - 0.1 / width, 1 - 0.2 / height, words, fontsize=9, ha="right", color=figures.GREY)
+        note = f"{left_out} more sets of comparable runs are in the table only"
+        figure.text(1 - 0.1 / width, 1 - 0.2 / height, note, fontsize=9, ha="right", color=figures.GREY)
     figures.save(figure, path)
 
 
-def _places(panels: Sequence[_Panel]) -> tuple[list[tuple[float, float]], int, int]:
-    """Where each panel's axes begin, inches from the left and from the top; rows of panels, and headings."""
-    places: list[tuple[float, float]] = []
+def _draw_panel(
+    figure: Figure, panel: _Panel, corner: tuple[float, float], limits: Limits, *, cut: bool, together: bool
+) -> None:
+    """Add the two axes of a panel whose ``corner`` is in inches from the left and from the top."""
+    (left, down), (width, height) = corner, figure.get_size_inches()
+    if panel.heading:
+        figure.text(0.1 / width, 1 - down / height, panel.heading, fontsize=11, fontweight="bold")
+    for measure, below in (("loss", 1.75), ("accuracy", 3.3)):
+        box = (left / width, 1 - (down + below) / height, (_WIDE - 0.45) / width, 1.4 / height)
+        axes = figure.add_axes(box)
+        _draw_lines(axes, panel, measure, together=together)
+        axes.set_xlim(*limits["epoch"])
+        axes.set_ylim(*limits[measure])
+        label = f"{measure} (cut off)" if cut and measure == "loss" else measure
+        axes.set_ylabel(label if left < _WIDE else "", fontsize=9)
+        figures.simplify_axes(axes)
+        axes.tick_params(labelsize=8)
+        if measure == "loss":
+            title = textwrap.wrap(panel.title, 42, max_lines=2, placeholder="…")
+            axes.set_title("\n".join(title), loc="left", fontsize=9)
+            axes.tick_params(labelbottom=False)
+
+
+def _corners(panels: Sequence[_Panel]) -> tuple[list[tuple[float, float]], int, int]:
+    """Return each panel's corner in inches from the left and from the top, and the numbers of rows and of headings."""
+    corners: list[tuple[float, float]] = []
     rows = headings = column = 0
     for panel in panels:
-        if panel.heading or column == _COLUMNS or not places:
+        if panel.heading or column == _COLUMNS or not corners:
             rows, column = rows + 1, 0
         headings += bool(panel.heading)
-        places.append((0.55 + column * _WIDE, _TOP + (rows - 1) * _HIGH + headings * _HEADING))
+        corners.append((0.55 + column * _WIDE, _TOP + (rows - 1) * _HIGH + headings * _HEADING))
         column += 1
-    return places, rows, headings
+    return corners, rows, headings
 
 
-def _lines(axes: Axes, panel: _Panel, measure: str, *, together: bool) -> None:
-    parts = (("val", figures.VAL, "validation"),)
+def _draw_lines(axes: Axes, panel: _Panel, measure: str, *, together: bool) -> None:
     if together:
-        kinds = [(panel.runs, _FAINT, 0.8, "validation, every run"), (panel.best, figures.VAL, 1.8, "validation, best")]
-        for runs, colour, width, word in kinds:
-            _plot(axes, [one[f"val_{measure}"] for one in runs], colour, width, word)
+        _draw_curves(axes, [run[f"val_{measure}"] for run in panel.runs], _FAINT, 0.8, "validation, every run")
+        _draw_curves(axes, [run[f"val_{measure}"] for run in panel.best], figures.VAL, 1.8, "validation, best")
     else:
-        for part, colour, word in (("train", figures.TRAIN, "training"), *parts):
-            _plot(axes, [one[f"{part}_{measure}"] for one in panel.runs], colour, 1.6, word)
+        _draw_curves(axes, [run[f"train_{measure}"] for run in panel.runs], figures.TRAIN, 1.6, "training")
+        _draw_curves(axes, [run[f"val_{measure}"] for run in panel.runs], figures.VAL, 1.6, "validation")
     if measure == "accuracy" and panel.majority is not None:
         axes.axhline(panel.majority, color=figures.GREY, linestyle=(0, (4, 3)), linewidth=1.1, label="majority class")
 
 
-def _plot(axes: Axes, curves: Sequence[Sequence[tuple[float, float]]], colour: str, width: float, word: str) -> None:
+def _draw_curves(
+    axes: Axes, curves: Sequence[Sequence[tuple[float, float]]], colour: str, width: float, label: str
+) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
-    known = [curve for curve in curves if curve]
-    axes.add_collection(LineCollection(known, colors=colour, linewidths=width))
-    ends = [curve[-1] for curve in known]
-    # A dot at each last epoch, which alone shows a run of one epoch.
+    curves = [curve for curve in curves if curve]
+    axes.add_collection(LineCollection(curves, colors=colour, linewidths=width))
+    ends = [curve[-1] for curve in curves]
+    # A dot at the last epoch, without which a run of one epoch would show nothing.
     if ends:
         axes.plot(*zip(*ends, strict=True), color=colour, linestyle="", marker="o", markersize=2 + width)
-    axes.add_line(Line2D([], [], color=colour, linewidth=max(width, 1.2), label=word))
+    axes.add_line(Line2D([], [], color=colour, linewidth=max(width, 1.2), label=label))
 
 
-def _reach(panels: Sequence[_Panel]) -> tuple[dict[str, tuple[float, float]], bool]:
-    """Common limits of the axes, and whether losses lie above them. A diverged run must not press all others flat, so
-    the loss is shown up to five times the median of the last ones."""
-    runs = [one for panel in panels for one in panel.runs]
-    epochs = [epoch for one in runs for curve in one.values() for epoch, _ in curve]
-    losses = [loss for one in runs for key in ("train_loss", "val_loss") for _, loss in one[key]]
-    last = sorted(one["val_loss"][-1][1] for one in runs if one["val_loss"])
+def _limits(panels: Sequence[_Panel]) -> tuple[Limits, bool]:
+    """Return common limits of the axes, and whether losses lie above them.
+
+    The loss is shown up to five times the median of the last losses, so that a diverged run does not flatten others.
+    """
+    runs = [run for panel in panels for run in panel.runs]
+    epochs = [epoch for run in runs for curve in run.values() for epoch, _ in curve]
+    losses = [loss for run in runs for key in ("train_loss", "val_loss") for _, loss in run[key]]
+    last = sorted(run["val_loss"][-1][1] for run in runs if run["val_loss"])
     highest = max(losses, default=1.0)
     most = 5 * max(last[len(last) // 2], 0.2) if last else highest
     first, end = min(epochs), max(epochs)
-    reach = {"epoch": (first - 0.3, max(end, first + 1) + 0.3), "accuracy": (0.0, 1.03)}
-    return reach | {"loss": (0.0, 1.05 * min(highest, most) or 1.0)}, highest > most
+    limits = {
+        "epoch": (first - 0.3, max(end, first + 1) + 0.3),
+        "loss": (0.0, 1.05 * min(highest, most) or 1.0),
+        "accuracy": (0.0, 1.03),
+    }
+    return limits, highest > most

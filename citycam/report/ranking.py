@@ -1,7 +1,7 @@
-"""Which runs may be compared, and which of their differences are larger than their noise.
+"""Which runs may be compared, and which of their differences are significant.
 
-Runs of equal data, classes and split stand in one `Comparable`; those that differ only in ``seed`` are one `Entry` of
-it. Entries are sorted by validation accuracy; each is held against the best by a paired test over the same pictures.
+Runs with equal data, classes and split are in one `Comparable`. Those that differ only in ``seed`` are one `Entry` of
+it. Entries are sorted by validation accuracy. A paired test over the same pictures compares each with the best.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citycam.report.tables import read_rows
 from citycam.statistics import LEVEL, holm, seeds_interval, sign_flip, welch
 from citycam.sweep.runs import RunRow, differing
 
@@ -29,10 +30,10 @@ class Entry:
 
     Attributes:
         number: from 1, over all comparables.
-        rows: one, or one of each seed.
-        rank: `BEST`; `SAME`, which cannot be told from it; `BELOW`; `UNTESTED`, where pictures or answers are not the
-            same or are missing; empty where nothing is ranked.
-        p: of the paired test against the best, after Holm.
+        rows: one run, or one of each seed.
+        rank: `BEST`; `SAME`, not significantly different from the best; `BELOW`; `UNTESTED`, since predictions.csv is
+            missing or has other pictures; empty where nothing is ranked.
+        p: p-value of the paired test against the best, adjusted by Holm's method.
     """
 
     number: int
@@ -42,46 +43,45 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """That of its runs, or the first that is not completed."""
+        """``completed``, or the status of the first run that is not completed."""
         return next((row.status for row in self.rows if row.status != "completed"), "completed")
 
     @property
     def counted(self) -> tuple[RunRow, ...]:
-        """The rows whose numbers count: those completed, or all that have numbers where none is."""
+        """The rows with numbers that count: the completed ones, or all where none is completed."""
         known = [row for row in self.rows if "val_accuracy" in row.final]
         return tuple([row for row in known if row.status == "completed"] or known)
 
     @property
     def completed(self) -> bool:
-        """Whether it has a completed run, and so can be ranked."""
+        """Whether a run of it is completed, so that it can be ranked."""
         return any(row.status == "completed" for row in self.counted)
 
     def mean(self, key: str) -> float | None:
-        """Mean over the counted rows of a number of ``final``; None where it is missing."""
+        """Return the mean of a number of ``final`` over the counted rows; None where all lack it."""
         values = [row.final[key] for row in self.counted if key in row.final]
         return math.fsum(values) / len(values) if values else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the validation accuracy; see `interval_of`."""
+        """The interval of the validation accuracy; see `interval_of`."""
         return self.interval_of("val")
 
     def interval_of(self, part: str) -> tuple[float, float] | None:
-        """The interval of the accuracy on a part: over seeds where there are two or more, else the run's own."""
+        """Return the 95 % interval of the accuracy on a part: over seeds if there are several, else the run's own."""
         rows = [row for row in self.counted if f"{part}_accuracy" in row.final]
         if len(rows) > 1:
             return seeds_interval([row.final[f"{part}_accuracy"] for row in rows])
-        own = rows[0].final.get(f"{part}_accuracy_interval") if rows else None
-        return None if own is None else (own[0], own[1])
+        interval = rows[0].final.get(f"{part}_accuracy_interval") if rows else None
+        return None if interval is None else (interval[0], interval[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """Entries of equal data, classes and split, best first, those without numbers last.
+    """Entries with equal data, classes and split: the best first, those without numbers last.
 
     Attributes:
         title: what they share, in words.
-        ranked: entries that have a rank.
         over: what the paired tests are over, in words; empty where nothing was tested.
     """
 
@@ -91,12 +91,12 @@ class Comparable:
 
     @property
     def rows(self) -> list[RunRow]:
-        """All runs."""
+        """The runs of all entries."""
         return [row for entry in self.entries for row in entry.rows]
 
     @property
     def tested(self) -> bool:
-        """Whether any of its runs kept a test part."""
+        """Whether a run was evaluated on a test part."""
         return any("test_accuracy" in row.final for row in self.rows)
 
     @property
@@ -106,48 +106,53 @@ class Comparable:
 
     @property
     def settings(self) -> list[str]:
-        """Settings that differ between its entries: ``seed`` where each entry has one seed, and first ``sweep`` where
-        they come from several sweeps."""
+        """The settings that differ between entries; ``sweep`` comes first where runs are of several sweeps.
+
+        ``seed`` is among them only if no entry has several runs.
+        """
         keys = differing(self.rows)
         if any(len(entry.rows) > 1 for entry in self.entries):
             keys = [key for key in keys if key != "seed"]
         return ["sweep"] * (len({row.sweep for row in self.rows}) > 1) + keys
 
     def values(self, entry: Entry) -> list[str]:
-        """The entry's values of `settings`."""
-        told = [{**row.overrides, "sweep": row.sweep} for row in entry.rows]
-        return [", ".join(dict.fromkeys(one.get(key, "") for one in told)) for key in self.settings]
+        """Return the entry's values of `settings`."""
+        overrides = [{**row.overrides, "sweep": row.sweep} for row in entry.rows]
+        return [", ".join(dict.fromkeys(values.get(key, "") for values in overrides)) for key in self.settings]
 
-    def words(self, entry: Entry) -> str:
-        """The entry's `values` on one line, numbers behind their setting's name; and how many seeds it has."""
+    def label(self, entry: Entry) -> str:
+        """Return the entry's `values` on one line, numbers after the name of their setting, and the number of seeds."""
         pairs = zip(self.settings, self.values(entry), strict=True)
-        words = [f"{key} {value}" if value[:1].isdigit() else value for key, value in pairs if value]
-        return " · ".join([*words, *[f"{len(entry.rows)} seeds"] * (len(entry.rows) > 1)])
+        parts = [f"{key} {value}" if value[:1].isdigit() else value for key, value in pairs if value]
+        return " · ".join([*parts, *[f"{len(entry.rows)} seeds"] * (len(entry.rows) > 1)])
 
 
 def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
-    """Group, sort, test and number runs. Reads their predictions.csv and, where pictures come in groups, one split.csv
-    of each comparable."""
-    kinds: dict[str, list[RunRow]] = {}
+    """Return the runs grouped, sorted, tested and numbered.
+
+    Reads their predictions.csv and, where pictures have groups, one split.csv of each comparable.
+    """
+    by_key: dict[str, list[RunRow]] = {}
     for row in rows:
-        kinds.setdefault(_kind(row), []).append(row)
-    titles = _titles([its[0] for its in kinds.values()])
-    made, number = [], 0
-    # Runs that never came as far as their data stand last.
-    for kind in sorted(kinds, key=lambda kind: kind == ""):
+        by_key.setdefault(_comparison_key(row), []).append(row)
+    titles = _titles([group[0] for group in by_key.values()])
+    comparables: list[Comparable] = []
+    number = 0
+    # Runs that stopped before they read their data come last.
+    for key in sorted(by_key, key=lambda key: key == ""):
         entries = []
-        for some in sorted(_by_seed(kinds[kind]), key=_by_accuracy):
+        for seeds in sorted(_group_seeds(by_key[key]), key=_by_accuracy):
             number += 1
-            entries.append(Entry(number, some))
+            entries.append(Entry(number, seeds))
         over = ""
-        if kind:
+        if key:
             entries, over = _rank(entries)
-        made.append(Comparable(titles[kind], tuple(entries), over))
-    return made
+        comparables.append(Comparable(titles[key], tuple(entries), over))
+    return comparables
 
 
-def _kind(row: RunRow) -> str:
-    """What must be equal for accuracies to be compared; empty where it is not known."""
+def _comparison_key(row: RunRow) -> str:
+    """Return what must be equal for accuracies to be compared; empty where it is not known."""
     data, split, classes = row.record.data, row.record.split, row.record.classes
     if not data.digest or not classes:
         return ""
@@ -156,38 +161,45 @@ def _kind(row: RunRow) -> str:
 
 
 def _titles(firsts: Sequence[RunRow]) -> dict[str, str]:
-    """What sets each kind apart, by kind, of one row of each."""
-    facts = {_kind(row): _facts(row) for row in firsts if _kind(row)}
+    """Return a title that distinguishes each comparable, by its key.
+
+    Args:
+        firsts: one row of each comparable.
+    """
+    facts = {_comparison_key(row): _facts(row) for row in firsts if _comparison_key(row)}
     columns = list(zip(*facts.values(), strict=True))
-    # Which classes they are is always said, by their number; of the rest what differs, and names only where they must.
-    shown = [0, *(place for place in (1, 2, 3) if columns and len(set(columns[place])) > 1)]
-    if len({tuple(its[place] for place in shown) for its in facts.values()}) < len(facts):
+    # A title always has the number of classes. It has the other facts where they differ, and names only if it must.
+    shown = [0, *(column for column in (1, 2, 3) if columns and len(set(columns[column])) > 1)]
+    if len({tuple(row[column] for column in shown) for row in facts.values()}) < len(facts):
         shown.append(4)
-    titles = {kind: " · ".join(filter(None, (its[place] for place in shown))) for kind, its in facts.items()}
-    return {"": "not as far as their data, or of data that they do not name: not ranked"} | titles
+    titles = {key: " · ".join(filter(None, (row[column] for column in shown))) for key, row in facts.items()}
+    return {"": "data not known: not ranked"} | titles
 
 
 def _facts(row: RunRow) -> tuple[str, str, str, str, str]:
+    """Return in words: classes, data, kind of split, settings of the split, and names of the classes."""
     names = row.record.classes
     rest = len(names) == 2 and names[0] == "rest"
     classes = f"{names[1]} against the rest" if rest else f"{len(names)} classes" if names else ""
     data = f"{row.record.data.kind or 'data'} {row.record.data.digest[:8]}"
-    own = " ".join(f"{key}={value}" for key, value in row.overrides.items() if key.startswith("split."))
-    return classes, data, f"split {row.record.split.kind}", own, ", ".join(names)
+    settings = " ".join(f"{key}={value}" for key, value in row.overrides.items() if key.startswith("split."))
+    return classes, data, f"split {row.record.split.kind}", settings, ", ".join(names)
 
 
-def _by_seed(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
-    """Runs that differ only in their seed together. The same run once more, from another sweep, stands apart: it is no
-    new seed."""
+def _group_seeds(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
+    """Return runs that differ only in their seed together.
+
+    A repetition of a run in another sweep has the same seed and so becomes an entry of its own.
+    """
     entries: dict[tuple[Any, ...], list[RunRow]] = {}
     for row in rows:
         settings = tuple(sorted((key, value) for key, value in row.settings.items() if key != "seed"))
         digest = row.record.backbone.weights.digest
-        copy = 0
-        while any(other.record.seed == row.record.seed for other in entries.get((settings, digest, copy), ())):
-            copy += 1
-        entries.setdefault((settings, digest, copy), []).append(row)
-    return [tuple(some) for some in entries.values()]
+        repetition = 0
+        while any(other.record.seed == row.record.seed for other in entries.get((settings, digest, repetition), ())):
+            repetition += 1
+        entries.setdefault((settings, digest, repetition), []).append(row)
+    return [tuple(seeds) for seeds in entries.values()]
 
 
 def _by_accuracy(rows: tuple[RunRow, ...]) -> tuple[bool, float]:
@@ -196,80 +208,86 @@ def _by_accuracy(rows: tuple[RunRow, ...]) -> tuple[bool, float]:
 
 
 def _rank(entries: list[Entry]) -> tuple[list[Entry], str]:
-    """Hold every completed entry against the best one."""
-    able = [entry for entry in entries if entry.completed]
-    if len(able) < 2:
+    """Test every completed entry against the best one; return the entries with ranks, and what the tests are over."""
+    completed = [entry for entry in entries if entry.completed]
+    if len(completed) < 2:
         return entries, ""
-    best = _Answers.of(able[0])
-    groups = None if best is None else _groups(able[0].rows[0].folder, best.pictures)
-    p_values = [_p_value(best, _Answers.of(entry), groups) for entry in able[1:]]
-    known = [p for p in p_values if p is not None]
-    adjusted = iter(holm(known))
-    ranked = [replace(able[0], rank=BEST)]
-    for entry, p in zip(able[1:], p_values, strict=True):
-        fair = None if p is None else next(adjusted)
-        word = UNTESTED if fair is None else SAME if fair >= 1 - LEVEL else BELOW
-        ranked.append(replace(entry, rank=word, p=fair))
+    best = _Predictions.of(completed[0])
+    groups = None if best is None else _groups(completed[0].rows[0].folder, best.pictures)
+    p_values = [_p_value(best, _Predictions.of(entry), groups) for entry in completed[1:]]
+    tested = [p for p in p_values if p is not None]
+    adjusted = iter(holm(tested))
+    ranked = [replace(completed[0], rank=BEST)]
+    for entry, p_value in zip(completed[1:], p_values, strict=True):
+        p = None if p_value is None else next(adjusted)
+        rank = UNTESTED if p is None else SAME if p >= 1 - LEVEL else BELOW
+        ranked.append(replace(entry, rank=rank, p=p))
     over = ""
-    if best is not None and known:
+    if best is not None and tested:
         over = f"the same {len(best.pictures)} validation pictures"
         over += "" if groups is None else f" in {len(set(groups))} groups"
-    return [*ranked, *entries[len(able) :]], over
+    return [*ranked, *entries[len(completed) :]], over
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
-    """What an entry answered: pictures with their classes, right answers (N,) summed over seeds, accuracy per seed."""
+class _Predictions:
+    """What the runs of an entry predicted.
+
+    Attributes:
+        pictures: names with true classes (N,).
+        correct: correct predictions (N,), summed over seeds.
+        accuracies: one per seed.
+    """
 
     pictures: tuple[str, ...]
-    right: NDArray[np.int64]
+    correct: NDArray[np.int64]
     accuracies: tuple[float, ...]
 
     @classmethod
-    def of(cls, entry: Entry) -> _Answers | None:
-        """Read the entry's predictions.csv; None where one is missing, damaged, or of other pictures."""
-        found = [_read_answers(row.folder / "predictions.csv") for row in entry.counted if row.status == "completed"]
-        known = [one for one in found if one is not None]
-        if len(known) < len(found) or len({one[0] for one in known}) != 1:
+    def of(cls, entry: Entry) -> _Predictions | None:
+        """Read the predictions.csv of each run; None if one is missing or damaged, or if their pictures differ."""
+        tables = [
+            _read_predictions(row.folder / "predictions.csv") for row in entry.counted if row.status == "completed"
+        ]
+        readable = [table for table in tables if table is not None]
+        if len(readable) < len(tables) or len({pictures for pictures, _ in readable}) != 1:
             return None
-        right = np.stack([one[1] for one in known])
-        return cls(known[0][0], right.sum(axis=0), tuple(right.mean(axis=1).tolist()))
+        correct = np.stack([correct for _, correct in readable])
+        return cls(readable[0][0], correct.sum(axis=0), tuple(correct.mean(axis=1).tolist()))
 
 
-def _read_answers(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+def _read_predictions(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+    """Return the pictures of a predictions.csv, and whether each prediction is correct; None where it is damaged."""
     try:
+        # Without a dictionary per row, which would take three times as long over a thousand runs.
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.reader(file)
             header = next(table)
-            name, label, answer = (header.index(title) for title in ("path", "label", "predicted"))
-            rows = [(f"{row[name]}\0{row[label]}", row[label] == row[answer]) for row in table]
+            name, label, predicted = (header.index(title) for title in ("path", "label", "predicted"))
+            rows = [(f"{row[name]}\0{row[label]}", row[label] == row[predicted]) for row in table]
     except (OSError, ValueError, StopIteration, IndexError, csv.Error):
         return None
     if not rows:
         return None
-    pictures, right = zip(*rows, strict=True)
-    return pictures, np.array(right, dtype=np.int64)
+    pictures, correct = zip(*rows, strict=True)
+    return pictures, np.array(correct, dtype=np.int64)
 
 
 def _groups(folder: Path, pictures: Sequence[str]) -> list[str] | None:
-    """The group of each picture as split.csv tells it; None where not every picture has one."""
-    try:
-        with (folder / "split.csv").open(newline="", encoding="utf-8") as file:
-            known = {row["path"]: f"{row['city']}\0{row['group']}" for row in csv.DictReader(file) if row["group"]}
-    except (OSError, KeyError, csv.Error, UnicodeDecodeError):
-        return None
-    found = [known.get(picture.partition("\0")[0]) for picture in pictures]
-    groups = [group for group in found if group is not None]
-    return groups if len(groups) == len(found) else None
+    """Return the group of each picture from split.csv; None unless every picture has one."""
+    rows = read_rows(folder / "split.csv", "path", "city", "group")
+    known = {row["path"]: f"{row['city']}\0{row['group']}" for row in rows if row["group"]}
+    names = [picture.partition("\0")[0] for picture in pictures]
+    return [known[name] for name in names] if known.keys() >= set(names) else None
 
 
-def _p_value(best: _Answers | None, other: _Answers | None, groups: Sequence[str] | None) -> float | None:
+def _p_value(best: _Predictions | None, other: _Predictions | None, groups: Sequence[str] | None) -> float | None:
     if best is None or other is None or best.pictures != other.pictures:
         return None
-    # Whole numbers whatever the numbers of seeds.
-    differences = best.right * len(other.accuracies) - other.right * len(best.accuracies)
+    # Multiplied to whole numbers, also where the numbers of seeds differ.
+    differences = best.correct * len(other.accuracies) - other.correct * len(best.accuracies)
     p = sign_flip(differences, groups)
     if len(best.accuracies) > 1 and len(other.accuracies) > 1:
-        # Other pictures and other seeds both move an accuracy; only what stands out against both is a difference.
+        # Pictures and seeds both change an accuracy, so a difference must be significant over both.
         p = max(p, welch(best.accuracies, other.accuracies))
     return p

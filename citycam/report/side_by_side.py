@@ -1,94 +1,72 @@
-"""One picture as every run and method of a comparison sees it, on one page. Reads run folders, and no pictures."""
+"""One picture as every run and method of a comparison explains it, on one page. Reads run folders, and no pictures."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from citycam.files import write_bytes
 from citycam.report import overlay
 from citycam.report.overlay import BLANK, FAINT, INK, PAPER, RIGHT, WRONG, Pixels, font, shorten
 from citycam.report.ranking import Comparable, Entry
+from citycam.report.stored_maps import DamagedMaps, StoredMaps, read_maps
 
-# Rows on the page; the others are in the table.
+# Rows on the page; the others are in the table only.
 MOST = 16
 _SIDE, _GAP, _MARGIN, _WORDS, _HEADER, _HEADING, _BELOW = 128, 10, 14, 210, 106, 34, 26
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
-class _Explained:
-    """A run's maps.npz: ``digests`` of its pictures, and for each of them what is told below."""
+class _Row:
+    """A row of the page: an entry of a comparable, and the maps of its first run that has any, in its ``folder``."""
 
+    comparable: Comparable
+    entry: Entry
     folder: Path
-    digests: tuple[str, ...]
-    names: tuple[str, ...]
-    cities: tuple[str, ...]
-    answers: tuple[str, ...]
-    correct: tuple[bool, ...]
-    targets: tuple[str, ...]
-    maps: dict[str, NDArray[np.float32]]
-    blank: dict[str, NDArray[np.bool_]]
+    stored: StoredMaps
 
 
 def write_side_by_side(path: Path, comparables: Sequence[Comparable]) -> bool:
-    """Draw overlays of one picture, a row per run (the first with maps of several seeds) and a column per method.
+    """Draw overlays of one picture: a row per entry and a column per method.
 
-    The picture is not chosen by its looks: of those that most runs explained, it is the first of the sample.
+    The picture is the first of the sample among those that most runs explain, so it is not chosen by its looks.
 
     Returns:
         Whether there was any map; without one nothing is written.
     """
-    rows = [(comparable, entry, _first(entry)) for comparable, entry in _chosen(comparables)]
-    known = [its for _, _, its in rows if its is not None]
-    counts = Counter(digest for its in known for digest in its.digests)
+    chosen = _chosen(comparables)
+    rows = [row for comparable, entry in chosen if (row := _read(comparable, entry)) is not None]
+    shown = {row.entry.number for row in rows}
+    without = [entry.number for _, entry in chosen if entry.number not in shown]
+    counts = Counter(digest for row in rows for digest in row.stored.digests)
     for digest in sorted(counts, key=lambda digest: -counts[digest]):  # sorting keeps the sample's order
-        thumbnail = _thumbnail([its.folder for its in known], digest)
+        thumbnail = _thumbnail([row.folder for row in rows], digest)
         if thumbnail is not None:
-            write_bytes(path, overlay.png(_page(rows, digest, thumbnail)))
+            sharing = [row for row in rows if digest in row.stored.digests]
+            write_bytes(path, overlay.png(_page(sharing, digest, thumbnail, without)))
             return True
     return False
 
 
 def _chosen(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry]]:
-    """The best rows of each set in turn, until there are `MOST`; in the order of the table."""
+    """Return the best entries of each set in turn, at most `MOST`, in the order of the table."""
     pairs = [[(comparable, entry) for entry in comparable.entries] for comparable in comparables]
     turns = [pair for turn in itertools.zip_longest(*pairs) for pair in turn if pair is not None]
     return sorted(turns[:MOST], key=lambda pair: pair[1].number)
 
 
-def _first(entry: Entry) -> _Explained | None:
-    for row in entry.rows:
-        with contextlib.suppress(*_DAMAGED):
-            return _read(row.folder)
+def _read(comparable: Comparable, entry: Entry) -> _Row | None:
+    for run in entry.rows:
+        with contextlib.suppress(FileNotFoundError, DamagedMaps):
+            return _Row(comparable, entry, run.folder, read_maps(run.folder))
     return None
-
-
-def _read(folder: Path) -> _Explained:
-    with (folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
-        methods = [name for name in arrays.files if f"{name}_blank" in arrays.files]
-        shares = zip(arrays["predicted"].tolist(), arrays["probability"].tolist(), strict=True)
-        return _Explained(
-            folder=folder,
-            digests=tuple(arrays["digests"].tolist()),
-            names=tuple(arrays["names"].tolist()),
-            cities=tuple(arrays["cities"].tolist()),
-            answers=tuple(f"{word} {100 * share:.0f} %" for word, share in shares),
-            correct=tuple(arrays["correct"].tolist()),
-            targets=tuple(arrays["targets"].tolist()),
-            maps={method: arrays[method] for method in methods},
-            blank={method: arrays[f"{method}_blank"] for method in methods},
-        )
 
 
 def _thumbnail(folders: Sequence[Path], digest: str) -> Pixels | None:
@@ -98,40 +76,40 @@ def _thumbnail(folders: Sequence[Path], digest: str) -> Pixels | None:
     return None
 
 
-def _page(rows: Sequence[tuple[Comparable, Entry, _Explained | None]], digest: str, thumbnail: Pixels) -> Pixels:
-    drawn = [(comparable, entry, its) for comparable, entry, its in rows if its is not None and digest in its.digests]
-    methods = list(dict.fromkeys(method for _, _, its in drawn for method in its.maps))
-    sets = list(dict.fromkeys(comparable.title for comparable, _, _ in drawn))
+def _page(rows: Sequence[_Row], digest: str, thumbnail: Pixels, without: Sequence[int]) -> Pixels:
+    methods = list(dict.fromkeys(method for row in rows for method in row.stored.maps))
+    sets = list(dict.fromkeys(row.comparable.title for row in rows))
     step_x, step_y = _SIDE + _GAP, thumbnail.shape[0] + _BELOW
     width = max(2 * _MARGIN + _WORDS + (1 + len(methods)) * step_x - _GAP, 620)
-    height = 2 * _MARGIN + _HEADER + _HEADING * len(sets) + step_y * len(drawn)
+    height = 2 * _MARGIN + _HEADER + _HEADING * len(sets) + step_y * len(rows)
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
-    _write_header(page, pen, drawn[0][2], digest, [entry.number for _, entry, its in rows if its is None])
-    for column, word in enumerate(["picture", *methods]):
-        place, face = (_MARGIN + _WORDS + column * step_x, _MARGIN + _HEADER - 22), font(13, bold=True)
-        pen.text(place, shorten(word, face, step_x - 4), font=face, fill=INK)
+    _write_header(page, pen, rows[0].stored, digest, without)
+    for column, title in enumerate(["picture", *methods]):
+        corner, face = (_MARGIN + _WORDS + column * step_x, _MARGIN + _HEADER - 22), font(13, bold=True)
+        pen.text(corner, shorten(title, face, step_x - 4), font=face, fill=INK)
     top, last = _MARGIN + _HEADER, ""
-    for comparable, entry, its in drawn:
-        if comparable.title != last:
-            pen.text((_MARGIN, top + 8), comparable.title, font=font(14, bold=True), fill=INK)
-            top, last = top + _HEADING, comparable.title
-        _write_row(pen, top, f"{entry.number}  {comparable.words(entry) or its.folder.name}", its, digest)
+    for row in rows:
+        if row.comparable.title != last:
+            last = row.comparable.title
+            pen.text((_MARGIN, top + 8), last, font=font(14, bold=True), fill=INK)
+            top += _HEADING
+        _write_row(pen, top, row, digest)
         left = _MARGIN + _WORDS
         page.paste(Image.fromarray(thumbnail), (left, top))
         for column, method in enumerate(methods, 1):
-            _paste(page, pen, (left + column * step_x, top), its, digest, method, thumbnail)
+            _paste(page, pen, (left + column * step_x, top), row.stored, digest, method, thumbnail)
         top += step_y
     return np.asarray(page)
 
 
 def _write_header(
-    page: Image.Image, pen: ImageDraw.ImageDraw, its: _Explained, digest: str, without: Sequence[int]
+    page: Image.Image, pen: ImageDraw.ImageDraw, stored: StoredMaps, digest: str, without: Sequence[int]
 ) -> None:
-    place, room = its.digests.index(digest), page.width - 2 * _MARGIN
-    title = f"One picture of {its.cities[place]}, as each run and method sees it"
+    index, room = stored.digests.index(digest), page.width - 2 * _MARGIN
+    title = f"One picture of {stored.cities[index]}, as each run and method explains it"
     pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
-    facts = f"{its.names[place]} · the first explained picture that most runs share"
+    facts = f"{stored.names[index]} · the first explained picture that most runs share"
     facts += f" · no maps of {', '.join(map(str, without))}" if without else ""
     pen.text((_MARGIN, _MARGIN + 26), shorten(facts, font(12), room), font=font(12), fill=INK)
     pen.text((_MARGIN, _MARGIN + 46), "0", font=font(11), fill=FAINT)
@@ -140,13 +118,15 @@ def _write_header(
     pen.text((_MARGIN + 146, _MARGIN + 46), "maximum of each map (below it)", font=font(11), fill=FAINT)
 
 
-def _write_row(pen: ImageDraw.ImageDraw, top: int, title: str, its: _Explained, digest: str) -> None:
-    place, room = its.digests.index(digest), _WORDS - _GAP
-    verdict = RIGHT if its.correct[place] else WRONG
+def _write_row(pen: ImageDraw.ImageDraw, top: int, row: _Row, digest: str) -> None:
+    stored, room = row.stored, _WORDS - _GAP
+    index = stored.digests.index(digest)
+    title = f"{row.entry.number}  {row.comparable.label(row.entry) or row.folder.name}"
+    prediction = f"{stored.predicted[index]} {100 * stored.probability[index]:.0f} %"
     lines = [
         (title, font(13, bold=True), INK),
-        (its.answers[place], font(13), verdict),
-        (f"evidence for {its.targets[place]}", font(11), FAINT),
+        (prediction, font(13), RIGHT if stored.correct[index] else WRONG),
+        (f"evidence for {stored.targets[index]}", font(11), FAINT),
     ]
     for number, (text, face, colour) in enumerate(lines):
         pen.text((_MARGIN, top + 20 * number), shorten(text, face, room), font=face, fill=colour)
@@ -156,17 +136,17 @@ def _paste(
     page: Image.Image,
     pen: ImageDraw.ImageDraw,
     corner: tuple[int, int],
-    its: _Explained,
+    stored: StoredMaps,
     digest: str,
     method: str,
     thumbnail: Pixels,
 ) -> None:
-    """A method's overlay with its maximum; where there is no map to believe, words in its place."""
-    (left, top), place = corner, its.digests.index(digest)
-    word = "not asked for" if method not in its.maps else BLANK if its.blank[method][place] else ""
-    if word:
-        pen.text((left, top + thumbnail.shape[0] // 2), word, font=font(12), fill=WRONG)
+    """Draw a method's overlay with its maximum; words in its place where it is blank or was not drawn."""
+    (left, top), index = corner, stored.digests.index(digest)
+    words = "not drawn" if method not in stored.maps else BLANK if stored.blank[method][index] else ""
+    if words:
+        pen.text((left, top + thumbnail.shape[0] // 2), words, font=font(12), fill=WRONG)
         return
-    raw = its.maps[method][place]
+    raw = stored.maps[method][index]
     page.paste(Image.fromarray(overlay.overlay(thumbnail, raw)), (left, top))
     pen.text((left, top + thumbnail.shape[0] + 3), f"max {float(raw.max()):.3g}", font=font(11), fill=FAINT)

@@ -1,7 +1,8 @@
-"""The tables of a run's folder, each written whole or not at all."""
+"""The tables of a run's folder: each is written whole or not at all, and may be missing or damaged when read."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.files import write_csv
+from citycam.files import read_csv, write_csv
 
 
 class ClassRow(Protocol):
@@ -52,33 +53,36 @@ def write_predictions(
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
 ) -> None:
-    """Write ``predictions.csv``: a row per picture with its city, class, answer and a column ``p_<class>`` per class.
+    """Write ``predictions.csv``: a row per picture with its city, label, prediction and a probability per class.
 
     Args:
         path: the file.
-        paths: names in the catalog (N,).
+        paths: names of the pictures in the catalog (N,).
         cities: (N,).
-        labels: class numbers (N,).
+        labels: true class numbers (N,).
         predicted: class numbers (N,).
-        probabilities: (N, K).
+        probabilities: (N, K); column ``p_NAME`` holds those of a class.
         classes: names (K,).
+
+    Raises:
+        ValueError: the lengths of the columns differ.
     """
     columns = zip(paths, cities, _names(labels, classes), _names(predicted, classes), probabilities, strict=True)
     write_csv(
         path,
         ["path", "city", "label", "predicted", *(f"p_{name}" for name in classes)],
-        ([path, city, label, answer, *shares.tolist()] for path, city, label, answer, shares in columns),
+        ([*cells, *shares.tolist()] for *cells, shares in columns),
     )
 
 
 def write_confusion(folder: Path, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Write ``confusion.csv``: pictures by true class (rows) and answered class (columns), ``counts`` (K, K)."""
+    """Write ``confusion.csv``: numbers of pictures (K, K) by true class (rows) and predicted class (columns)."""
     rows = ([name, *row.tolist()] for name, row in zip(classes, counts, strict=True))
     write_csv(folder / "confusion.csv", ["true", *classes], rows)
 
 
 def write_per_class(folder: Path, rows: Iterable[ClassRow]) -> None:
-    """Write ``per_class.csv``: pictures, answers, precision and recall of each class; undefined is empty."""
+    """Write ``per_class.csv``: pictures, predictions, precision and recall of each class; undefined is empty."""
     cells = ([row.name, row.n, row.predicted, row.precision, row.recall] for row in rows)
     write_csv(folder / "per_class.csv", ["class", "n", "predicted", "precision", "recall"], cells)
 
@@ -89,8 +93,17 @@ def write_split(folder: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Write ``skipped.csv``: rows of (path, reason), the skipped pictures; a header alone if there are none."""
+    """Write ``skipped.csv``: rows of (path, reason), one per skipped picture; the file is written even without rows."""
     write_csv(folder / "skipped.csv", ["path", "reason"], rows)
+
+
+def read_rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file; none where it is missing, damaged or lacks one of ``columns``."""
+    try:
+        rows = read_csv(path)
+    except (OSError, ValueError, csv.Error):
+        return []
+    return rows if rows and rows[0].keys() >= set(columns) else []
 
 
 def _names(numbers: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> list[str]:

@@ -187,9 +187,10 @@ def test_what_can_be_compared_is_told_in_the_files(pair: Path, compare: Any) -> 
     assert [told[name]["rank"] for name in ("2", "1", "3")] == ["best", "below", ""]
     assert told["3"]["compared_among"].startswith("brill against the rest")
     words = " ".join(out.split())
-    assert "1 is above all that it was tested with (paired test over the same 40 validation pictures, 5 %)." in words
-    assert "accuracy is their mean and its interval Student's over seeds" in words
-    assert "Runs of different data, classes or split stand apart" in words
+    assert "1 is significantly above every row tested against it" in words
+    assert "(paired test over the same 40 validation pictures, level 5 %)." in words
+    assert "accuracy is their mean and the interval is Student's over seeds" in words
+    assert "Runs with different data, classes or split are in separate tables" in words
 
 
 def test_comparing_needs_no_torch(pair: Path) -> None:

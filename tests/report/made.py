@@ -1,4 +1,4 @@
-"""Run folders made up for tests, small but of the real files' layout."""
+"""Made-up run folders with predictions, for the tests of comparisons; small, in the layout of real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ def make_run(
     classes: Sequence[str] = CLASSES,
     **changes: Any,
 ) -> Path:
-    """A completed run that answered ``right`` (0 or 1 per validation picture), each in a group where they are given."""
+    """Write a completed run.
+
+    Args:
+        right: 1 or 0 per validation picture, whether the prediction is correct.
+        groups: of each picture.
+        changes: of run.json.
+    """
     accuracy = sum(right) / len(right)
     pictures = [f"{CLASSES[k % 2]}/{k:03d}.png" for k in range(len(right))]
     files.write_csv(
@@ -65,5 +71,5 @@ def make_run(
 
 
 def answers(number: int, wrong: int, start: int = 0) -> list[int]:
-    """All right but ``wrong`` in a row from ``start`` on."""
-    return [0 if start <= place < start + wrong else 1 for place in range(number)]
+    """Return 1 for ``number`` correct predictions, except 0 for ``wrong`` in a row from index ``start``."""
+    return [0 if start <= index < start + wrong else 1 for index in range(number)]

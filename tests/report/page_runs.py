@@ -1,4 +1,4 @@
-"""Run folders for the tests of comparison.html, made of what a run leaves behind, without training."""
+"""Made-up run folders with maps and thumbnails, for the tests of comparison.html."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CITIES = ("arden", "brill")
 
 
 def digest(number: int) -> str:
-    """The digest of a made-up picture."""
+    """Return the digest of a made-up picture."""
     return f"{number:032x}"
 
 
@@ -31,7 +31,7 @@ def make_run(
     cities: tuple[str, ...] = CITIES,
     **changes: Any,
 ) -> Path:
-    """A run folder with record, curves, predictions, thumbnails and maps (none where ``pictures`` is 0)."""
+    """Write a run folder with record, curves, predictions, thumbnails and maps (none if ``pictures`` is 0)."""
     record = {
         "schema": 1,
         "status": "completed",
@@ -69,36 +69,36 @@ def make_run(
 def write_maps(
     folder: Path, pictures: int, size: tuple[int, int], methods: tuple[str, ...], cities: tuple[str, ...]
 ) -> None:
-    """explain/maps.npz; picture 1 is predicted wrongly, and the first method's map of picture 2 is blank."""
+    """Write explain/maps.npz; picture 1 is predicted wrongly, and the first method's map of picture 2 is blank."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {
-        "names": np.array([f"{cities[0]}/{place}.jpg" for place in range(pictures)]),
-        "digests": np.array([digest(place) for place in range(pictures)]),
+        "names": np.array([f"{cities[0]}/{index}.jpg" for index in range(pictures)]),
+        "digests": np.array([digest(index) for index in range(pictures)]),
         "cities": np.array([cities[0]] * pictures),
-        "predicted": np.array([cities[place == 1] for place in range(pictures)]),
+        "predicted": np.array([cities[index == 1] for index in range(pictures)]),
         "probability": np.linspace(0.5, 1, pictures),
         "correct": np.arange(pictures) != 1,
         "targets": np.array([cities[0]] * pictures),
     }
-    for place, method in enumerate(methods):
+    for number, method in enumerate(methods):
         raw = rng.normal(0, 2, (pictures, *size)).astype(np.float32)
         blank = np.zeros(pictures, dtype=bool)
-        if place == 0:
+        if number == 0:
             raw[2], blank[2] = -1, True
         arrays |= {method: raw, f"{method}_max": raw.max(axis=(1, 2)), f"{method}_blank": blank}
     write_whole(folder / "explain" / "maps.npz", lambda file: np.savez(file, **arrays))
 
 
 def _write_pictures(folder: Path, pictures: int, cities: tuple[str, ...]) -> None:
-    for place in range(pictures):
-        rng = np.random.default_rng(place)
+    for index in range(pictures):
+        rng = np.random.default_rng(index)
         image = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((96, 72))
         content = io.BytesIO()
         image.save(content, "JPEG", quality=80)
-        write_bytes(folder / "thumbs" / f"{digest(place)}.jpg", content.getvalue())
+        write_bytes(folder / "thumbs" / f"{digest(index)}.jpg", content.getvalue())
     rows = []
     for number, city in enumerate(cities):
-        own = [digest(place) for place in range(pictures) if place % len(cities) == number]
+        own = [digest(index) for index in range(pictures) if index % len(cities) == number]
         rows += [[name, f"{city}/{name}", "typical", city, 0.9] for name in own[:6]]
         rows += [[name, f"{city}/{name}", "untypical", city, 0.1] for name in own[::-1][:6]]
     rows.append([digest(1), f"{cities[0]}/x", "confused", f"{cities[0]} as {cities[1]}", 0.02])

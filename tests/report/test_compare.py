@@ -1,4 +1,4 @@
-"""Runs in every state become rows, and nothing that must stand beside an accuracy is lost on the way."""
+"""Runs in every state become rows, with everything that qualifies an accuracy."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _overrides(optimizer: str, epochs: int) -> list[str]:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Ten: good, at the majority, failed, killed, half there, broken, leaky, unknown, running, of another schema."""
+    """Write runs: good, at the majority, failed, killed, without record, damaged, leaky, unknown, running, foreign."""
     final = RECORD["final"]
     poor = final | {"val_accuracy": 0.9, "majority_accuracy": 0.9, "val_balanced_accuracy": 0.5, "chance": 0.5}
     poor |= {"val_balanced_accuracy_interval": [0.44, 0.56]}
@@ -85,7 +85,7 @@ def _shown(rows: list[runs.RunRow], width: int = 200) -> str:
     return console.export_text().replace("\u00a0", " ")
 
 
-def test_runs_in_any_state_are_rows_in_their_natural_order(sweep: Path) -> None:
+def test_runs_in_any_state_are_rows_in_natural_order(sweep: Path) -> None:
     rows = runs.read_runs(sweep)
     assert [(row.name, row.status) for row in rows] == [
         ("0", "completed"),
@@ -107,23 +107,23 @@ def test_runs_in_any_state_are_rows_in_their_natural_order(sweep: Path) -> None:
     assert rows[0].record.total_seconds == 45.0
 
 
-def test_a_run_of_another_host_is_not_called_dead(tmp_path: Path) -> None:
+def test_a_running_run_of_another_host_stays_running(tmp_path: Path) -> None:
     _run(tmp_path / "0", status="running", pid=2**22 + 1, host="another-machine")
     assert runs.read_runs(tmp_path)[0].status == "running"
 
 
-def test_a_runs_own_folder_is_a_comparison_of_one(sweep: Path) -> None:
+def test_the_folder_of_a_run_is_read_as_one_row(sweep: Path) -> None:
     rows = runs.read_runs(sweep / "0")
     assert [row.name for row in rows] == ["0"]
     assert runs.differing(rows) == []
 
 
-def test_no_folder_and_an_empty_one_have_no_runs(tmp_path: Path) -> None:
+def test_a_missing_folder_and_an_empty_one_have_no_runs(tmp_path: Path) -> None:
     assert runs.read_runs(tmp_path) == runs.read_runs(tmp_path / "none") == []
     assert _shown([]).strip() == ""
 
 
-def test_marks(sweep: Path) -> None:
+def test_marks_show_what_an_accuracy_does_not(sweep: Path) -> None:
     codes = {row.name: [mark.code for mark in row.marks] for row in runs.read_runs(sweep)}
     assert codes["0"] == codes["2"] == codes["4"] == codes["5"] == []
     assert codes["1"] == ["balanced_accuracy_reaches_chance", "accuracy_not_above_majority"]
@@ -138,7 +138,7 @@ def test_settings_that_differ_come_first(sweep: Path) -> None:
     assert header == ["#", "optimizer", "epochs", "accuracy", "[95", "%]", *STANDING]
 
 
-def test_the_table_shows_what_stands_beside_an_accuracy(sweep: Path) -> None:
+def test_the_table_shows_what_qualifies_an_accuracy(sweep: Path) -> None:
     shown = _shown(runs.read_runs(sweep))
     line = next(line for line in shown.splitlines() if "0.912" in line)
     for cell in ("0.912 [0.86 0.94]", "0.125", "0.910", "192"):
@@ -149,24 +149,24 @@ def test_the_table_shows_what_stands_beside_an_accuracy(sweep: Path) -> None:
     assert "3 (2) failed: The GPU has too little memory; lower batch_size. Again: python train.py" in shown
     assert "1-4, 6-7: No pretrained weights could be had." in shown
     assert "2: Accuracy 0.900 is not above 0.900" in shown
-    assert "Runs of different data, classes or split stand apart" in shown
+    assert "Runs with different data, classes or split are in separate tables" in shown
 
 
-def test_a_narrow_terminal_loses_no_figure(sweep: Path) -> None:
+def test_a_narrow_terminal_shows_every_number(sweep: Path) -> None:
     shown = _shown(runs.read_runs(sweep)[:2], width=80)
     assert "0.912" in shown
     assert "[0.86 0.94]" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_a_warning_that_is_a_mark_is_said_once(tmp_path: Path) -> None:
+def test_a_mark_with_a_warning_of_its_code_is_printed_once(tmp_path: Path) -> None:
     warning = {"code": "split_leaky", "sentence": "split=random: frames of 3 walks lie in both train and val."}
     _run(tmp_path / "0", split={"kind": "random", "leaky": True}, warnings=[warning])
-    found = runs.warnings_of(runs.read_runs(tmp_path))
-    assert [(item.code, item.sentence, item.runs) for item in found] == [(*warning.values(), ("0",))]
+    warnings = runs.warnings_of(runs.read_runs(tmp_path))
+    assert [(item.code, item.sentence, item.runs) for item in warnings] == [(*warning.values(), ("0",))]
 
 
-def test_the_splits_own_words_stand_for_its_mark(tmp_path: Path) -> None:
+def test_a_warning_of_the_split_replaces_its_mark(tmp_path: Path) -> None:
     warning = {
         "code": "split_1",
         "sentence": "split=random: whether frames of one walk lie in both parts is not known.",
@@ -177,14 +177,14 @@ def test_the_splits_own_words_stand_for_its_mark(tmp_path: Path) -> None:
     assert [item.code for item in runs.warnings_of(rows)] == ["split_1"]
 
 
-def test_what_holds_for_all_runs_that_came_so_far_needs_no_list(tmp_path: Path) -> None:
+def test_a_warning_of_all_runs_with_a_split_names_no_runs(tmp_path: Path) -> None:
     _run(tmp_path / "0")
     _run(tmp_path / "1")
     _run(tmp_path / "2", status="failed", split={}, warnings=[], final={})
     assert "\nNo pretrained weights could be had." in _shown(runs.read_runs(tmp_path))
 
 
-def test_comparison_files(sweep: Path) -> None:
+def test_the_files_have_every_run(sweep: Path) -> None:
     rows = runs.read_runs(sweep)
     compare.write_comparison(sweep, ranking.arrange(rows))
     with (sweep / "comparison.csv").open(newline="", encoding="utf-8") as file:
@@ -207,14 +207,14 @@ def test_comparison_files(sweep: Path) -> None:
     assert "## Warnings" in text
 
 
-def test_comparing_twice_gives_the_same_files(sweep: Path) -> None:
+def test_equal_runs_give_equal_files(sweep: Path) -> None:
     compare.write_comparison(sweep, ranking.arrange(runs.read_runs(sweep)))
     first = (sweep / "comparison.csv").read_bytes()
     compare.write_comparison(sweep, ranking.arrange(runs.read_runs(sweep)))
     assert (sweep / "comparison.csv").read_bytes() == first
 
 
-def test_brackets_in_an_error_are_no_markup(tmp_path: Path) -> None:
+def test_brackets_in_an_error_are_not_markup(tmp_path: Path) -> None:
     _run(tmp_path / "0", status="failed", error="Key [bold] is [/not] known | ever.", final={})
     rows = runs.read_runs(tmp_path)
     assert "Key [bold] is [/not] known | ever." in _shown(rows)

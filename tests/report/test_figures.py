@@ -1,4 +1,4 @@
-"""Figures show what they are given; their pixels are looked at by people, their places and colours by these tests."""
+"""Figures show the values that they are given, and no text leaves the picture."""
 
 from __future__ import annotations
 
@@ -14,27 +14,13 @@ from PIL import Image
 from citycam.report import figures
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Figures as they are saved."""
-    found: list[Any] = []
-    save = figures.save
-
-    def keep(figure: Any, path: Path) -> None:
-        found.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(figures, "save", keep)
-    return found
-
-
-def test_curves_show_both_parts_and_the_majority(tmp_path: Path, drawn: list[Any]) -> None:
+def test_curves_show_both_parts_and_the_majority_class(tmp_path: Path, saved_figures: list[Any]) -> None:
     rows = [
         {"epoch": e, "train_loss": 2.0 / e, "val_loss": 2.2 / e, "train_accuracy": 0.9, "val_accuracy": 0.8}
         for e in (1, 2)
     ]
     figures.write_curves(tmp_path / "curves.png", rows, 0.125)
-    left, right = drawn[0].axes
+    left, right = saved_figures[0].axes
     assert [line.get_ydata().tolist() for line in left.lines] == [[2.0, 1.0], [2.2, 1.1]]
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["training", "validation", "majority class"]
     assert list(right.lines[2].get_ydata()) == [0.125, 0.125]
@@ -42,14 +28,14 @@ def test_curves_show_both_parts_and_the_majority(tmp_path: Path, drawn: list[Any
         assert page.size == (1350, 540)
 
 
-def test_one_epoch_and_missing_measures_can_be_drawn(tmp_path: Path) -> None:
+def test_one_epoch_with_missing_measures_can_be_drawn(tmp_path: Path) -> None:
     figures.write_curves(tmp_path / "curves.png", [{"epoch": 1, "train_loss": 0.5}])
     assert Image.open(tmp_path / "curves.png").getextrema() != ((255, 255),) * 4
 
 
-def test_confusion_shows_counts_and_shares_of_rows(tmp_path: Path, drawn: list[Any]) -> None:
+def test_confusion_shows_counts_and_shares_of_rows(tmp_path: Path, saved_figures: list[Any]) -> None:
     figures.write_confusion(tmp_path / "confusion.png", np.array([[3, 1], [0, 0]]), ("a", "b"))
-    axes = drawn[0].axes[0]
+    axes = saved_figures[0].axes[0]
     assert [(text.get_text(), text.get_position()) for text in axes.texts] == [
         ("3\n75%", (0.5, 0.5)),
         ("1\n25%", (1.5, 0.5)),
@@ -59,10 +45,10 @@ def test_confusion_shows_counts_and_shares_of_rows(tmp_path: Path, drawn: list[A
 
 
 @pytest.mark.parametrize("k", [2, 20])
-def test_no_text_of_the_confusion_leaves_the_picture(tmp_path: Path, drawn: list[Any], k: int) -> None:
+def test_no_text_of_the_confusion_leaves_the_picture(tmp_path: Path, saved_figures: list[Any], k: int) -> None:
     names = [f"A town with a long name {i}" for i in range(k)]
     figures.write_confusion(tmp_path / "confusion.png", np.full((k, k), 7), names)
-    figure = drawn[0]
+    figure = saved_figures[0]
     box, whole = figure.get_tightbbox(figure.canvas.get_renderer()), figure.bbox_inches
     assert box.x0 >= 0
     assert box.y0 >= 0
@@ -70,7 +56,7 @@ def test_no_text_of_the_confusion_leaves_the_picture(tmp_path: Path, drawn: list
     assert box.y1 <= whole.y1
 
 
-def test_equal_figures_are_equal_files_and_pyplot_stays_away(tmp_path: Path) -> None:
+def test_equal_figures_are_equal_files_and_pyplot_is_not_imported(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path; from citycam.report import figures\n"
         "for name in 'ab': figures.write_confusion(Path(sys.argv[1]) / name, np.eye(3, dtype=int), 'xyz')\n"

@@ -1,4 +1,4 @@
-"""comparison.html is one file without a network, holds what run folders tell, and cannot be broken by names."""
+"""comparison.html is one file that needs no network, has the content of run folders, and takes any name as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 class Elements(HTMLParser):
-    """Elements and their attributes, and the text of each script."""
+    """The elements of a page with their attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,22 +37,22 @@ class Elements(HTMLParser):
 
 
 def data_of(page: Path) -> dict[str, Any]:
-    """What the page's scripts read."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert found
-    data: dict[str, Any] = json.loads(found[1])
+    """Return the data that the scripts of a page read."""
+    element = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert element
+    data: dict[str, Any] = json.loads(element[1])
     return data
 
 
-def written(folder: Path, **known: Any) -> dict[str, Any]:
-    """The data of the page of a sweep's folder."""
+def page_of(folder: Path, **known: Any) -> dict[str, Any]:
+    """Write the page of a sweep's folder and return its data."""
     write_page(folder / "comparison.html", read_runs(folder), **known)
     return data_of(folder / "comparison.html")
 
 
-def test_real_runs_stand_on_one_page(train: Callable[..., Outcome]) -> None:
+def test_the_page_has_the_numbers_of_real_runs(train: Callable[..., Outcome]) -> None:
     outcome = train("optimizer=sgd,adam", "partition=binary,multi", "explain.methods=[cam,layercam]", multirun=True)
-    rows = [row for one in arrange(read_runs(outcome.results)) for row in one.rows]
+    rows = [row for comparable in arrange(read_runs(outcome.results)) for row in comparable.rows]
     page = outcome.results / "comparison.html"
     write_page(page, rows, arrange(read_runs(outcome.results)))
     data = data_of(page)
@@ -64,16 +64,16 @@ def test_real_runs_stand_on_one_page(train: Callable[..., Outcome]) -> None:
         assert run["n"] == row.final["n_val"]
         assert run["curves"]["val_loss"]
     assert {run["rank"] for run in data["runs"]} & {"best", "≈ best"}
-    assert all(place is not None for _, _, place in data["maps"]["pictures"])
-    everyone = {
+    assert all(thumbnail is not None for _, _, thumbnail in data["maps"]["pictures"])
+    cities = {
         city for city, _ in data["galleries"][str([r["settings"][1] for r in data["runs"]].index("multi"))]["cities"]
     }
-    assert everyone == {"arden", "brill", "corvo"}
+    assert cities == {"arden", "brill", "corvo"}
 
 
-def test_maps_are_those_of_the_overlays(tmp_path: Path) -> None:
+def test_maps_have_the_values_and_colours_of_the_overlays(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
-    data = written(tmp_path)
+    data = page_of(tmp_path)
     maps = data["maps"]["runs"]["0"]
     assert maps["size"] == [8, 8]
     assert maps["correct"] == [1, 0, *[1] * 10]
@@ -81,8 +81,8 @@ def test_maps_are_those_of_the_overlays(tmp_path: Path) -> None:
         for method in ("cam", "smoothgradcampp"):
             raw = arrays[method]
             cells = np.frombuffer(base64.b64decode(maps["methods"][method]["grids"]), dtype=np.uint8).reshape(raw.shape)
-            for place in range(len(raw)):
-                assert np.array_equal(cells[place], np.rint(shown(raw[place]) * 255))
+            for number in range(len(raw)):
+                assert np.array_equal(cells[number], np.rint(shown(raw[number]) * 255))
             peak = maps["methods"][method]["peaks"][0]
             assert peak == pytest.approx(raw[0].max(), rel=0.01)
     assert maps["methods"]["cam"]["peaks"][2] is None, "blank"
@@ -99,21 +99,21 @@ def test_maps_equal_up_to_a_factor_are_embedded_once(tmp_path: Path) -> None:
     content |= {"gradcam": content["cam"] * factors[:, None, None], "gradcam_blank": content["cam_blank"]}
     content["gradcam_max"] = content["cam_max"] * factors
     np.savez(run / "explain" / "maps.npz", **content)
-    methods = written(tmp_path)["maps"]["runs"]["0"]["methods"]
+    methods = page_of(tmp_path)["maps"]["runs"]["0"]["methods"]
     assert methods["gradcam"]["like"] == "cam"
     assert "grids" not in methods["gradcam"]
     assert methods["gradcam"]["peaks"] != methods["cam"]["peaks"]
 
 
-def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
-    written(tmp_path)
+    page_of(tmp_path)
     text = (tmp_path / "comparison.html").read_text()
     elements = Elements()
     elements.feed(text)
     assert not [tag for tag, _ in elements.tags if tag in ("link", "iframe", "object", "embed", "base")]
-    assert not [value for _, its in elements.tags for key in ("src", "href") if (value := its.get(key))]
-    policy = next(its["content"] for tag, its in elements.tags if its.get("http-equiv") == "Content-Security-Policy")
+    assert not [value for _, attributes in elements.tags for key in ("src", "href") if (value := attributes.get(key))]
+    (policy,) = (its["content"] for _, its in elements.tags if its.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     assert set(re.findall(r"https?://[^\s\"')]+", text)) == {"http://www.w3.org/2000/svg"}
@@ -121,14 +121,14 @@ def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     assert "url(" not in text
 
 
-def test_names_are_text_wherever_they_come_from(tmp_path: Path) -> None:
+def test_names_are_text_and_never_markup(tmp_path: Path) -> None:
     warnings = [{"code": EVIL, "sentence": f"{EVIL} <!--"}]
     make_run(tmp_path / "a", cities=(EVIL, "b\u2028é"), overrides=(f"data.target={EVIL}",), warnings=warnings)
     make_run(tmp_path / "b", overrides=("data.target=x",), status="failed", error=f"</script>{EVIL}/*js*/")
-    data = written(tmp_path)
+    data = page_of(tmp_path)
     elements = Elements()
     elements.feed((tmp_path / "comparison.html").read_text())
-    scripts = [its for tag, its in elements.tags if tag == "script"]
+    scripts = [tag for tag, _ in elements.tags if tag == "script"]
     assert len(scripts) == 2, "the data, and the page's own"
     text = (tmp_path / "comparison.html").read_text()
     assert "alert(1)</script>" not in text
@@ -139,20 +139,20 @@ def test_names_are_text_wherever_they_come_from(tmp_path: Path) -> None:
     assert "b\u2028é" in data["maps"]["runs"]["0"]["words"]
 
 
-def test_equal_runs_give_an_equal_file_wherever_they_lie(tmp_path: Path) -> None:
+def test_equal_runs_in_other_folders_give_an_equal_page(tmp_path: Path) -> None:
     make_run(tmp_path / "one" / "s" / "a")
     (tmp_path / "one" / "s" / "b").mkdir()
     (tmp_path / "one" / "s" / "b" / "run.json").mkdir()
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     pages = []
-    for place in ("one", "two"):
-        write_page(tmp_path / f"{place}.html", read_runs(tmp_path / place / "s"))
-        pages.append((tmp_path / f"{place}.html").read_bytes())
+    for name in ("one", "two"):
+        write_page(tmp_path / f"{name}.html", read_runs(tmp_path / name / "s"))
+        pages.append((tmp_path / f"{name}.html").read_bytes())
     assert pages[0] == pages[1]
     assert str(tmp_path).encode() not in pages[0]
 
 
-def test_what_is_missing_or_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_left_out(tmp_path: Path) -> None:
     make_run(tmp_path / "0")
     make_run(tmp_path / "1", pictures=0)
     bad = make_run(tmp_path / "2")
@@ -169,7 +169,7 @@ def test_what_is_missing_or_damaged_is_left_out_and_said(tmp_path: Path) -> None
     (make_run(tmp_path / "6") / "run.json").write_text(json.dumps({"status": "completed", "final": foreign}))
     other = make_run(tmp_path / "7")
     np.savez(other / "explain" / "maps.npz", cam=np.zeros((2, 3)), cam_max=0, cam_blank=0, digests=np.array(["a"]))
-    data = written(tmp_path)
+    data = page_of(tmp_path)
     assert [run["status"] for run in data["runs"]][3:6] == ["failed", "interrupted", "unreadable"]
     assert data["runs"][3]["error"] == "The disk is full."
     assert data["runs"][3]["curves"] is None
@@ -180,16 +180,16 @@ def test_what_is_missing_or_damaged_is_left_out_and_said(tmp_path: Path) -> None
     assert data["galleries"]["2"]["cities"] == [["", {"typical": [[None, "", None, None]], "untypical": []}]]
 
 
-def test_a_missing_thumbnail_leaves_its_maps(tmp_path: Path) -> None:
+def test_a_picture_without_thumbnail_keeps_its_maps(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
     (run / "thumbs" / f"{digest(0)}.jpg").write_bytes(b"no picture")
     (run / "thumbs" / f"{digest(1)}.jpg").unlink()
-    data = written(tmp_path)
-    assert [place is None for _, _, place in data["maps"]["pictures"]] == [True, True, *[False] * 10]
+    data = page_of(tmp_path)
+    assert [thumbnail is None for _, _, thumbnail in data["maps"]["pictures"]] == [True, True, *[False] * 10]
     assert len(data["maps"]["runs"]["0"]["pictures"]) == 12
 
 
-def test_runs_of_several_sweeps_are_told_apart(tmp_path: Path) -> None:
+def test_the_sweep_is_a_setting_of_runs_from_several_sweeps(tmp_path: Path) -> None:
     for sweep in ("one", "two"):
         make_run(tmp_path / sweep / "same", overrides=("epochs=5",))
     write_page(tmp_path / "page.html", read_all([tmp_path / "one", tmp_path / "two"]))
@@ -199,36 +199,36 @@ def test_runs_of_several_sweeps_are_told_apart(tmp_path: Path) -> None:
     assert len(data["maps"]["pictures"]) == 12, "each explained picture once"
 
 
-def test_seeds_are_one_mean_and_each_run_a_row(tmp_path: Path) -> None:
+def test_seeds_have_a_mean_and_a_row_each(tmp_path: Path) -> None:
     known = {"data": {"digest": "d", "kind": "folder"}, "classes": ["arden", "brill"]}
     for seed in range(3):
         make_run(tmp_path / f"s{seed}", overrides=(f"seed={seed}",), accuracy=0.7 + 0.05 * seed, seed=seed, **known)
     comparables = arrange(read_runs(tmp_path))
-    data = written(tmp_path, comparables=comparables)
+    data = page_of(tmp_path, comparables=comparables)
     assert sorted(run["number"] for run in data["runs"]) == ["1.1", "1.2", "1.3"]
-    (over,) = data["seeds"]
-    assert over["seeds"] == 3
-    assert over["accuracy"] == pytest.approx(0.75)
-    assert over["interval"][0] < 0.7 < 0.8 < over["interval"][1]
+    (mean,) = data["seeds"]
+    assert mean["seeds"] == 3
+    assert mean["accuracy"] == pytest.approx(0.75)
+    assert mean["interval"][0] < 0.7 < 0.8 < mean["interval"][1]
 
 
-def test_warnings_stand_once_with_their_runs(tmp_path: Path) -> None:
+def test_a_warning_is_listed_once_with_its_runs(tmp_path: Path) -> None:
     for number in range(3):
         make_run(
             tmp_path / f"{number}", split={"leaky": number == 2}, warnings=[{"code": "w", "sentence": "Mind this."}]
         )
-    warnings = {warning["code"]: warning for warning in written(tmp_path)["warnings"]}
+    warnings = {warning["code"]: warning for warning in page_of(tmp_path)["warnings"]}
     assert warnings["w"]["sentences"] == [["Mind this.", [0, 1, 2]]]
     assert warnings["split_leaky"]["runs"] == [2]
 
 
-def test_many_runs_stay_small_and_keep_what_is_said(tmp_path: Path) -> None:
+def test_the_page_of_many_runs_is_small(tmp_path: Path) -> None:
     first = make_run(tmp_path / "run0", pictures=20, epochs=60)
     record = (first / "run.json").read_text()
     for number in range(1, 60):
         shutil.copytree(first, tmp_path / f"run{number}")
         (tmp_path / f"run{number}" / "run.json").write_text(record.replace('"sweep.name=s"', f'"epochs={number}"'))
-    data = written(tmp_path)
+    data = page_of(tmp_path)
     assert len(data["runs"]) == 60
     assert len(data["maps"]["pictures"]) == 10
     assert data["maps"]["explained"] == 20
@@ -236,43 +236,38 @@ def test_many_runs_stay_small_and_keep_what_is_said(tmp_path: Path) -> None:
     assert (len(epochs), epochs[0], epochs[-1]) == (20, 1, 60)
     assert data["points"] == 20
     assert len(data["galleries"]) == 50
-    each = len(json.dumps([data["runs"], data["maps"]["runs"]], separators=(",", ":"))) / 60
-    assert each < 4300, "a thousand stay below 5 MB, with 0.6 MB for galleries and the page itself"
+    bytes_per_run = len(json.dumps([data["runs"], data["maps"]["runs"]], separators=(",", ":"))) / 60
+    assert bytes_per_run < 4300, "a page of a thousand is below 5 MB, with 0.6 MB for galleries and the page itself"
 
 
-def test_fine_grids_find_room_for_the_first_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_runs_keep_maps_that_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("citycam.report.page_maps._BYTES", 10 * 2 * 28 * 28 + 100)
     for number in range(3):
         make_run(tmp_path / f"{number}", size=(28, 28), methods=("cam", "layercam"))
-    maps = written(tmp_path)["maps"]
+    maps = page_of(tmp_path)["maps"]
     assert list(maps["runs"]) == ["0"]
     assert maps["left_out"] == [1, 2]
     assert len(maps["pictures"]) == 10
 
 
-def test_other_samples_are_not_left_out(tmp_path: Path) -> None:
+def test_a_run_with_another_sample_keeps_its_maps(tmp_path: Path) -> None:
     make_run(tmp_path / "0", pictures=100)
     run = make_run(tmp_path / "1", pictures=4)
     with np.load(run / "explain" / "maps.npz") as arrays:
-        content = dict(arrays) | {"digests": np.array([digest(1000 + place) for place in range(4)])}
+        content = dict(arrays) | {"digests": np.array([digest(1000 + number) for number in range(4)])}
     np.savez(run / "explain" / "maps.npz", **content)
-    maps = written(tmp_path)["maps"]
+    maps = page_of(tmp_path)["maps"]
     assert len(maps["pictures"]) == 100
     assert maps["explained"] == 104
     assert len(maps["runs"]["1"]["pictures"]) == 4
 
 
-def test_pairs_are_counted(tmp_path: Path) -> None:
+def test_confused_pairs_are_counted(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
-    answers = (
-        [["x", "arden", "arden", "brill"]] * 3 + [["y", "brill", "brill", "arden"]] + [["z", "brill", "brill", "brill"]]
-    )
-    write_csv(
-        run / "predictions.csv",
-        ["path", "city", "label", "predicted"],
-        [[f"{p}{n}", *r] for n, (p, *r) in enumerate(answers)],
-    )
-    pairs = written(tmp_path)["galleries"]["0"]["pairs"]
+    answers = [["arden", "arden", "brill"]] * 3 + [["brill", "brill", "arden"], ["brill", "brill", "brill"]]
+    rows = [[f"{number}.jpg", *answer] for number, answer in enumerate(answers)]
+    write_csv(run / "predictions.csv", ["path", "city", "label", "predicted"], rows)
+    pairs = page_of(tmp_path)["galleries"]["0"]["pairs"]
     assert [(words, count, len(pictures)) for words, count, pictures in pairs] == [
         ("arden as brill", 3, 1),
         ("brill as arden", 1, 0),

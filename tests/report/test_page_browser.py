@@ -1,4 +1,4 @@
-"""comparison.html in a real browser: Chromium without a window, where there is one."""
+"""comparison.html in headless Chromium, if it is installed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from citycam.sweep.runs import read_runs
 from tests.report.page_runs import make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install chromium to test the page in it")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="install chromium to test the page in a browser")
 EVIL = "<script>document.title='broken'</script>"
 ORDER = "[...document.querySelectorAll('#runs tbody .choose')].map((button) => button.textContent)"
 
 
 def ask(page: Path, script: str) -> Any:
-    """What ``script``, the body of an async function run in a copy of the page, returns."""
+    """Run ``script``, the body of an async function, in a copy of the page and return its result."""
     probe = (
         "<script>window.onerror = (message) => { window.failure = message; };</script>",
         f"<script>(async () => {{ let answer; try {{ answer = await (async () => {{ {script} }})(); }}"
         " catch (error) { answer = { failure: String(error) }; }"
-        " const found = document.createElement('pre'); found.id = 'found';"
-        " found.textContent = JSON.stringify(window.failure ? { failure: window.failure } : answer);"
-        " document.body.append(found); })();</script>",
+        " const output = document.createElement('pre'); output.id = 'answer';"
+        " output.textContent = JSON.stringify(window.failure ? { failure: window.failure } : answer);"
+        " document.body.append(output); })();</script>",
     )
     copy = page.with_suffix(".probe.html")
     text = page.read_text().replace("<body>", "<body>" + probe[0]).replace("</body>", probe[1] + "</body>")
@@ -41,16 +41,16 @@ def ask(page: Path, script: str) -> Any:
     command += [f"--user-data-dir={page.parent / 'profile'}", "--window-size=1280,1000", copy.as_uri()]
     settings = os.environ | {"HOME": str(page.parent)}
     printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=settings).stdout
-    found = re.search(r'<pre id="found">(.*?)</pre>', printed, re.DOTALL)
-    assert found, printed[-2000:]
-    answer = json.loads(html.unescape(found[1]))
+    output = re.search(r'<pre id="answer">(.*?)</pre>', printed, re.DOTALL)
+    assert output, printed[-2000:]
+    answer = json.loads(html.unescape(output[1]))
     assert not (isinstance(answer, dict) and "failure" in answer), answer
     return answer
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    """Three runs with maps, of which one says markup, and one that failed."""
+    """Write the page of three runs with maps, one of them with markup in its names, and of one that failed."""
     make_run(tmp_path / "s" / "0", overrides=("epochs=5", "note=a"), accuracy=0.7)
     make_run(tmp_path / "s" / "1", overrides=("epochs=10", "note=b"), accuracy=0.9, size=(4, 4))
     make_run(tmp_path / "s" / "2", overrides=("epochs=2", f"note={EVIL}"), accuracy=0.52, cities=(EVIL, "b"))
@@ -59,10 +59,10 @@ def page(tmp_path: Path) -> Path:
     return tmp_path / "comparison.html"
 
 
-def test_a_column_sorts_both_ways_and_keeps_what_has_no_value_last(page: Path) -> None:
+def test_a_column_sorts_both_ways_with_missing_values_last(page: Path) -> None:
     script = f"""
       const heads = [...document.querySelectorAll('#runs th button')];
-      const by = (title) => heads.find((one) => one.textContent === title).click();
+      const by = (title) => heads.find((head) => head.textContent === title).click();
       const orders = [{ORDER}];
       for (const title of ['accuracy [95 %]', 'accuracy [95 %]', 'epochs']) {{ by(title); orders.push({ORDER}); }}
       return [orders, document.querySelector('#runs th[aria-sort=ascending]').textContent];"""
@@ -71,10 +71,10 @@ def test_a_column_sorts_both_ways_and_keeps_what_has_no_value_last(page: Path) -
     assert sorted_by == "epochs"
 
 
-def test_a_chosen_run_is_the_same_in_table_and_curves(page: Path) -> None:
+def test_a_chosen_run_is_highlighted_in_table_and_curves(page: Path) -> None:
     script = """
-      const state = () => [[...document.querySelectorAll('tr.chosen .choose')].map((one) => one.textContent),
-        [...document.querySelectorAll('#chart-accuracy .run.chosen .end')].map((one) => one.textContent).sort(),
+      const state = () => [[...document.querySelectorAll('tr.chosen .choose')].map((element) => element.textContent),
+        [...document.querySelectorAll('#chart-accuracy .run.chosen .end')].map((element) => element.textContent).sort(),
         document.querySelectorAll('#curves-legend .chip').length];
       const states = [state()];
       document.querySelectorAll('#runs .choose')[2].click(); states.push(state());
@@ -93,37 +93,37 @@ def test_a_chosen_run_is_the_same_in_table_and_curves(page: Path) -> None:
     assert lines == 1
 
 
-def test_maps_of_one_picture_stand_side_by_side_blank_and_wrong_ones_marked(page: Path) -> None:
+def test_maps_of_one_picture_are_beside_each_other_with_blank_and_wrong_ones_marked(page: Path) -> None:
     script = """
       const frames = () => new Promise((done) => setTimeout(done, 300));
-      const text = () => [...document.querySelectorAll('.panel:not(.plain)')].map((one) => one.textContent);
-      const found = { first: text().length, coarse: document.querySelector('#maps .notice').textContent };
-      document.querySelectorAll('.strip button')[1].click(); found.wrong = text();
+      const text = () => [...document.querySelectorAll('.panel:not(.plain)')].map((element) => element.textContent);
+      const seen = { first: text().length, coarse: document.querySelector('#maps .notice').textContent };
+      document.querySelectorAll('.strip button')[1].click(); seen.wrong = text();
       document.querySelectorAll('.strip button')[2].click();
-      found.blank = document.querySelectorAll('.canvas.blank').length;
-      document.querySelector('.add').click(); found.added = text().length;
+      seen.blank = document.querySelectorAll('.canvas.blank').length;
+      document.querySelector('.add').click(); seen.added = text().length;
       const method = document.querySelector('.panel:not(.plain) select[aria-label=Method]');
       method.value = 'smoothgradcampp'; method.dispatchEvent(new Event('change')); await frames();
       const canvas = document.querySelector('.panel:not(.plain) canvas');
-      found.shape = [canvas.width, canvas.height];
+      seen.shape = [canvas.width, canvas.height];
       const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
       const colours = Array.from({ length: pixels.length / 4 }, (_, at) => pixels.slice(4 * at, 4 * at + 3).join());
-      found.colours = new Set(colours).size;
-      document.querySelector('.remove').click(); found.removed = text().length;
-      return found;"""
-    found = ask(page, script)
-    assert (found["first"], found["added"], found["removed"]) == (3, 4, 3)
-    assert found["coarse"].startswith("Coarse maps. 4 × 4 numbers")
-    assert all("✗ wrong: " in text for text in found["wrong"])
-    assert found["blank"] == 3
-    assert found["shape"] == [192, 144], "the picture's own shape"
-    assert found["colours"] > 64, "a picture below 64 cells"
+      seen.colours = new Set(colours).size;
+      document.querySelector('.remove').click(); seen.removed = text().length;
+      return seen;"""
+    seen = ask(page, script)
+    assert (seen["first"], seen["added"], seen["removed"]) == (3, 4, 3)
+    assert seen["coarse"].startswith("Coarse maps. 4 × 4 numbers")
+    assert all("✗ wrong: " in text for text in seen["wrong"])
+    assert seen["blank"] == 3
+    assert seen["shape"] == [192, 144], "the picture's own shape"
+    assert seen["colours"] > 64, "a picture below 64 cells"
 
 
-def test_every_run_shows_its_own_gallery(page: Path) -> None:
+def test_every_run_has_its_own_gallery(page: Path) -> None:
     script = """
       const names = '#gallery h3, #gallery h4 strong';
-      const heads = () => [...document.querySelectorAll(names)].map((one) => one.textContent);
+      const heads = () => [...document.querySelectorAll(names)].map((element) => element.textContent);
       const before = heads(); const select = document.querySelector('#gallery-run');
       select.value = 2; select.dispatchEvent(new Event('change'));
       return [before, heads(), document.querySelectorAll('.card.wrong').length];"""
@@ -133,7 +133,7 @@ def test_every_run_shows_its_own_gallery(page: Path) -> None:
     assert wrong == 1
 
 
-def test_markup_in_names_stays_text_and_failures_are_told(page: Path) -> None:
+def test_markup_in_names_is_text_and_failures_are_shown(page: Path) -> None:
     title, scripts, notice = ask(
         page, "return [document.title, document.scripts.length, document.querySelector('.notice.error').textContent];"
     )
@@ -143,7 +143,7 @@ def test_markup_in_names_stays_text_and_failures_are_told(page: Path) -> None:
     assert notice.startswith("failed #4")
 
 
-def test_runs_without_maps_or_curves_leave_those_parts_out(tmp_path: Path) -> None:
+def test_sections_without_content_are_hidden(tmp_path: Path) -> None:
     (make_run(tmp_path / "s" / "0", pictures=0) / "metrics.csv").unlink()
     write_page(tmp_path / "comparison.html", read_runs(tmp_path / "s"))
     shown = "return ['curves', 'maps', 'gallery'].map((name) => document.getElementById(`${name}-section`).hidden);"

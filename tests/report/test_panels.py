@@ -1,4 +1,4 @@
-"""A comparison's curves: every run has its place, on common axes; what is shown together is said to be."""
+"""The curves of a comparison: every run is drawn, on common axes."""
 
 from __future__ import annotations
 
@@ -6,40 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from citycam import files
-from citycam.report import figures, panels
+from citycam.report import panels
 from citycam.report.ranking import arrange
 from citycam.sweep.runs import read_runs
 from tests.report.made import answers, make_run
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Figures as they are saved."""
-    found: list[Any] = []
-    save = figures.save
-
-    def keep(figure: Any, path: Path) -> None:
-        found.append(figure)
-        save(figure, path)
-
-    monkeypatch.setattr(figures, "save", keep)
-    return found
-
-
 def titles(figure: Any) -> list[str]:
+    """Return the titles of the panels."""
     return [text for axes in figure.axes if (text := axes.get_title(loc="left"))]
 
 
-def test_a_panel_per_row_on_common_axes(tmp_path: Path, drawn: list[Any]) -> None:
+def test_every_row_has_a_panel_on_common_axes(tmp_path: Path, saved_figures: list[Any]) -> None:
     for number in range(6):
         overrides = [f"epochs={number}", "optimizer=adam" if number else "optimizer=sgd"]
         make_run(tmp_path / f"{number}", answers(20, number), overrides=overrides)
     make_run(tmp_path / "binary", answers(20, 1), classes=["rest", "brill"])
     assert panels.write_panels(tmp_path / "curves.png", arrange(read_runs(tmp_path)))
-    (figure,) = drawn
+    (figure,) = saved_figures
     assert titles(figure)[:2] == ["1  epochs 0 · sgd", "2  epochs 1 · adam"]
     assert len(figure.axes) == 2 * 7
     assert [text.get_text() for text in figure.texts] == ["2 classes", "brill against the rest"]
@@ -55,29 +41,31 @@ def test_a_panel_per_row_on_common_axes(tmp_path: Path, drawn: list[Any]) -> Non
     assert len({(round(box.x0, 4), round(box.y0, 4)) for box in boxes}) == len(boxes)
 
 
-def test_many_rows_are_drawn_together(tmp_path: Path, drawn: list[Any]) -> None:
+def test_many_rows_share_a_panel(tmp_path: Path, saved_figures: list[Any]) -> None:
     for number in range(panels.MOST + 1):
         make_run(tmp_path / f"{number}", answers(40, number), overrides=[f"epochs={number}"])
     panels.write_panels(tmp_path / "curves.png", arrange(read_runs(tmp_path)))
-    assert titles(drawn[0]) == ["2 classes: 17 runs"]
-    every, best = drawn[0].axes[1].collections
+    assert titles(saved_figures[0]) == ["2 classes: 17 runs"]
+    every, best = saved_figures[0].axes[1].collections
     assert len(every.get_segments()) == 17
     assert [segment.tolist() for segment in best.get_segments()] == [[[1, 0.6], [2, 1.0]]]
 
 
-def test_seeds_share_a_panel_and_a_diverged_run_hides_no_other(tmp_path: Path, drawn: list[Any]) -> None:
+def test_seeds_share_a_panel_and_a_diverged_run_does_not_flatten_the_others(
+    tmp_path: Path, saved_figures: list[Any]
+) -> None:
     for seed in (0, 1, 2):
         make_run(tmp_path / f"{seed}", answers(20, seed), overrides=[f"seed={seed}"], seed=seed)
     files.write_csv(tmp_path / "2" / "metrics.csv", ["epoch", "val_loss"], [[1, 0.5], [2, 1e6], [3, "nan"]])
     panels.write_panels(tmp_path / "curves.png", arrange(read_runs(tmp_path)))
-    loss = drawn[0].axes[0]
-    assert len(drawn[0].axes) == 2
+    loss = saved_figures[0].axes[0]
+    assert len(saved_figures[0].axes) == 2
     assert len(loss.collections[1].get_segments()) == 3
     assert loss.get_ylim()[1] < 5
     assert loss.get_ylabel() == "loss (cut off)"
 
 
-def test_without_curves_there_is_no_figure_and_equal_runs_give_equal_files(tmp_path: Path) -> None:
+def test_equal_runs_give_equal_figures_and_runs_without_curves_none(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "0", answers(20, 1))
     comparables = arrange(read_runs(tmp_path))
     for name in "ab":

@@ -1,4 +1,4 @@
-"""One picture as every run and method sees it: the same picture in every row, and nothing drawn that shows nothing."""
+"""One picture as every run and method explains it: the same picture in every row, without blank maps."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.report.made import answers, make_run
 
 
 def explain(folder: Path, digests: list[str], *, methods: tuple[str, ...] = ("cam",), blank: bool = False) -> None:
-    """maps.npz and thumbnails of a run."""
-    told = {key: np.array([f"{key} {digest}" for digest in digests]) for key in ("names", "cities", "targets")}
-    told |= {"predicted": told["cities"], "probability": np.full(len(digests), 0.9)}
-    told |= {"digests": np.array(digests), "correct": np.ones(len(digests), dtype=bool)}
+    """Write maps.npz and thumbnails of a run."""
+    arrays = {key: np.array([f"{key} {digest}" for digest in digests]) for key in ("names", "cities", "targets")}
+    arrays |= {"predicted": arrays["cities"], "probability": np.full(len(digests), 0.9)}
+    arrays |= {"digests": np.array(digests), "correct": np.ones(len(digests), dtype=bool)}
     for number, method in enumerate(methods):
         raw = np.random.default_rng(number).random((len(digests), 4, 4), dtype=np.float32)
-        told |= {method: raw, f"{method}_max": raw.max(axis=(1, 2)), f"{method}_blank": np.full(len(digests), blank)}
-    write_whole(folder / "explain" / "maps.npz", lambda file: np.savez(file, **told))
+        arrays |= {method: raw, f"{method}_max": raw.max(axis=(1, 2)), f"{method}_blank": np.full(len(digests), blank)}
+    write_whole(folder / "explain" / "maps.npz", lambda file: np.savez(file, **arrays))
     (folder / "thumbs").mkdir(exist_ok=True)
     for digest in digests:
         Image.new("RGB", (48, 36), (90, 120, 60)).save(folder / "thumbs" / f"{digest}.jpg")
@@ -32,19 +32,19 @@ def explain(folder: Path, digests: list[str], *, methods: tuple[str, ...] = ("ca
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Maps as they are painted."""
-    found: list[np.ndarray] = []
-    paint = overlay.overlay
+    """The maps that are drawn during a test, in order."""
+    maps: list[np.ndarray] = []
+    draw = overlay.overlay
 
     def keep(picture: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        found.append(raw)
-        return paint(picture, raw)
+        maps.append(raw)
+        return draw(picture, raw)
 
     monkeypatch.setattr(overlay, "overlay", keep)
-    return found
+    return maps
 
 
-def test_each_run_and_method_shows_the_picture_that_most_share(tmp_path: Path, drawn: list[np.ndarray]) -> None:
+def test_every_run_and_method_shows_the_picture_that_most_runs_share(tmp_path: Path, drawn: list[np.ndarray]) -> None:
     for number, digests in enumerate((["x", "a", "b"], ["a", "b"], ["b", "a"])):
         explain(make_run(tmp_path / f"{number}", answers(20, number), overrides=[f"epochs={number}"]), digests)
     explain(tmp_path / "1", ["a", "b"], methods=("cam", "gradcam"))
@@ -60,7 +60,7 @@ def test_each_run_and_method_shows_the_picture_that_most_share(tmp_path: Path, d
     assert (tmp_path / "overlays.png").read_bytes() == first
 
 
-def test_blank_maps_are_words_and_damaged_ones_are_passed_over(tmp_path: Path, drawn: list[np.ndarray]) -> None:
+def test_blank_and_damaged_maps_are_not_drawn(tmp_path: Path, drawn: list[np.ndarray]) -> None:
     explain(make_run(tmp_path / "0", answers(20, 0), overrides=["epochs=1"]), ["a"], blank=True)
     explain(make_run(tmp_path / "1", answers(20, 1), overrides=["epochs=2"]), ["a"])
     (tmp_path / "1" / "explain" / "maps.npz").write_bytes(b"PK\x03\x04 cut")
@@ -75,7 +75,7 @@ def test_without_maps_or_thumbnails_there_is_no_page(tmp_path: Path) -> None:
     assert not (tmp_path / "overlays.png").exists()
 
 
-def test_of_many_rows_the_best_of_each_set_are_shown(tmp_path: Path, drawn: list[np.ndarray]) -> None:
+def test_only_the_best_rows_of_each_set_are_shown(tmp_path: Path, drawn: list[np.ndarray]) -> None:
     for number in range(side_by_side.MOST + 4):
         classes = ["rest", "brill"] if number >= side_by_side.MOST + 1 else ["arden", "brill"]
         folder = make_run(tmp_path / f"{number}", answers(40, number), overrides=[f"lr={number}"], classes=classes)

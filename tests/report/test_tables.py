@@ -1,4 +1,4 @@
-"""A run's tables hold every digit under fixed headings."""
+"""The tables of a run have fixed columns and keep every digit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from citycam.model.metrics import ClassRow
 from citycam.report import tables
 
 
-def test_metrics_have_the_same_columns_whatever_an_epoch_lacks(tmp_path: Path) -> None:
+def test_metrics_have_the_same_columns_if_an_epoch_lacks_measures(tmp_path: Path) -> None:
     epochs = [{"epoch": 1, "train_loss": 0.1 + 0.2, "lr": 0.001}, {"epoch": 2, "val_auroc": 0.5}]
     tables.write_metrics(tmp_path, epochs, ("loss", "auroc"))
     rows = read_csv(tmp_path / "metrics.csv")
@@ -21,10 +21,10 @@ def test_metrics_have_the_same_columns_whatever_an_epoch_lacks(tmp_path: Path) -
     assert (rows[0]["val_auroc"], rows[1]["val_auroc"], rows[1]["lr"]) == ("", "0.5", "")
 
 
-def test_predictions(tmp_path: Path) -> None:
+def test_predictions_have_a_probability_per_class(tmp_path: Path) -> None:
     shares = np.array([[0.25, 0.75], [1.0, 1e-20]])
     tables.write_predictions(
-        tmp_path,
+        tmp_path / "predictions.csv",
         paths=["a,b.jpg", "c.jpg"],
         cities=["Oslo", "Bergen"],
         labels=np.array([1, 0]),
@@ -49,12 +49,18 @@ def test_predictions(tmp_path: Path) -> None:
 def test_columns_of_unequal_length_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="zip"):
         tables.write_predictions(
-            tmp_path, paths=["a"], cities=[], labels=[0], predicted=[0], probabilities=np.ones((1, 1)), classes=["x"]
+            tmp_path / "predictions.csv",
+            paths=["a"],
+            cities=[],
+            labels=[0],
+            predicted=[0],
+            probabilities=np.ones((1, 1)),
+            classes=["x"],
         )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_confusion_and_classes(tmp_path: Path) -> None:
+def test_confusion_and_per_class(tmp_path: Path) -> None:
     tables.write_confusion(tmp_path, np.array([[3, 1], [0, 2]]), ("a", "b"))
     assert (tmp_path / "confusion.csv").read_text() == "true,a,b\na,3,1\nb,0,2\n"
     tables.write_per_class(tmp_path, [ClassRow("a", 4, 3, 1.0, 0.75), ClassRow("b", 0, 0, None, None)])
@@ -66,3 +72,17 @@ def test_split_and_skipped(tmp_path: Path) -> None:
     tables.write_skipped(tmp_path, [])
     assert (tmp_path / "split.csv").read_text() == "path,digest,city,group,part\na.jpg,00ff,Oslo,,train\n"
     assert (tmp_path / "skipped.csv").read_text() == "path,reason\n"
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"path,city\n", b"path,city\na", b"path,group\n\xff,x\n", b"path,group\n" + b"x" * 200_000]
+)
+def test_a_table_that_is_missing_damaged_or_lacks_a_column_has_no_rows(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "table.csv").write_bytes(content)
+    assert tables.read_rows(tmp_path / "table.csv", "path", "group") == []
+
+
+def test_a_table_with_byte_order_mark_and_other_line_ends_is_read(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfgroup,path\r\nw,a.jpg\r\n")
+    assert tables.read_rows(tmp_path / "table.csv", "path", "group") == [{"group": "w", "path": "a.jpg"}]

@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUNS = DATA.runs;
 const MOST_CHOSEN = 6;
 
-/** An element with attributes and children; strings become text, never markup. */
+/** Return an element with attributes and children; strings become text, never markup. */
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "path", "line", "text", "circle", "g"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
@@ -20,23 +20,23 @@ function make(tag, attributes = {}, ...children) {
 const byId = (id) => document.getElementById(id);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const decimal = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
-// Of a path its end says which one it is.
+// The end of a path identifies it.
 const short = (value) => value.split("/").pop().replace(/^(.{12}).{5,}(.{10})$/u, "$1…$2");
-const told = (run) => run.settings.filter((value) => value !== "").map(short).join(" · ");
-const label = (place) => `#${RUNS[place].number}${told(RUNS[place]) ? " " + told(RUNS[place]) : ""}`;
-const thumb = (place) => `data:image/jpeg;base64,${DATA.thumbs[place]}`;
+const settingsOf = (run) => run.settings.filter((value) => value !== "").map(short).join(" · ");
+const label = (index) => [`#${RUNS[index].number}`, settingsOf(RUNS[index])].filter(Boolean).join(" ");
+const thumb = (index) => `data:image/jpeg;base64,${DATA.thumbs[index]}`;
 
-/** Chosen runs take a colour each, which they keep for as long as they are chosen. */
+/** The chosen runs; each keeps its colour while it is chosen. */
 const choice = {
   colours: new Map(),
   listeners: [],
-  has: (place) => choice.colours.has(place),
-  colour: (place) => `var(--run${choice.colours.get(place)})`,
-  toggle(place) {
-    if (!choice.colours.delete(place)) {
+  has: (index) => choice.colours.has(index),
+  colour: (index) => `var(--run${choice.colours.get(index)})`,
+  toggle(index) {
+    if (!choice.colours.delete(index)) {
       if (choice.colours.size === MOST_CHOSEN) choice.colours.delete(choice.colours.keys().next().value);
-      const taken = new Set(choice.colours.values());
-      choice.colours.set(place, [...Array(MOST_CHOSEN).keys()].find((colour) => !taken.has(colour)));
+      const used = new Set(choice.colours.values());
+      choice.colours.set(index, [...Array(MOST_CHOSEN).keys()].find((colour) => !used.has(colour)));
     }
     choice.listeners.forEach((listener) => listener());
   },
@@ -44,13 +44,13 @@ const choice = {
 
 /** The run under the pointer or the keyboard's focus, or null. */
 const pointed = {
-  place: null,
+  index: null,
   listeners: [],
-  at(place) {
-    if (place === pointed.place) return;
-    const before = pointed.place;
-    pointed.place = place;
-    pointed.listeners.forEach((listener) => listener(place, before));
+  set(index) {
+    if (index === pointed.index) return;
+    const previous = pointed.index;
+    pointed.index = index;
+    pointed.listeners.forEach((listener) => listener(index, previous));
   },
 };
 
@@ -60,8 +60,8 @@ function overview() {
   const counts = [...states].map(([status, count]) => `${count.toLocaleString("en")} ${status}`);
   byId("overview").textContent = RUNS.length ? `${plural(RUNS.length, "run")}: ${counts.join(", ")}.` : "No runs.";
   if (DATA.same.length) {
-    byId("shared").append("The same in all: ", ...DATA.same.flatMap(([key, value], at) => [
-      at ? ", " : "", make("span", { class: "nowrap" }, `${key}=${value}`),
+    byId("shared").append("The same in all: ", ...DATA.same.flatMap(([key, value], number) => [
+      number ? ", " : "", make("span", { class: "nowrap" }, `${key}=${value}`),
     ]), ".");
   }
 }

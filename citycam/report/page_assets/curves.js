@@ -3,17 +3,17 @@ const MARGIN = { left: 44, right: 46, top: 10, bottom: 34 };
 const HINT = "Point at a line or a row for its numbers; click to highlight it.";
 const drawn = new Map();
 
-const curved = (place) => RUNS[place].curves !== null;
+const curved = (index) => RUNS[index].curves !== null;
 
-/** Runs with a line of their own: the first of the table as it is sorted, and the chosen ones on top. */
+/** Return the runs that are drawn: the first ones of the table as it is sorted, then the chosen ones. */
 function lines() {
-  const first = sorted.order.filter(curved).slice(0, MOST_DRAWN).filter((place) => !choice.has(place));
+  const first = sorted.order.filter(curved).slice(0, MOST_DRAWN).filter((index) => !choice.has(index));
   return [...first, ...[...choice.colours.keys()].filter(curved)];
 }
 
-/** The upper end of the loss axis; a run that diverged does not flatten all others. */
-function lossTop(places) {
-  const peaks = places.map((place) => Math.max(0, ...RUNS[place].curves.train_loss, ...RUNS[place].curves.val_loss)).sort((a, b) => a - b);
+/** Return the upper end of the loss axis, at which a diverged run does not flatten the others. */
+function lossTop(indices) {
+  const peaks = indices.map((index) => Math.max(0, ...RUNS[index].curves.train_loss, ...RUNS[index].curves.val_loss)).sort((a, b) => a - b);
   const middle = peaks[Math.floor((peaks.length - 1) / 2)] || 1;
   return Math.min(peaks[peaks.length - 1] || 1, 3 * middle) * 1.04;
 }
@@ -22,7 +22,7 @@ function ticks(top, count) {
   const rough = top / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
-  return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, at) => Number((at * step).toPrecision(6)));
+  return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, number) => Number((number * step).toPrecision(6)));
 }
 
 function frame(box, top, last) {
@@ -45,74 +45,74 @@ function frame(box, top, last) {
 
 function pathOf(epochs, values, x, y) {
   let pen = "M";
-  return epochs.map((epoch, at) => {
-    if (values[at] === null) { pen = "M"; return ""; }
-    const part = `${pen}${x(epoch).toFixed(1)} ${y(values[at]).toFixed(1)}`;
+  return epochs.map((epoch, position) => {
+    if (values[position] === null) { pen = "M"; return ""; }
+    const part = `${pen}${x(epoch).toFixed(1)} ${y(values[position]).toFixed(1)}`;
     pen = "L";
     return part;
   }).join("");
 }
 
-function runLines(place, measure, { x, y }) {
-  const { epoch, ...curves } = RUNS[place].curves;
-  const group = make("g", { class: choice.has(place) ? "run chosen" : "run", style: choice.has(place) ? `--own:${choice.colour(place)}` : null,
-    onpointerenter: () => pointed.at(place), onpointerleave: () => pointed.at(null), onclick: () => choice.toggle(place) });
+function runLines(index, measure, { x, y }) {
+  const { epoch, ...curves } = RUNS[index].curves;
+  const group = make("g", { class: choice.has(index) ? "run chosen" : "run", style: choice.has(index) ? `--own:${choice.colour(index)}` : null,
+    onpointerenter: () => pointed.set(index), onpointerleave: () => pointed.set(null), onclick: () => choice.toggle(index) });
   const validation = curves[`val_${measure}`];
   const path = pathOf(epoch, validation, x, y);
   group.append(make("path", { class: "hit", d: path }),
     make("path", { class: "train", d: pathOf(epoch, curves[`train_${measure}`], x, y) }), make("path", { class: "val", d: path }));
-  epoch.forEach((at, position) => {
-    if (validation[position] !== null && epoch.length <= 12) group.append(make("circle", { cx: x(at), cy: y(validation[position]), r: 2.6 }));
+  epoch.forEach((number, position) => {
+    if (validation[position] !== null && epoch.length <= 12) group.append(make("circle", { cx: x(number), cy: y(validation[position]), r: 2.6 }));
   });
   const last = validation.findLastIndex((value) => value !== null);
-  const end = last < 0 ? null : make("text", { class: "end", x: x(epoch[last]) + 6, y: y(validation[last]) + 4 }, `#${RUNS[place].number}`);
+  const end = last < 0 ? null : make("text", { class: "end", x: x(epoch[last]) + 6, y: y(validation[last]) + 4 }, `#${RUNS[index].number}`);
   if (end) group.append(end);
-  drawn.set(place, [...(drawn.get(place) || []), group]);
+  drawn.set(index, [...(drawn.get(index) || []), group]);
   return { group, end };
 }
 
-/** Labels at the ends of chosen lines, moved apart where they would lie on each other. */
+/** Move the labels at the ends of chosen lines apart where they would overlap. */
 function spread(ends) {
-  const at = (end) => Number(end.getAttribute("y"));
-  ends.sort((a, b) => at(a) - at(b));
-  ends.forEach((end, place) => { if (place) end.setAttribute("y", Math.max(at(end), at(ends[place - 1]) + 13)); });
+  const height = (end) => Number(end.getAttribute("y"));
+  ends.sort((a, b) => height(a) - height(b));
+  ends.forEach((end, number) => { if (number) end.setAttribute("y", Math.max(height(end), height(ends[number - 1]) + 13)); });
 }
 
-/** The majority's lines, which lie below the runs', and their words, which lie above. */
-function majorities(places, { x, y, width }) {
-  const chosen = places.filter((place) => choice.has(place));
-  const values = [...new Set((chosen.length ? chosen : places).map((place) => RUNS[place].majority).filter((value) => value !== null))].slice(0, 4);
+/** Return the lines of the majority class, to be drawn below the runs' lines, and their labels, to be drawn above. */
+function majorities(indices, { x, y, width }) {
+  const chosen = indices.filter((index) => choice.has(index));
+  const values = [...new Set((chosen.length ? chosen : indices).map((index) => RUNS[index].majority).filter((value) => value !== null))].slice(0, 4);
   return {
     below: values.map((value) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
     above: values.map((value) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${decimal(value)}`)),
   };
 }
 
-function chart(id, measure, places, last) {
-  const top = measure === "loss" ? lossTop(places) : 1;
+function chart(id, measure, indices, last) {
+  const top = measure === "loss" ? lossTop(indices) : 1;
   const box = byId(id);
   const area = frame(box, top, last);
-  const { below, above } = measure === "accuracy" ? majorities(places, area) : { below: [], above: [] };
-  const parts = places.map((place) => runLines(place, measure, area));
+  const { below, above } = measure === "accuracy" ? majorities(indices, area) : { below: [], above: [] };
+  const parts = indices.map((index) => runLines(index, measure, area));
   area.svg.append(...below, ...parts.map((part) => part.group), ...above);
-  spread(parts.filter((part, at) => part.end && choice.has(places[at])).map((part) => part.end));
+  spread(parts.filter((part, number) => part.end && choice.has(indices[number])).map((part) => part.end));
   box.replaceChildren(area.svg);
-  return places.filter((place) => Math.max(...RUNS[place].curves[`val_${measure}`], ...RUNS[place].curves[`train_${measure}`]) > top);
+  return indices.filter((index) => Math.max(...RUNS[index].curves[`val_${measure}`], ...RUNS[index].curves[`train_${measure}`]) > top);
 }
 
 function curves() {
   drawn.clear();
-  const places = lines();
-  byId("curves-section").hidden = !places.length;
-  if (!places.length) return;
-  const last = Math.max(...places.map((place) => Math.max(...RUNS[place].curves.epoch)));
-  const beyond = chart("chart-loss", "loss", places, last);
-  chart("chart-accuracy", "accuracy", places, last);
-  const having = RUNS.filter((run) => run.curves !== null).length;
+  const indices = lines();
+  byId("curves-section").hidden = !indices.length;
+  if (!indices.length) return;
+  const last = Math.max(...indices.map((index) => Math.max(...RUNS[index].curves.epoch)));
+  const beyond = chart("chart-loss", "loss", indices, last);
+  chart("chart-accuracy", "accuracy", indices, last);
+  const withCurves = RUNS.filter((run) => run.curves !== null).length;
   byId("curves-note").textContent = [
-    places.length < having ? `Drawn are the first ${MOST_DRAWN} of ${plural(having, "run")} as the table is sorted, and the chosen ones.` : "",
-    DATA.points ? `Curves of more than ${DATA.points} epochs are thinned to ${DATA.points} of them.` : "",
-    beyond.length ? `Beyond the top of the loss axis: ${beyond.slice(0, 12).map((place) => `#${RUNS[place].number}`).join(", ")}${beyond.length > 12 ? " and others" : ""}.` : "",
+    indices.length < withCurves ? `The first ${MOST_DRAWN} of ${plural(withCurves, "run")} in the order of the table are drawn, and the chosen ones.` : "",
+    DATA.points ? `Curves of more than ${DATA.points} epochs show ${DATA.points} of them.` : "",
+    beyond.length ? `Above the loss axis: ${beyond.slice(0, 12).map((index) => `#${RUNS[index].number}`).join(", ")}${beyond.length > 12 ? " and others" : ""}.` : "",
   ].join(" ").trim();
   legend();
 }
@@ -120,24 +120,24 @@ function curves() {
 function legend() {
   const chosen = [...choice.colours.keys()];
   byId("curves-legend").replaceChildren(
-    ...chosen.map((place) => make("button", { class: "chip", type: "button", style: `--own:${choice.colour(place)}`, title: "Stop highlighting",
-      onclick: () => choice.toggle(place), onpointerenter: () => pointed.at(place), onpointerleave: () => pointed.at(null) }, label(place))),
+    ...chosen.map((index) => make("button", { class: "chip", type: "button", style: `--own:${choice.colour(index)}`, title: "Stop highlighting",
+      onclick: () => choice.toggle(index), onpointerenter: () => pointed.set(index), onpointerleave: () => pointed.set(null) }, label(index))),
     make("span", { class: "key" }, make("i", { class: "solid" }), "validation"), make("span", { class: "key" }, make("i", { class: "dashed" }), "training"));
 }
 
-/** The pointed run in words, with its last numbers. */
-function reading(place) {
-  const run = RUNS[place];
+/** Return a sentence with the last numbers of a run. */
+function reading(index) {
+  const run = RUNS[index];
   const last = (name) => run.curves[name].findLast((value) => value !== null);
   const numbers = run.curves === null ? "no curves" : `after epoch ${run.curves.epoch.at(-1)}: validation loss ${decimal(last("val_loss"))}, `
     + `accuracy ${decimal(last("val_accuracy"))}; training loss ${decimal(last("train_loss"))}, accuracy ${decimal(last("train_accuracy"))}`;
-  return `${label(place)}: ${numbers}${run.majority === null ? "" : `; majority class ${decimal(run.majority)}`}`;
+  return `${label(index)}: ${numbers}${run.majority === null ? "" : `; majority class ${decimal(run.majority)}`}`;
 }
 
-pointed.listeners.push((place, before) => {
-  (drawn.get(before) || []).forEach((group) => group.classList.remove("pointed"));
-  (drawn.get(place) || []).forEach((group) => { group.classList.add("pointed"); });
-  byId("curves-reading").textContent = place === null ? HINT : reading(place);
+pointed.listeners.push((index, previous) => {
+  (drawn.get(previous) || []).forEach((group) => group.classList.remove("pointed"));
+  (drawn.get(index) || []).forEach((group) => { group.classList.add("pointed"); });
+  byId("curves-reading").textContent = index === null ? HINT : reading(index);
 });
 choice.listeners.push(curves);
 sorted.listeners.push(curves);

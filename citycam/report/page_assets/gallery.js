@@ -1,9 +1,9 @@
-const SHOWN_OFF = Object.keys(DATA.galleries).map(Number);
+const WITH_GALLERY = Object.keys(DATA.galleries).map(Number);
 
-function card([place, name, share, taken]) {
-  return make("figure", { class: taken === null ? "card" : "card wrong", title: name },
-    place === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(place), alt: name, loading: "lazy" }),
-    make("figcaption", {}, taken === null ? "" : `✗ ${taken} `, share === null ? "" : make("span", { class: "share" }, `p ${decimal(share, 2)}`)));
+function card([index, name, probability, predicted]) {
+  return make("figure", { class: predicted === null ? "card" : "card wrong", title: name },
+    index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: name, loading: "lazy" }),
+    make("figcaption", {}, predicted === null ? "" : `✗ ${predicted} `, probability === null ? "" : make("span", { class: "share" }, `p ${decimal(probability, 2)}`)));
 }
 
 const cards = (pictures) => make("div", { class: "cards" }, ...pictures.map(card));
@@ -18,24 +18,24 @@ function pair([name, count, pictures]) {
     pictures.length ? cards(pictures) : make("p", { class: "quiet" }, "no thumbnails of this pair"));
 }
 
-function gallery(place) {
-  const { cities, pairs } = DATA.galleries[place];
+function gallery(index) {
+  const { cities, pairs } = DATA.galleries[index];
   byId("gallery-body").replaceChildren(...cities.map(city), make("h3", {}, "Most confused pairs"),
-    pairs.length ? make("div", { class: "pairs" }, ...pairs.map(pair)) : make("p", { class: "quiet" }, "No picture was confused."));
+    pairs.length ? make("div", { class: "pairs" }, ...pairs.map(pair)) : make("p", { class: "quiet" }, "Every prediction is right."));
 }
 
 function galleries() {
-  byId("gallery-section").hidden = !SHOWN_OFF.length;
-  if (!SHOWN_OFF.length) return;
+  byId("gallery-section").hidden = !WITH_GALLERY.length;
+  if (!WITH_GALLERY.length) return;
   const all = RUNS.filter((run) => run.status === "completed").length;
   byId("gallery").append(
-    make("p", { class: "quiet" }, "Typical are the validation pictures to whose own class the run gives the highest probability p, untypical those with the lowest. ✗ marks a wrong prediction, with what the picture was taken for."
-      + (SHOWN_OFF.length < all ? ` To keep this page small it holds ${SHOWN_OFF.length} of ${plural(all, "run")}.` : "")),
+    make("p", { class: "quiet" }, "Typical validation pictures are those whose own class has the highest predicted probability p, untypical ones those where it is lowest. ✗ marks a wrong prediction and names the predicted class."
+      + (WITH_GALLERY.length < all ? ` To keep this page small, only ${WITH_GALLERY.length} of ${plural(all, "run")} are shown.` : "")),
     make("p", { class: "row" }, make("label", { for: "gallery-run" }, "Run"),
-      make("select", { id: "gallery-run", onchange: (event) => gallery(Number(event.target.value)) }, ...SHOWN_OFF.map((place) => make("option", { value: place }, label(place))))),
+      make("select", { id: "gallery-run", onchange: (event) => gallery(Number(event.target.value)) }, ...WITH_GALLERY.map((index) => make("option", { value: index }, label(index))))),
     make("div", { id: "gallery-body" }));
-  gallery(SHOWN_OFF[0]);
+  gallery(WITH_GALLERY[0]);
 }
 galleries();
-// Something is highlighted when the page opens, so that it shows what choosing does.
-RUNS.map((_, place) => place).filter((place) => curved(place) && RUNS[place].status === "completed").slice(0, 2).forEach((place) => choice.toggle(place));
+// Two runs are highlighted when the page opens, as an example of choosing.
+RUNS.map((_, index) => index).filter((index) => curved(index) && RUNS[index].status === "completed").slice(0, 2).forEach((index) => choice.toggle(index));

@@ -1,9 +1,9 @@
-/** The bytes of a base64 text. */
+/** Return the bytes of a base64 text. */
 function bytes(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-// Red, green and blue of 256 colours from nothing to the maximum: matplotlib's inferno, as in the overlays.
+// Red, green and blue of 256 colours from 0 to the maximum: matplotlib's inferno, as in the overlays.
 const COLOURS = bytes(
   "AAAEAQAFAQEGAQEIAgEKAgIMAgIOAwIQBAMSBAMUBQQXBgQZBwUbCAUdCQYfCgciCwckDAgmDQgpDgkrEAktEQowEgoyFAs0FQs3Fgs5GAw8GQ" +
   "w+GwxBHAxDHgxFHwxIIQxKIwxMJAxPJgxRKAtTKQtVKwtXLQtZLwpbMQpcMgpeNApfNglhOAliOQljOwlkPQllPglmQApnQgpoRApoRQppRwtq" +
@@ -22,13 +22,13 @@ const COARSE = 7;
 const MAPPED = Object.keys(DATA.maps.runs).map(Number);
 const view = { picture: 0, panels: [] };
 
-/** A picture's pixels at about 192 for the longer side, null where no thumbnail was kept; decoded once. */
+/** Return a picture's pixels, about 192 along the longer side, or null without a thumbnail; decoded once. */
 const decoded = new Map();
-function pixels(place) {
-  if (!decoded.has(place)) {
-    decoded.set(place, place === null ? Promise.resolve(null) : (async () => {
+function pixels(index) {
+  if (!decoded.has(index)) {
+    decoded.set(index, index === null ? Promise.resolve(null) : (async () => {
       const image = new Image();
-      image.src = thumb(place);
+      image.src = thumb(index);
       await image.decode();
       const scale = 192 / Math.max(image.naturalWidth, image.naturalHeight);
       const canvas = make("canvas", { width: Math.round(image.naturalWidth * scale), height: Math.round(image.naturalHeight * scale) });
@@ -37,29 +37,29 @@ function pixels(place) {
       return pen.getImageData(0, 0, canvas.width, canvas.height);
     })());
   }
-  return decoded.get(place);
+  return decoded.get(index);
 }
 
 const grids = new Map();
-function grid(run, method, at) {
+function grid(run, method, position) {
   const { size: [height, width], methods } = DATA.maps.runs[run];
   const key = `${run} ${method}`;
   if (!grids.has(key)) grids.set(key, bytes(methods[methods[method].like || method].grids));
-  return grids.get(key).subarray(at * height * width, (at + 1) * height * width);
+  return grids.get(key).subarray(position * height * width, (position + 1) * height * width);
 }
 
-/** The map's own cells over a grey copy of the picture, or alone where there is no picture. */
-async function paint(canvas, picture, run, method, at) {
+/** Draw the map's cells over a grey copy of the picture, or alone without a thumbnail. */
+async function paint(canvas, picture, run, method, position) {
   const image = await pixels(DATA.maps.pictures[picture][2]);
   const [rows, columns] = DATA.maps.runs[run].size;
   canvas.width = image ? image.width : 192;
   canvas.height = image ? image.height : 192;
   const pen = canvas.getContext("2d");
-  if (DATA.maps.runs[run].methods[method].peaks[at] === null) {
+  if (DATA.maps.runs[run].methods[method].peaks[position] === null) {
     if (image) pen.putImageData(image, 0, 0);
     return;
   }
-  const cells = grid(run, method, at);
+  const cells = grid(run, method, position);
   const out = pen.createImageData(canvas.width, canvas.height);
   for (let y = 0, to = 0; y < canvas.height; y += 1) {
     const row = Math.floor((y * rows) / canvas.height) * columns;
@@ -80,63 +80,63 @@ function select(title, options, value, change) {
     ...options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text)));
 }
 
-function verdict(maps, at) {
-  const right = maps.correct[at] === 1;
+function verdict(maps, position) {
+  const right = maps.correct[position] === 1;
   return make("p", { class: right ? "verdict right" : "verdict wrong" }, right ? "✓ right: " : "✗ wrong: ",
-    `${maps.words[maps.predicted[at]]} ${maps.percent[at]}\u00a0%`);
+    `${maps.words[maps.predicted[position]]} ${maps.percent[position]}\u00a0%`);
 }
 
-function panel(one, number) {
-  const maps = DATA.maps.runs[one.run];
-  const at = maps.pictures.indexOf(view.picture);
+function panel(chosen, number) {
+  const maps = DATA.maps.runs[chosen.run];
+  const position = maps.pictures.indexOf(view.picture);
   const canvas = make("canvas", { width: 192, height: 192, role: "img" });
-  const blank = at >= 0 && maps.methods[one.method].peaks[at] === null;
+  const blank = position >= 0 && maps.methods[chosen.method].peaks[position] === null;
   const small = Math.min(...maps.size) < COARSE;
-  if (at >= 0) paint(canvas, view.picture, one.run, one.method, at);
-  canvas.setAttribute("aria-label", `${one.method} of run ${label(one.run)}${blank ? ", blank" : ""}`);
-  const facts = at < 0 ? [make("p", { class: "quiet" }, "This run does not explain this picture.")] : [
-    verdict(maps, at),
-    make("p", { class: "quiet" }, `evidence for ${maps.words[maps.targets[at]]}`),
-    make("p", { class: "quiet" }, blank ? "no evidence to show" : `maximum ${maps.methods[one.method].peaks[at]} · `,
+  if (position >= 0) paint(canvas, view.picture, chosen.run, chosen.method, position);
+  canvas.setAttribute("aria-label", `${chosen.method} of run ${label(chosen.run)}${blank ? ", blank" : ""}`);
+  const facts = position < 0 ? [make("p", { class: "quiet" }, "This run does not explain this picture.")] : [
+    verdict(maps, position),
+    make("p", { class: "quiet" }, `evidence for ${maps.words[maps.targets[position]]}`),
+    make("p", { class: "quiet" }, blank ? "no evidence" : `maximum ${maps.methods[chosen.method].peaks[position]} · `,
       blank ? null : make("span", { class: small ? "coarse" : null }, `${maps.size[0]} × ${maps.size[1]}`)),
   ];
   return make("div", { class: "panel" },
     make("div", { class: "picks" },
-      select("Run", MAPPED.map((run) => [run, label(run)]), one.run, (run) => {
-        one.run = Number(run);
-        if (!(one.method in DATA.maps.runs[one.run].methods)) one.method = Object.keys(DATA.maps.runs[one.run].methods)[0];
+      select("Run", MAPPED.map((run) => [run, label(run)]), chosen.run, (run) => {
+        chosen.run = Number(run);
+        if (!(chosen.method in DATA.maps.runs[chosen.run].methods)) chosen.method = Object.keys(DATA.maps.runs[chosen.run].methods)[0];
         panels();
       }),
       make("div", { class: "row" },
-        select("Method", Object.keys(maps.methods).map((name) => [name, name]), one.method, (method) => { one.method = method; panels(); }),
+        select("Method", Object.keys(maps.methods).map((name) => [name, name]), chosen.method, (method) => { chosen.method = method; panels(); }),
         make("button", { type: "button", class: "remove", "aria-label": "Remove this map", onclick: () => { view.panels.splice(number, 1); panels(); } }, "×"))),
-    make("div", { class: blank ? "canvas blank" : "canvas" }, at < 0 ? null : canvas, blank ? make("span", { class: "stamp" }, "blank map") : null),
+    make("div", { class: blank ? "canvas blank" : "canvas" }, position < 0 ? null : canvas, blank ? make("span", { class: "stamp" }, "blank map") : null),
     ...facts);
 }
 
 function plainPicture() {
-  const [name, city, place] = DATA.maps.pictures[view.picture];
-  const shown = place === null ? make("span", { class: "stamp" }, "no thumbnail was kept") : make("img", { src: thumb(place), alt: `${city}: ${name}` });
+  const [name, city, index] = DATA.maps.pictures[view.picture];
+  const shown = index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: `${city}: ${name}` });
   return make("div", { class: "panel plain" }, make("div", { class: "picks" }, make("p", {}, make("strong", {}, city)), make("p", { class: "quiet name", title: name }, name)),
-    make("div", { class: "canvas" }, shown), make("p", { class: "quiet" }, "the picture, true city above"));
+    make("div", { class: "canvas" }, shown), make("p", { class: "quiet" }, "the picture, with its true city above"));
 }
 
 function panels() {
   const missing = MAPPED.flatMap((run) => Object.keys(DATA.maps.runs[run].methods).map((method) => ({ run, method })))
-    .find((pair) => !view.panels.some((one) => one.run === pair.run && one.method === pair.method));
+    .find((pair) => !view.panels.some((shown) => shown.run === pair.run && shown.method === pair.method));
   byId("panels").replaceChildren(plainPicture(), ...view.panels.map(panel),
     make("button", { type: "button", class: "add", onclick: () => { view.panels.push({ ...(missing || view.panels[0]) }); panels(); } }, "+ Add a map"));
 }
 
 function wrongIn(picture) {
   return MAPPED.filter((run) => {
-    const at = DATA.maps.runs[run].pictures.indexOf(picture);
-    return at >= 0 && DATA.maps.runs[run].correct[at] === 0;
+    const position = DATA.maps.runs[run].pictures.indexOf(picture);
+    return position >= 0 && DATA.maps.runs[run].correct[position] === 0;
   }).length;
 }
 
 function strip() {
-  return make("div", { class: "strip", role: "group", "aria-label": "Explained pictures" }, ...DATA.maps.pictures.map(([name, city, place], picture) => {
+  return make("div", { class: "strip", role: "group", "aria-label": "Explained pictures" }, ...DATA.maps.pictures.map(([name, city, index], picture) => {
     const wrong = wrongIn(picture);
     return make("button", { type: "button", "aria-pressed": String(picture === view.picture), title: `${city}: ${name}${wrong ? `, predicted wrongly by ${plural(wrong, "run")}` : ""}`,
       onclick: (event) => {
@@ -144,7 +144,7 @@ function strip() {
         document.querySelectorAll(".strip button").forEach((button) => button.setAttribute("aria-pressed", String(button === event.currentTarget)));
         panels();
       } },
-    place === null ? make("span", { class: "stamp" }, `${picture + 1}`) : make("img", { src: thumb(place), alt: `${city} ${picture + 1}`, loading: "lazy" }),
+    index === null ? make("span", { class: "stamp" }, `${picture + 1}`) : make("img", { src: thumb(index), alt: `${city} ${picture + 1}`, loading: "lazy" }),
     wrong ? make("span", { class: "wrong-count" }, `✗ ${wrong}`) : null);
   }));
 }
@@ -153,9 +153,9 @@ function scale() {
   const ramp = make("canvas", { width: 256, height: 1, class: "ramp", "aria-hidden": "true" });
   const pen = ramp.getContext("2d");
   const row = pen.createImageData(256, 1);
-  for (let at = 0; at < 256; at += 1) row.data.set([COLOURS[3 * at], COLOURS[3 * at + 1], COLOURS[3 * at + 2], 255], 4 * at);
+  for (let level = 0; level < 256; level += 1) row.data.set([...COLOURS.subarray(3 * level, 3 * level + 3), 255], 4 * level);
   pen.putImageData(row, 0, 0);
-  return make("p", { class: "scale" }, "nothing ", ramp, " each map's own maximum");
+  return make("p", { class: "scale" }, "0 ", ramp, " maximum of each map");
 }
 
 function mapNotes() {
@@ -165,11 +165,11 @@ function mapNotes() {
   const same = [...new Set(MAPPED.map((run) => DATA.maps.runs[run].same_maps).filter((sentence) => typeof sentence === "string"))];
   const shown = DATA.maps.pictures.length;
   return [
-    `A map says where the evidence for a class lies: its positive part, divided by its own maximum, lies over a grey copy of the picture. Bright is much, dark is nothing or evidence against. Two maps of equal brightness may differ in strength: compare the maxima below them.`,
-    `Size of the maps: ${[...sizes.keys()].join(", ")}; every square that is seen is one number.`,
+    "A map shows where the evidence for a class is: its positive part, divided by its own maximum, over a grey copy of the picture. Bright cells hold much evidence, dark cells none or evidence against the class. Two maps of equal brightness may differ in strength: compare the maxima below them.",
+    `Size of the maps: ${[...sizes.keys()].join(", ")}; every square is one number.`,
     ...same,
-    DATA.maps.explained > shown ? `Shown are ${shown} of ${DATA.maps.explained} explained pictures, to keep this page small; the others are in the folders of the runs.` : "",
-    DATA.maps.left_out.length ? `The maps of ${plural(DATA.maps.left_out.length, "run")} found no room on this page; they are in the folders of those runs.` : "",
+    DATA.maps.explained > shown ? `To keep this page small, it shows ${shown} of ${DATA.maps.explained} explained pictures; the others are in the folders of the runs.` : "",
+    DATA.maps.left_out.length ? `To keep this page small, the maps of ${plural(DATA.maps.left_out.length, "run")} are left out; they are in the folders of those runs.` : "",
   ].filter(Boolean).map((sentence) => make("p", { class: "quiet" }, sentence)).concat(coarse.length ? [make("p", { class: "notice" },
     make("strong", {}, "Coarse maps. "), `${coarse.join(", ")} numbers for a whole picture are too few to point at an object.`)] : []);
 }

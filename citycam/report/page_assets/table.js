@@ -1,11 +1,11 @@
 const TITLES = {
   split_leaky: "Leaky split",
   split_unknown: "The split may leak",
-  balanced_accuracy_reaches_chance: "Cannot be told from chance",
+  balanced_accuracy_reaches_chance: "Not significantly above chance",
   accuracy_not_above_majority: "Not above the majority class",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
-  incomplete_cam: "Maps that miss their logit",
+  incomplete_cam: "Maps that do not add up to their logit",
   no_pretrained_weights: "No pretrained weights",
   ece_with_class_weights: "Calibration under class weights",
 };
@@ -21,27 +21,27 @@ const SENTENCES_AT_ONCE = 4;
 
 const titleOf = (code) => TITLES[code] || code.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 
-/** Numbers of runs as links to their rows; all of them in a word. */
-function runLinks(places) {
-  if (places.length === RUNS.length && places.length > 1) return [make("span", { class: "quiet" }, "all runs")];
-  const links = places.slice(0, 24).map((place) =>
-    make("button", { class: "link", type: "button", title: RUNS[place].name, onclick: () => showRow(place) }, `#${RUNS[place].number}`));
-  if (places.length > links.length) links.push(make("span", { class: "quiet" }, `and ${places.length - links.length} more`));
+/** Return the numbers of runs as links to their rows, or the words "all runs". */
+function runLinks(indices) {
+  if (indices.length === RUNS.length && indices.length > 1) return [make("span", { class: "quiet" }, "all runs")];
+  const links = indices.slice(0, 24).map((index) =>
+    make("button", { class: "link", type: "button", title: RUNS[index].name, onclick: () => showRow(index) }, `#${RUNS[index].number}`));
+  if (indices.length > links.length) links.push(make("span", { class: "quiet" }, `and ${indices.length - links.length} more`));
   return links;
 }
 
-/** Runs that did not complete; those of one reason together. */
+/** Return a notice per reason for which runs did not complete. */
 function failures() {
   const groups = new Map();
-  RUNS.forEach((run, place) => {
+  RUNS.forEach((run, index) => {
     if (["completed", "running"].includes(run.status)) return;
     const key = JSON.stringify([run.status, run.error]);
-    groups.set(key, [...(groups.get(key) || []), place]);
+    groups.set(key, [...(groups.get(key) || []), index]);
   });
-  return [...groups.values()].map((places) => {
-    const run = RUNS[places[0]];
-    const head = make("p", {}, make("strong", {}, run.status), " ", ...runLinks(places), places.length > 1 ? "" : ` ${told(run) || run.name}`);
-    const commands = places.filter((place) => RUNS[place].command).map((place) => make("li", {}, ...runLinks([place]), " ", make("code", {}, RUNS[place].command)));
+  return [...groups.values()].map((indices) => {
+    const run = RUNS[indices[0]];
+    const head = make("p", {}, make("strong", {}, run.status), " ", ...runLinks(indices), indices.length > 1 ? "" : ` ${settingsOf(run) || run.name}`);
+    const commands = indices.filter((index) => RUNS[index].command).map((index) => make("li", {}, ...runLinks([index]), " ", make("code", {}, RUNS[index].command)));
     return make("div", { class: "notice error" }, head, make("p", {}, run.error || "No reason was recorded."),
       commands.length ? make("details", {}, make("summary", {}, "Run again"), make("ul", {}, ...commands)) : null);
   });
@@ -50,10 +50,10 @@ function failures() {
 function warning({ code, runs, sentences, more }) {
   const head = make("p", {}, make("strong", {}, titleOf(code)), " ", ...runLinks(runs));
   if (sentences.length === 1) return make("div", { class: "notice" }, head, make("p", {}, sentences[0][0]));
-  const list = make("ul", {}, ...sentences.map(([sentence, places]) => make("li", {}, ...runLinks(places), " ", sentence)),
-    more ? make("li", {}, `and ${more} more, in comparison.md`) : null);
+  const list = make("ul", {}, ...sentences.map(([sentence, indices]) => make("li", {}, ...runLinks(indices), " ", sentence)),
+    more ? make("li", {}, `and ${more} more in comparison.md`) : null);
   return make("div", { class: "notice" }, head, sentences.length <= SENTENCES_AT_ONCE ? list
-    : make("details", {}, make("summary", {}, `What each run says: ${sentences.length + more} sentences`), list));
+    : make("details", {}, make("summary", {}, `${sentences.length + more} sentences, by run`), list));
 }
 
 function attention() {
@@ -74,23 +74,23 @@ function attention() {
   byId("attention").hidden = !box.childElementCount;
 }
 
-/** Accuracy on a line from 0 to 1: its interval, itself, and the majority's as a tick. */
+/** Draw the accuracy as a dot on a line from 0 to 1, with its interval as a bar and the majority's accuracy as a tick. */
 function whisker(run) {
   const [low, high] = run.interval;
-  const at = (value) => `${(100 * Math.min(Math.max(value, 0), 1)).toFixed(1)}%`;
+  const percent = (value) => `${(100 * Math.min(Math.max(value, 0), 1)).toFixed(1)}%`;
   const parts = [];
-  if (low !== null && high !== null) parts.push(make("i", { class: "span", style: `left:${at(low)};right:${at(1 - high)}` }));
-  if (run.majority !== null) parts.push(make("i", { class: "majority", style: `left:${at(run.majority)}` }));
-  if (run.accuracy !== null) parts.push(make("i", { class: "dot", style: `left:${at(run.accuracy)}` }));
+  if (low !== null && high !== null) parts.push(make("i", { class: "span", style: `left:${percent(low)};right:${percent(1 - high)}` }));
+  if (run.majority !== null) parts.push(make("i", { class: "majority", style: `left:${percent(run.majority)}` }));
+  if (run.accuracy !== null) parts.push(make("i", { class: "dot", style: `left:${percent(run.accuracy)}` }));
   return make("span", { class: "whisker", "aria-hidden": "true" }, ...parts);
 }
 
 const between = ([low, high]) => (low === null || high === null ? "" : `[${decimal(low, 2)}, ${decimal(high, 2)}]`);
 
 const COLUMNS = [
-  { title: "#", value: (run, place) => place, cell: (run, place) => numberButton(place), kind: "number" },
-  ...DATA.keys.map((key, at) => ({ title: key, value: (run) => run.settings[at], kind: "words",
-    cell: (run) => make("span", { title: run.settings[at] }, short(run.settings[at])) })),
+  { title: "#", value: (run, index) => index, cell: (run, index) => numberButton(index), kind: "number" },
+  ...DATA.keys.map((key, number) => ({ title: key, value: (run) => run.settings[number], kind: "words",
+    cell: (run) => make("span", { title: run.settings[number] }, short(run.settings[number])) })),
   { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", down: true,
     cell: (run) => make("span", { class: "figures" }, make("b", {}, decimal(run.accuracy)), " ", between(run.interval)) },
   { title: "0 to 1", value: (run) => run.interval[0], cell: whisker, kind: "drawn", down: true },
@@ -114,80 +114,80 @@ function signs(run) {
     ...run.marks.map((code) => badge(SIGNS[code] || titleOf(code), "warn")));
 }
 
-function numberButton(place) {
-  return make("button", { class: "choose", type: "button", "aria-pressed": "false", "aria-label": `Highlight run ${label(place)}`,
-    onclick: (event) => { event.stopPropagation(); choice.toggle(place); }, onfocus: () => pointed.at(place), onblur: () => pointed.at(null) }, RUNS[place].number);
+function numberButton(index) {
+  return make("button", { class: "choose", type: "button", "aria-pressed": "false", "aria-label": `Highlight run ${label(index)}`,
+    onclick: (event) => { event.stopPropagation(); choice.toggle(index); }, onfocus: () => pointed.set(index), onblur: () => pointed.set(null) }, RUNS[index].number);
 }
 
-const ROWS = RUNS.map((run, place) => make("tr", { class: run.status === "completed" ? null : "incomplete", onclick: () => choice.toggle(place),
-  onpointerenter: () => pointed.at(place), onpointerleave: () => pointed.at(null) },
+const ROWS = RUNS.map((run, index) => make("tr", { class: run.status === "completed" ? null : "incomplete", onclick: () => choice.toggle(index),
+  onpointerenter: () => pointed.set(index), onpointerleave: () => pointed.set(null) },
   ...COLUMNS.map((column) => make("td", { class: column.kind, title: column.kind === "folder" ? run.name : null },
-    column.cell ? column.cell(run, place) : column.value(run, place)))));
+    column.cell ? column.cell(run, index) : column.value(run, index)))));
 
-const sorted = { order: RUNS.map((_, place) => place), column: null, down: false, listeners: [] };
+const sorted = { order: RUNS.map((_, index) => index), column: null, down: false, listeners: [] };
 const natural = new Intl.Collator("en", { numeric: true });
 
-/** Rows by a column; what has no value stays at the end, equal ones keep their order. */
-function sortBy(at) {
-  const column = COLUMNS[at];
-  sorted.down = sorted.column === at ? !sorted.down : Boolean(column.down);
-  sorted.column = at;
-  const keys = RUNS.map((run, place) => column.value(run, place));
+/** Sort the rows by a column; rows without a value stay at the end, and equal ones keep their order. */
+function sortBy(number) {
+  const column = COLUMNS[number];
+  sorted.down = sorted.column === number ? !sorted.down : Boolean(column.down);
+  sorted.column = number;
+  const keys = RUNS.map((run, index) => column.value(run, index));
   const numbers = keys.every((value) => value === null || value === "" || Number.isFinite(Number(value)));
   const none = (value) => value === null || value === undefined || value === "";
-  sorted.order = RUNS.map((_, place) => place).sort((a, b) => {
+  sorted.order = RUNS.map((_, index) => index).sort((a, b) => {
     if (none(keys[a]) || none(keys[b])) return none(keys[a]) - none(keys[b]);
-    const way = numbers ? keys[a] - keys[b] : natural.compare(keys[a], keys[b]);
-    return sorted.down ? -way : way;
+    const difference = numbers ? keys[a] - keys[b] : natural.compare(keys[a], keys[b]);
+    return sorted.down ? -difference : difference;
   });
-  byId("runs").tBodies[0].append(...sorted.order.map((place) => ROWS[place]));
-  document.querySelectorAll("#runs th").forEach((cell, place) =>
-    cell.setAttribute("aria-sort", place === at ? (sorted.down ? "descending" : "ascending") : "none"));
+  byId("runs").tBodies[0].append(...sorted.order.map((index) => ROWS[index]));
+  document.querySelectorAll("#runs th").forEach((cell, position) =>
+    cell.setAttribute("aria-sort", position === number ? (sorted.down ? "descending" : "ascending") : "none"));
   sorted.listeners.forEach((listener) => listener());
 }
 
-const RANKS = "Rank: best, and what a paired test over the same validation pictures cannot tell from it (≈ best), finds below it, "
-  + "or could not test; nothing else is ranked. ";
+const RANKS = "Rank: a paired test over the same validation pictures compares each row with the best; ≈ best: not significantly different "
+  + "from it; below: significantly below it; untested: its predictions are missing or of other pictures. ";
 
-/** Runs that differ only in their seed, as one. */
+/** Draw the table of the means over seeds. */
 function overSeeds() {
   if (!DATA.seeds.length) return;
-  const cells = (tag, words) => make("tr", {}, ...words.map((word, at) => make(tag, { class: at > 1 && at < 6 ? "number" : "words" }, word)));
-  const lines = DATA.seeds.map((one) => cells("td", [`#${one.number}`, one.settings, `${one.seeds}`,
-    make("span", {}, make("b", {}, decimal(one.accuracy)), " ", between(one.interval)), decimal(one.majority), decimal(one.n, 0), one.rank]));
+  const cells = (tag, words) => make("tr", {}, ...words.map((word, column) => make(tag, { class: column > 1 && column < 6 ? "number" : "words" }, word)));
+  const lines = DATA.seeds.map((entry) => cells("td", [`#${entry.number}`, entry.settings, `${entry.seeds}`,
+    make("span", {}, make("b", {}, decimal(entry.accuracy)), " ", between(entry.interval)), decimal(entry.majority), decimal(entry.n, 0), entry.rank]));
   byId("seeds").append(make("h3", {}, "Runs that differ only in their seed"),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Means over seeds" }, make("table", { class: "plain" },
       make("thead", {}, cells("th", ["#", "settings", "seeds", "mean accuracy [95 %]", "majority", "n", "rank"])), make("tbody", {}, ...lines))),
-    make("p", { class: "quiet" }, "Intervals here are Student's over seeds: how far chance in training moves an accuracy, not how far other pictures would."));
+    make("p", { class: "quiet" }, "These intervals are Student's over seeds: they show how much trainings differ, not how much samples of pictures would."));
 }
 
 function table() {
-  const heads = COLUMNS.map((column, at) => make("th", { scope: "col", class: column.kind, "aria-sort": "none" },
-    make("button", { type: "button", onclick: () => sortBy(at) }, column.title)));
+  const heads = COLUMNS.map((column, number) => make("th", { scope: "col", class: column.kind, "aria-sort": "none" },
+    make("button", { type: "button", onclick: () => sortBy(number) }, column.title)));
   byId("runs").append(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...ROWS));
   const grouped = RUNS.some((run) => run.over === "groups");
   byId("table-legend").textContent = "Validation pictures, last epoch. Brackets: 95 % interval"
-    + (grouped ? ", which counts pictures of one walk or video as belonging together. " : ". ")
-    + "Majority: accuracy of always answering the most frequent class; n: number of pictures. "
+    + (grouped ? ", over walks or videos instead of pictures. " : ". ")
+    + "Majority: accuracy of always predicting the most frequent class; n: number of pictures. "
     + (RUNS.some((run) => run.rank) ? RANKS : "")
-    + (DATA.sets.length > 1 ? "Runs of different data, classes or split are not ranked against each other. " : "")
-    + "In the drawing the bar is the interval, the dot the accuracy, the upright line the majority's.";
+    + (DATA.sets.length > 1 ? "Runs with different data, classes or split are not ranked against each other. " : "")
+    + "Drawing: the bar is the interval, the dot the accuracy, the vertical line the majority.";
 }
 
-function showRow(place) {
-  if (!choice.has(place)) choice.toggle(place);
-  ROWS[place].scrollIntoView({ block: "center" });
-  ROWS[place].querySelector("button").focus();
+function showRow(index) {
+  if (!choice.has(index)) choice.toggle(index);
+  ROWS[index].scrollIntoView({ block: "center" });
+  ROWS[index].querySelector("button").focus();
 }
 
-choice.listeners.push(() => ROWS.forEach((row, place) => {
-  row.classList.toggle("chosen", choice.has(place));
-  row.style.setProperty("--own", choice.has(place) ? choice.colour(place) : "");
-  row.querySelector("button").setAttribute("aria-pressed", choice.has(place));
+choice.listeners.push(() => ROWS.forEach((row, index) => {
+  row.classList.toggle("chosen", choice.has(index));
+  row.style.setProperty("--own", choice.has(index) ? choice.colour(index) : "");
+  row.querySelector("button").setAttribute("aria-pressed", choice.has(index));
 }));
-pointed.listeners.push((place, before) => {
-  if (before !== null) ROWS[before].classList.remove("pointed");
-  if (place !== null) ROWS[place].classList.add("pointed");
+pointed.listeners.push((index, previous) => {
+  if (previous !== null) ROWS[previous].classList.remove("pointed");
+  if (index !== null) ROWS[index].classList.add("pointed");
 });
 attention();
 table();

@@ -1,0 +1,70 @@
+"""The maps of a run are read whole, or the file counts as damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from citycam.report.ranking import arrange
+from citycam.report.side_by_side import write_side_by_side
+from citycam.report.stored_maps import DamagedMaps, read_maps, read_sample
+from citycam.sweep.runs import read_runs
+from tests.report.page_runs import digest, make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Write a run that explains three pictures by two methods."""
+    return make_run(tmp_path / "s" / "0", pictures=3, size=(4, 6), methods=("cam", "gradcam"))
+
+
+def change(run: Path, **changes: Any) -> None:
+    """Replace arrays of maps.npz; None removes one."""
+    path = run / "explain" / "maps.npz"
+    with np.load(path) as arrays:
+        content = dict(arrays) | changes
+    np.savez(path, **{name: array for name, array in content.items() if array is not None})
+
+
+def test_maps_have_their_pictures_and_methods(run: Path) -> None:
+    stored, sample = read_maps(run), read_sample(run)
+    assert stored.digests == sample.digests == tuple(map(digest, range(3)))
+    assert sample.cells == 2 * 4 * 6
+    assert stored.predicted == ("arden", "brill", "arden")
+    assert stored.correct == (True, False, True)
+    with np.load(run / "explain" / "maps.npz") as arrays:
+        assert list(stored.maps) == ["cam", "gradcam"]
+        assert all(np.array_equal(maps, arrays[method]) for method, maps in stored.maps.items())
+    assert stored.blank["cam"].tolist() == [False, False, True]
+
+
+def test_a_run_without_maps_is_not_damaged(tmp_path: Path) -> None:
+    for read in (read_sample, read_maps):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut off": lambda run: (run / "explain" / "maps.npz").write_bytes(b"PK\x03\x04 cut off"),
+    "empty": lambda run: (run / "explain" / "maps.npz").write_bytes(b""),
+    "no archive": lambda run: (run / "explain" / "maps.npz").write_bytes(b"maps"),
+    "without digests": lambda run: change(run, digests=None),
+    "without names": lambda run: change(run, names=None),
+    "without methods": lambda run: change(run, cam_blank=None, gradcam_blank=None),
+    "a map too few": lambda run: change(run, cam=np.zeros((2, 4, 6), dtype=np.float32)),
+    "a map without columns": lambda run: change(run, cam=np.zeros((3, 4), dtype=np.float32)),
+    "a number as array": lambda run: change(run, cities=np.array("arden")),
+    "pickled": lambda run: change(run, targets=np.array([{}, {}, {}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_maps_are_refused_and_not_drawn(run: Path, damage: str) -> None:
+    DAMAGE[damage](run)
+    with pytest.raises(DamagedMaps):
+        read_maps(run)
+    assert not write_side_by_side(run.parent / "overlays.png", arrange(read_runs(run.parent)))
