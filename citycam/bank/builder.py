@@ -148,7 +148,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
     parts = [
         {
             "what": part.what,
-            "key": part.store.asked,
+            "key": part.store.given,
             "root": str(part.store.folder.parent.absolute()),
             "spec": dataclasses.asdict(part.spec),
             "digests": part.digests,
