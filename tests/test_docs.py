@@ -13,6 +13,7 @@ import pytest
 from citycam.errors import CitycamError
 from tests import structure
 from tests.conftest import ROOT
+from tests.test_imports import GROUND, KNOWS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Read and not imported: pytest's own --doctest-modules imports every module, torch and all, before the first test.
@@ -22,6 +23,20 @@ EXAMPLES = [name for name, path in structure.modules().items() if ">>> " in path
 def test_the_settings_page_is_that_of_conf() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run python docs/settings.py"
+
+
+def test_contributing_has_a_line_for_every_package_and_ground_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {f"| `{package}/` |" for package in KNOWS if package != "root"} | {f"| `{name}.py` |" for name in GROUND}
+    assert {name for name in names if name not in text} == set()
+
+
+def test_files_named_in_contributing_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = {name for name in re.findall(r"`((?:\w+/)*\w+\.(?:html|js|md|py))`", text) if "NAME" not in name}
+    assert len(names) > 50
+    places = (ROOT, ROOT / "citycam", ROOT / "tests")
+    assert {name for name in names if not any((place / name).exists() for place in places)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -43,6 +43,24 @@ def write_maps(
         The sheet of every method, uint8 (H, W, 3), for TensorBoard.
     """
     write_whole(folder / "maps.npz", lambda file: np.savez(file, **arrays(maps, captions, digests)))
+    small = _write_overlays(folder, maps, captions, picture, note, progress)
+    sheets = {}
+    for method, its in maps.items():
+        title, blank = METHODS[method].title, its.blank.tolist()
+        sheets[method] = overlay.sheet(small, its.raw, captions, blank, method=title, note=note)
+        write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
+    return sheets
+
+
+def _write_overlays(
+    folder: Path,
+    maps: dict[str, Maps],
+    captions: Sequence[Caption],
+    picture: Callable[[int], Pixels],
+    note: str,
+    progress: Callable[[int, int], None] | None,
+) -> list[Pixels]:
+    """Write the overlays, and return the pictures in the size of a panel."""
     names = file_names([caption.name for caption in captions])
     small: list[Pixels] = []
     # Syncing a small file to the disk takes as long as drawing the next one.
@@ -51,26 +69,15 @@ def write_maps(
         for place, caption in enumerate(captions):
             small.append(overlay.fit(picture(place), overlay.PANEL))
             for method, its in maps.items():
-                page = overlay.draw(
-                    small[place],
-                    its.raw[place],
-                    caption,
-                    method=METHODS[method].title,
-                    note=note,
-                    blank=bool(its.blank[place]),
-                )
+                title, blank = METHODS[method].title, bool(its.blank[place])
+                page = overlay.draw(small[place], its.raw[place], caption, method=title, note=note, blank=blank)
                 path = folder / ("wrong" if caption.correct is False else "") / method / names[place]
                 pending.append(writers.submit(write_bytes, path, overlay.png(page)))
             if progress is not None:
                 progress((place + 1) * len(maps), len(captions) * len(maps))
         for written in pending:
             written.result()
-    sheets = {}
-    for method, its in maps.items():
-        title, blank = METHODS[method].title, its.blank.tolist()
-        sheets[method] = overlay.sheet(small, its.raw, captions, blank, method=title, note=note)
-        write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
-    return sheets
+    return small
 
 
 def arrays(maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence[str]) -> dict[str, Any]:
