@@ -5,6 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A warning beside a number: ``code`` for programs, ``sentence`` for people."""
+
+    code: str
+    sentence: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the entry of run.json's ``warnings``."""
+        return {"code": self.code, "sentence": self.sentence}
 
 
 def say(text: str) -> None:
