@@ -22,12 +22,21 @@ This page is written by `python docs/settings.py` from the comments in `conf/`.
     citycam train --config-dir MINE experiment=walk
 
 reads the option from `MINE/experiment/walk.yaml`, beside those of `conf/`. A file `GROUP/NAME.yaml` is an option of
-that group and only sets its values. One of `experiment` sets any value, below this first line:
+that group. It starts from another option and sets some of its values, as `MINE/optimizer/slow.yaml` does here:
+
+    defaults: [sgd, _self_]
+    lr: 0.0001
+
+An option of `experiment` sets any values, and chooses options of other groups:
 
     # @package _global_
+    defaults:
+      - override /optimizer: slow
+    epochs: 20
 
-An option that has the name of one of citycam's own is refused, and so is one that names code to run (`_target_`) or
-settings of Hydra: the folder may come from somebody else.
+The folder passes the same checks as the command line, and a sweep that is resumed remembers it. An option that has the
+name of one of citycam's own is refused, and so is one that names code to run (`_target_`) or settings of Hydra: the
+folder may come from somebody else.
 """
 
 

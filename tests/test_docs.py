@@ -50,13 +50,17 @@ def test_commands_in_the_docs_pass_the_gate(page: Path) -> None:
     from citycam.sweep.gate import read_request
 
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = re.findall(r"^ {4}(?:\S*/)?python train\.py([^\n#]*)", text, flags=re.MULTILINE)
+    commands = re.findall(r"^ {4}(?:\S*/)?(?:python train\.py|citycam train)([^\n#]*)", text, flags=re.MULTILINE)
     if page.name == "README.md":
         assert len(commands) >= 2
     for arguments in commands:
         words = arguments.replace("…", "").split()
+        if "--config-dir" in words:
+            with pytest.raises(CitycamError, match=r"MINE cannot be read"):  # that folder is a reader's
+                read_request(words)
+            continue
         if any(word.startswith("sweep.resume=") for word in words):
-            with pytest.raises(CitycamError, match=r"holds no sweep\.json"):  # that sweep is a reader's
+            with pytest.raises(CitycamError, match=r"holds no sweep\.json"):  # that folder is a reader's
                 read_request(words)
             continue
         assert read_request(words) is not None

@@ -20,8 +20,8 @@ def add(commands: Any) -> None:
         "bank",
         help="the kept features of frozen backbones",
         description="The feature bank: what frozen backbones saw in pictures, kept in the cache so that no picture "
-        "passes a backbone twice. It lies below $CITYCAM_CACHE, else the platform's cache folder. Whatever is removed "
-        "is made again when a run needs it.",
+        "passes a backbone twice. It lies below $CITYCAM_CACHE, else the platform's cache folder. What is "
+        "removed is computed again when a run needs it.",
     )
     actions = bank.add_subparsers(required=True, metavar="ACTION")
     _action(actions, "list", _list, "what each store was made from, its size, age and last use")
@@ -29,14 +29,16 @@ def add(commands: Any) -> None:
         actions,
         "verify",
         _verify,
-        "read all of it and hold it to its checksums; damaged shards are removed (exit code 1 if there were any)",
+        "read all of it and compare it with its checksums; damaged shards are removed (exit code 1 if there were any)",
     )
     prune = _action(
         actions, "prune", _prune, "remove stores by last use, oldest first, but never one that a running process uses"
     )
-    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="remove what was last used more days ago")
     prune.add_argument(
-        "--max-size", type=_bytes, metavar="SIZE", help="remove until no more than this is left, for example 20GB"
+        "--older-than", type=_days, metavar="DAYS", help="remove stores that were last used more than DAYS days ago"
+    )
+    prune.add_argument(
+        "--max-size", type=_bytes, metavar="SIZE", help="remove stores until at most SIZE is left, for example 20GB"
     )
 
 
@@ -82,9 +84,7 @@ def _verify(_given: argparse.Namespace) -> int:
     for name in damaged:
         print(f"removed, damaged: {name}")
     if damaged:
-        print(
-            f"{len(damaged)} of {words.counted(count, 'shard')} damaged; the next run that needs them makes them again."
-        )
+        print(f"{len(damaged)} of {words.counted(count, 'shard')} damaged; the next run that needs them computes them.")
         return 1
     print(f"No damage in {words.counted(count, 'shard')} ({bank_root()}).")
     return 0
@@ -109,7 +109,7 @@ def _prune(given: argparse.Namespace) -> int:
 
 
 def _made_from(key: dict[str, Any]) -> list[str]:
-    """Backbone, weights, size, views and precision of a store's key, as far as it has them."""
+    """What a store holds, and backbone, weights, pixels, views and precision where its key names them."""
     cut, view = key.get("cut"), key.get("view") or {}
     if not isinstance(cut, dict):
         holds = f"{cut}s"

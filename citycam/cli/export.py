@@ -12,8 +12,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write a trained run as safetensors and ONNX",
-        description="Write a run's whole network as model.safetensors and model.onnx, each with what it tells apart "
-        "and how pictures are prepared in its metadata. ONNX is written only if it gives the same logits (to 1e-4) as "
+        description="Write a run's whole network as model.safetensors and model.onnx, each with its classes and the "
+        "preparation of pictures in its metadata. ONNX is written only if it gives the same logits (to 1e-4) as "
         "the run; it needs the extra: pip install 'citycam[export]'. Exit codes: 0 both written, 1 ONNX was not, 2 the "
         "request is wrong.",
     )
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="default: export (or export-best) in the run's folder"
     )
-    parser.add_argument("--weights", choices=("last", "best"), help="of the last (default) or the best epoch")
+    parser.add_argument("--weights", choices=("last", "best"), help="weights of the last (default) or the best epoch")
     parser.set_defaults(run=_run)
 
 

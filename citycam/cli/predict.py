@@ -1,4 +1,4 @@
-"""``citycam predict``: what a trained run says of new pictures."""
+"""``citycam predict``: classify new pictures with a trained run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def add(commands: Any) -> None:
         "predict",
         help="classify new pictures with a trained run",
         description="Classify a folder of pictures (to any depth) or a single one. A row per picture: path, predicted "
-        "class, a probability per class. Where folders below PATH are named like what the run tells apart, accuracy "
-        "and confusion are printed, too. Exit codes: 0 all classified, 1 some pictures could not be read, 2 the "
+        "class, a probability per class. Where folders below PATH are named like the run's classes, accuracy and "
+        "confusion are printed, too. Exit codes: 0 all classified, 1 some pictures could not be read, 2 the "
         "request is wrong.",
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder, or a checkpoint in it")
     parser.add_argument("path", type=Path, metavar="PATH", help="a folder of pictures, or one picture")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the rows here; else they are printed")
-    parser.add_argument("--weights", choices=("last", "best"), help="of the last (default) or the best epoch")
+    parser.add_argument("--weights", choices=("last", "best"), help="weights of the last (default) or the best epoch")
     parser.set_defaults(run=_run)
 
 
@@ -76,7 +76,7 @@ def _check_out(path: Path, header: Sequence[str]) -> None:
 
 
 def _give(predictions: Predictions, out: Path | None) -> None:
-    """The rows, into a file, as a table for people, or as CSV for programs."""
+    """Write the rows to a file, or print them: as a table on a terminal, else as CSV."""
     from citycam.inference.predict import rows
 
     if out is not None:
@@ -128,7 +128,7 @@ def _print_verdict(verdict: Verdict, classes: Sequence[str], words: TextIO) -> N
 
 
 def _confusion(verdict: Verdict, classes: Sequence[str]) -> list[str]:
-    """Lines of a table: true classes by row (those that occur), answers by column."""
+    """Lines of a table: true classes by row (those that occur), predicted ones by column."""
     table = [["true \\ predicted", *classes]]
     table += [[name, *map(str, row)] for name, row in zip(classes, verdict.confusion.tolist(), strict=True) if any(row)]
     return text_table(table, right=True)

@@ -92,9 +92,9 @@ def _check_flags(parsed: argparse.Namespace) -> None:
     for flag in ("config_path", "config_name", "experimental_rerun"):
         if getattr(parsed, flag) is not None:
             raise CitycamError(f"--{flag.replace('_', '-')} is no option; --config-dir FOLDER adds options of yours.")
-    asked = [f"--{flag}".replace("_", "-") for flag in ("cfg", "info", "shell_completion") if getattr(parsed, flag)]
-    if parsed.multirun and asked:
-        raise CitycamError(f"{asked[0]} is about one run; leave out -m.")
+    questions = [f"--{flag}".replace("_", "-") for flag in ("cfg", "info", "shell_completion") if getattr(parsed, flag)]
+    if parsed.multirun and questions:
+        raise CitycamError(f"{questions[0]} is about one run; leave out -m.")
     if (parsed.resolve or parsed.package) and not parsed.cfg:
         raise CitycamError(f"--resolve and --package go with --cfg; see {called('train')} --hydra-help.")
 
