@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class CitycamError(Exception):
-    """A person's mistake or a fault outside citycam, said in one sentence.
+    """A person's mistake or a fault outside citycam, in one sentence.
 
     The sentence names the thing, the place and the way out. Doors print it on stderr without a traceback and exit
     with ``exit_code``: 2 where the request is wrong (the default), 1 where something failed on the way.

@@ -140,8 +140,8 @@ class Child:
         if code < 0:
             hint = ", as when memory runs out" if code == -signal.SIGKILL else ""
             return f"killed by {signal.Signals(-code).name}{hint}"
-        said = self._log.read_text(encoding="utf-8", errors="replace") if self._log is not None else ""
-        lines = [line for line in said.splitlines() if line.strip()]
+        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log is not None else ""
+        lines = [line for line in text.splitlines() if line.strip()]
         return lines[-1].removeprefix("citycam: ").rstrip(".") if lines else f"exit code {code}"
 
 

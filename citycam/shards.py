@@ -122,8 +122,9 @@ class ShardStore:
         self.refresh()
 
     def write(self, rows: Rows, values: np.ndarray) -> None:
-        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need; call `refresh` to read
-        them. Another thread may use the store meanwhile.
+        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need.
+
+        Call `refresh` to read them. Another thread may use the store meanwhile.
 
         Raises:
             CitycamError: the disk is full, or the cache cannot be written.

@@ -76,9 +76,9 @@ def test_bytes_are_kept_as_bytes(tmp_path: Path) -> None:
     store = ShardStore(KEY, tmp_path, np.uint8)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3), dtype=np.uint8)
     store.add(rows(4), pictures)
-    found = store.read(store.places(rows(4)))
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, pictures)
+    values = store.read(store.places(rows(4)))
+    assert values.dtype == np.uint8
+    np.testing.assert_array_equal(values, pictures)
     with pytest.raises(ValueError, match="float64"):
         store.add(rows(4), pictures.astype(np.float64))
 

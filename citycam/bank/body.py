@@ -1,4 +1,4 @@
-"""The body of a run with its weights in it; a frozen one is loaded once per process and kept once per sweep."""
+"""Load the body of a run; a frozen one is loaded once per process and kept once per sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from citycam.resolved import WeightsSource
 
 
 def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, seed: int) -> Backbone:
-    """A body with its weights in it; random weights from the stream of ``seed`` where the source is random."""
+    """Return a body with the weights of ``source``; random ones come from the stream of ``seed``."""
     backbone = make_backbone(config, image_size, seed)
     if source.path is not None:
         load_weights(backbone, source.path)
@@ -22,7 +22,7 @@ def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, se
 
 
 def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
-    """The frozen body that all runs of a process share, on its device, channels last and in eval mode."""
+    """Return the frozen body that all runs of a process share, on its device, channels last and in eval mode."""
     backbone = config.backbone
     path = str(source.path) if source.path is not None else None
     return frozen_body(str(backbone.name), tuple(backbone.strides), config.image_size, path, source.digest, device)
@@ -32,7 +32,7 @@ def shared_body(config: Config, source: WeightsSource, device: str) -> Backbone:
 def frozen_body(
     name: str, strides: tuple[int, ...], image_size: int, path: str | None, weights_digest: str | None, device: str
 ) -> Backbone:
-    """As `shared_body`, from plain values; ``path``: of the weights, None for random ones."""
+    """Return what `shared_body` does, from plain values; ``path``: of the weights, None for random ones."""
     source = WeightsSource("file", Path(path) if path is not None else None, weights_digest, "")
     backbone = load_body(BackboneConfig(name=name, strides=list(strides)), image_size, source, 0)
     backbone.freeze("none")
@@ -42,7 +42,7 @@ def frozen_body(
 
 
 def body_file(sweep_folder: Path, backbone: Backbone, weights_digest: str | None) -> Path:
-    """The file of a frozen body below a sweep's folder, written once."""
+    """Return the file of a frozen body below a sweep's folder; write it if it is missing."""
     path = sweep_folder / "bodies" / f"{backbone.name}-{backbone.image_size}-{weights_digest}.safetensors"
     if not path.exists():
         save_weights(backbone, path)

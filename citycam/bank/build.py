@@ -1,5 +1,5 @@
-"""Filling a store: pictures are decoded once for all their views, by threads, while the backbone works; on a CPU, where
-both need the same cores, in turns."""
+"""Fill a store: threads decode each picture once for all its views while the backbone works; on a CPU, where both need
+the same cores, in turns."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from citycam.bank.work import Advance, Claim, WorkList
+from citycam.bank.work import Claim, WorkList
 from citycam.data.views import ViewSpec, open_working, views
 from citycam.files import check_room
+from citycam.progress import Advance
 from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
 from citycam.words import counted, say, size
 
-# One picture's inputs for the backbone: (n, ...) for its n missing rows.
+# Returns the backbone's inputs (n, ...) for n rows of a picture, by its file, digest and view numbers.
 RowInputs = Callable[[Path, str, Sequence[int]], np.ndarray]
 Group = tuple[str, list[Row]]
 Make = Callable[[Group], tuple[list[Row], np.ndarray]]
 # Pictures whose inputs are made at once where decoding and the backbone take turns.
 _TURN = 32
-# Seconds of work that a killed build loses at most.
+# Seconds after which values are written, so that a killed build loses no more.
 _LONGEST = 60.0
 
 
@@ -91,13 +92,12 @@ def fill(store: ShardStore, rows: Rows, pipeline: Pipeline, *, row_bytes: int, a
     """
 
     def make(claims: Iterator[Claim]) -> int:
-        taken: deque[Claim] = deque()
         made, pending = 0, _Pending(store, writer)
-        for _, values in pipeline.compute(_rows_of(claims, taken)):
+        for _, values in pipeline.compute(pending.rows(claims)):
             advance(len(values))
             made += len(values)
-            pending.take(values, taken)
-        pending.settle()
+            pending.take(values)
+        pending.finish()
         return made
 
     with (
@@ -111,35 +111,42 @@ def fill(store: ShardStore, rows: Rows, pipeline: Pipeline, *, row_bytes: int, a
 
 
 class _Pending:
-    """Values on their way into shards: written when a claim is complete, a shard is full, or a minute has passed, so
-    that a killed build loses little more than that. One shard is written while the backbone works on the next."""
+    """Values that are not in shards yet. They are written when a claim is complete, a shard is full, or a minute has
+    passed, so that a killed build loses little. One shard is written while the backbone works on the next."""
 
     def __init__(self, store: ShardStore, writer: ThreadPoolExecutor) -> None:
         self._store, self._writer = store, writer
         self._values: list[np.ndarray] = []
         self._done, self._bytes, self._since = 0, 0, time.monotonic()
         self._writing: Future[None] | None = None
+        self._open: deque[Claim] = deque()
         self._complete: list[Claim] = []
 
-    def take(self, values: np.ndarray, claims: deque[Claim]) -> None:
-        """Take values of the next rows of the claims, oldest first; those that are complete are removed from there."""
+    def rows(self, claims: Iterator[Claim]) -> Iterator[Row]:
+        """Yield the rows of ``claims``; each is claimed when its turn comes."""
+        for claim in claims:
+            self._open.append(claim)
+            yield from key_rows(claim.keys)
+
+    def take(self, values: np.ndarray) -> None:
+        """Add the values of the next of `rows`."""
         if self._writing is not None and self._writing.done():
-            self.settle()
+            self.finish()
         while len(values):
-            count = min(len(values), len(claims[0].keys) - self._done)
+            count = min(len(values), len(self._open[0].keys) - self._done)
             self._values.append(values[:count])
             self._done += count
             self._bytes += values[:count].nbytes
             values = values[count:]
-            complete = self._done == len(claims[0].keys)
+            complete = self._done == len(self._open[0].keys)
             if complete or self._bytes >= SHARD_BYTES or time.monotonic() - self._since > _LONGEST:
-                self._write(claims[0])
+                self._write(self._open[0])
             if complete:
-                self._complete.append(claims.popleft())
+                self._complete.append(self._open.popleft())
                 self._done = 0
 
-    def settle(self) -> None:
-        """Wait for what is being written, and release the claims that are complete with it."""
+    def finish(self) -> None:
+        """Wait for the shard that is being written, and release the claims that it completes."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
@@ -148,33 +155,23 @@ class _Pending:
         self._complete.clear()
 
     def _write(self, claim: Claim) -> None:
-        self.settle()
+        self.finish()
         made = np.concatenate(self._values)
         self._writing = self._writer.submit(self._store.write, claim.keys[self._done - len(made) : self._done], made)
         self._values, self._bytes, self._since = [], 0, time.monotonic()
 
 
-def _rows_of(claims: Iterator[Claim], taken: deque[Claim]) -> Iterator[Row]:
-    """The rows of claims, which are claimed only when their turn comes and then noted in ``taken``."""
-    for claim in claims:
-        taken.append(claim)
-        yield from key_rows(claim.keys)
-
-
 def _say_damaged(store: ShardStore) -> None:
     if store.damaged:
-        say(
-            f"note: damaged and removed: {counted(len(store.damaged), 'shard')} of {store.folder}; what they held is "
-            "made again."
-        )
+        say(f"note: removed {counted(len(store.damaged), 'damaged shard')} of {store.folder}; the rows are made again.")
         store.damaged.clear()
 
 
 def check_rows(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
-    """Say how many bytes ``rows`` more rows need and what is free; nothing where there are none.
+    """Print how many bytes ``rows`` more rows need and how many are free; nothing for 0 rows.
 
     Raises:
-        CitycamError: the disk has not that much room.
+        CitycamError: the disk has too little room.
     """
     if rows:
         root = store.folder.parent
@@ -183,7 +180,7 @@ def check_rows(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
 
 
 def view_inputs(spec: ViewSpec) -> RowInputs:
-    """Rendered views, uint8 (n, S, S, 3)."""
+    """Return the function that renders views, uint8 (n, S, S, 3)."""
 
     def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:
         return views(open_working(path, spec), spec, numbers, digest)
@@ -192,7 +189,7 @@ def view_inputs(spec: ViewSpec) -> RowInputs:
 
 
 def _ahead(groups: Iterator[Group], make: Make, threads: int) -> Iterator[tuple[list[Row], np.ndarray]]:
-    """Inputs picture by picture, a bounded number of pictures ahead of the backbone."""
+    """Yield inputs picture by picture; threads make them up to 16 pictures a thread ahead of the backbone."""
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         ahead: deque[Future[tuple[list[Row], np.ndarray]]] = deque()
         for group in groups:
@@ -206,29 +203,29 @@ def _ahead(groups: Iterator[Group], make: Make, threads: int) -> Iterator[tuple[
 def _in_turns(
     groups: Iterator[Group], make: Make, paths: Mapping[str, Path], threads: int
 ) -> Iterator[tuple[list[Row], np.ndarray]]:
-    """Inputs of some pictures at once, while the backbone rests; the files of the next ones are read meanwhile, since
-    waiting for a disk takes no core."""
+    """Yield inputs of `_TURN` pictures at a time, made while the backbone waits. Files of the next ones are read while
+    it works, since waiting for a disk takes no core."""
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="disk") as disk,
     ):
         coming = list(itertools.islice(groups, _TURN))
         while coming:
-            some, coming = coming, list(itertools.islice(groups, _TURN))
-            made = list(pool.map(make, some))
+            now, coming = coming, list(itertools.islice(groups, _TURN))
+            made = list(pool.map(make, now))
             for digest, _ in coming:
                 disk.submit(_touch, paths[digest])
             yield from made
 
 
 def _touch(path: Path) -> None:
-    """Let the system read a file into its memory; whether that can be is seen when the picture is decoded."""
+    """Read a file into the system's cache; decoding reports it if it cannot be read."""
     with contextlib.suppress(OSError):
         path.read_bytes()
 
 
 def _batches(pictures: Iterator[tuple[list[Row], np.ndarray]], batch: int) -> Iterator[tuple[list[Row], np.ndarray]]:
-    """Regroup picture by picture into batches of exactly ``batch`` rows, the last one shorter."""
+    """Regroup the rows of pictures into batches of exactly ``batch`` rows; the last one may be shorter."""
     rows: list[Row] = []
     parts: list[np.ndarray] = []
     for more_rows, more in pictures:

@@ -25,7 +25,6 @@ from citycam import progress
 from citycam.bank.body import frozen_body
 from citycam.bank.build import Pipeline, fill, view_inputs
 from citycam.bank.extract import Extractor
-from citycam.bank.work import Advance
 from citycam.config import Precision
 from citycam.data.views import ViewSpec
 from citycam.doors import door
@@ -33,6 +32,7 @@ from citycam.errors import CitycamError
 from citycam.files import write_json
 from citycam.model.backbone import Backbone
 from citycam.processes import Child, end_with_input
+from citycam.progress import Advance
 from citycam.resolved import Arithmetic
 from citycam.shards import ShardStore, view_keys
 

@@ -1,4 +1,4 @@
-"""Inputs of training from kept features, behind the same `Reader` interface as pictures."""
+"""Read features for training from a store, by the same `Reader` interface as pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from citycam.shards import ShardStore, view_keys
 
 
 class FeatureReader:
-    """Features (B, D) of catalog rows in an epoch, mapped from the store.
+    """Returns the features (B, D) of catalog rows in an epoch, from a store.
 
     Args:
-        store: filled with every view of ``epochs``.
-        indices: the catalog rows that will be asked for.
+        store: holds every view of ``epochs``.
+        indices: the catalog rows that will be read.
     """
 
     def __init__(
@@ -47,5 +47,5 @@ class FeatureReader:
 
 
 def view_numbers(augment: AugmentConfig, epochs: int, *, training: bool) -> Sequence[int]:
-    """The distinct view numbers that ``epochs`` epochs need, in order."""
+    """Return the distinct view numbers that ``epochs`` epochs need, in order."""
     return list(dict.fromkeys(view_number(augment, epoch, training) for epoch in range(epochs)))

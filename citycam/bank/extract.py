@@ -1,5 +1,5 @@
-"""The one way in which a frozen backbone sees pictures: batches of one fixed size, so that a picture's features do not
-depend on how many others came along."""
+"""Pass pictures through a frozen backbone in batches of one fixed size, so that the features of a picture do not depend
+on the number of other pictures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TORCH_FORMATS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_
 
 
 class Extractor:
-    """Pictures through a frozen backbone, cut at ``features`` (B, D) or ``activations`` (B, C, h, w), float32.
+    """Returns what a frozen backbone makes of pictures: features (B, D) or activations (B, C, h, w), float32.
 
     Args:
         backbone: frozen, on its device.
         arithmetic: precision and memory format.
-        batch: pictures a pass; short batches are filled up, because other batch sizes may round differently.
+        batch: pictures per pass; short batches are filled up, because other batch sizes may round differently.
         stride: output stride of the activations' grid; None for features.
     """
 
@@ -42,20 +42,20 @@ class Extractor:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the backbone computes on the cores that also decode."""
+        """Whether the backbone computes on the same cores as decoding."""
         return self._device.type == "cpu"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Values of `views` where ``inputs`` are uint8, else of normalised `pictures`."""
+        """Return the values of ``inputs``: `views` if they are uint8, else normalised `pictures`."""
         return self.views(inputs) if inputs.dtype == np.uint8 else self.pictures(torch.from_numpy(inputs))
 
     def views(self, views: np.ndarray) -> np.ndarray:
-        """Values of uint8 views (B, S, S, 3)."""
+        """Return the values of uint8 views (B, S, S, 3)."""
         batch = torch.from_numpy(views).to(self._device)
         return self.pictures(normalise(batch, self._backbone.mean, self._backbone.std))
 
     def pictures(self, pictures: Tensor) -> np.ndarray:
-        """Values of normalised pictures (B, 3, S, S)."""
+        """Return the values of normalised pictures (B, 3, S, S)."""
         parts = [self._pass(pictures[start : start + self.batch]) for start in range(0, len(pictures), self.batch)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

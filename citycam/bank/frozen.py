@@ -1,4 +1,4 @@
-"""The frozen body that all runs of a sweep share, and what it makes of their pictures, kept on disk."""
+"""The frozen body that all runs of a sweep share, with its features and activations of their pictures on disk."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from citycam.processes import remember
 from citycam.resolved import Arithmetic
 from citycam.shards import Row, ShardStore
 
-# The arithmetic of maps, whatever is fastest.
+# The arithmetic of maps, also where another one is faster.
 EXACT = Arithmetic()
 
 
 class FrozenBody:
-    """The frozen body of a run, and what it makes of the run's pictures; kept on disk and shared between runs."""
+    """The frozen body of a run, with features and activations of the run's pictures, which runs share on disk."""
 
     def __init__(self, run: PlannedRun) -> None:
         self._run = run
@@ -45,14 +45,13 @@ class FrozenBody:
         return {picture.digest: self._run.inputs.catalog.path(picture) for picture in self._run.inputs.catalog.pictures}
 
     def fill_features(self, epochs: int, devices: Sequence[str] | None = None) -> int:
-        """Pass every view that ``epochs`` epochs need through the body, if it is not kept yet; returns how many were
-        missing.
+        """Pass every view that ``epochs`` epochs need and the store lacks through the body; return their number.
 
         Args:
-            devices: who builds, the body's own first; None for all that fit it.
+            devices: build on these, the body's own first; None for the body's and all other GPUs.
 
         Raises:
-            CitycamError: no room for them, or a builder failed.
+            CitycamError: the disk has too little room, or a builder failed.
         """
         parts = self._parts(epochs)
         missing = sum(part.missing() for part in parts)
@@ -62,7 +61,7 @@ class FrozenBody:
         return missing
 
     def missing_features(self, epochs: int) -> int:
-        """How many views `fill_features` would pass."""
+        """Return how many views `fill_features` would pass."""
         return sum(part.missing() for part in self._parts(epochs))
 
     def reader(self, *, training: bool, epochs: int) -> FeatureReader:
@@ -85,7 +84,7 @@ class FrozenBody:
         return part.store.read(part.store.places([(digest, 0) for digest in digests]))
 
     def passing(self, pictures: Reader) -> Reader:
-        """A reader that passes pictures through the body whenever they are asked for, keeping nothing."""
+        """Return a reader that passes pictures through the body each time they are read, and keeps nothing."""
         extractor = Extractor(self.backbone, self._run.resolved.arithmetic, batch=self._run.resolved.batch)
 
         def read(indices: np.ndarray, epoch: int) -> torch.Tensor:
@@ -96,20 +95,20 @@ class FrozenBody:
     def values(
         self, what: str, rows: Sequence[Row], inputs: RowInputs, *, stride: int | None, **noise: Any
     ) -> np.ndarray:
-        """What the body makes of rows, kept on disk: computed exactly, in fp32.
+        """Return the body's features or activations of rows, computed in `EXACT` arithmetic and kept on disk.
 
         Args:
-            what: a word or two for the bar.
-            rows: (digest, number) of a picture of the catalog, N.
+            what: a word or two for the progress bar.
+            rows: (digest, number) of N pictures of the catalog.
             inputs: see `citycam.bank.build.Inputs`.
             stride: output stride of the activations' grid; None for features.
-            noise: what else changes the values.
+            noise: everything else that changes the values.
 
         Returns:
             float32 (N, D), or (N, C, h, w) at a stride.
 
         Raises:
-            CitycamError: no room for them, or a picture cannot be read.
+            CitycamError: the disk has too little room, or a picture cannot be read.
         """
         store = _store(self._key({"stride": stride, **noise}, self._run.inputs.plain_spec, EXACT))
         store.refresh()

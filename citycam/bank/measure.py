@@ -1,4 +1,4 @@
-"""Which arithmetic and batch are fastest for a backbone on this machine: measured once, in about a second, and kept."""
+"""Measure which arithmetic and batch are fastest for a backbone on this machine, once, in about a second."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from citycam.files import cache_root, write_json
 from citycam.model.backbone import Backbone
 from citycam.resolved import MEMORY_FORMATS, Arithmetic
 
-# How much faster than the first choice another must be. bf16 changes features by a percent or more; on a busy machine
-# a measurement alone would choose the rest by chance.
+# How many times faster than fp32 and channels_last another choice must be: bf16 changes features by a percent or more,
+# and on a busy machine small differences are chance.
 _WORTH = {Precision.fp32: 1.0, Precision.bf16: 1.3} | {"channels_last": 1.0, "nchw": 1.15}
 _WORTH_BATCH = 1.1
-# Batches that are tried, smallest first; on CPUs caches make the middle ones fastest, a GPU wants more.
+# Batches that are tried, smallest first: on CPUs caches make middle ones fastest, GPUs need larger ones.
 _BATCHES = {"cpu": (16, 64), "cuda": (64, 256, 1024), "mps": (32, 128)}
-# Pictures of 64 x 64 that one trial of an arithmetic takes, and the seconds that one trial of a batch may take.
+# Pictures of 64 x 64 in one trial of an arithmetic, and the most seconds of one trial of a batch.
 _TRIAL, _LONGEST = 16, 0.5
 _SPAN = 0.15
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The fastest arithmetic and batch. ``rates``: pictures per second by precision and memory format; ``rate``: that
-    of the choice with its batch."""
+    """The fastest arithmetic and batch. ``rates``: pictures per second by precision and memory format; ``rate``: of
+    this choice with its batch."""
 
     arithmetic: Arithmetic
     batch: int
@@ -41,10 +41,10 @@ class Choice:
 
 
 def choose(backbone: Backbone, image_size: int, wanted: Precision, *, threads: int) -> Choice:
-    """The fastest of fp32 and bf16 (or the one that is ``wanted``), of the memory formats, and of a few batches; kept
-    per device, body, size and threads.
+    """Return the fastest of fp32 and bf16 (or the ``wanted`` one), of the memory formats, and of a few batches.
 
-    A processor may accept bf16 without having a unit for it, and then is ten times slower: only a measurement tells.
+    It is measured, since a processor without a unit for bf16 accepts it and is ten times slower. The choice is kept per
+    device, body, size and threads.
     """
     key = {
         "device": device_name(next(backbone.parameters()).device),
@@ -85,17 +85,17 @@ def _measure(backbone: Backbone, image_size: int, wanted: Precision) -> Choice:
 
 
 def _rate(backbone: Backbone, arithmetic: Arithmetic, image_size: int, batch: int, hopeless: float) -> float:
-    """Pictures per second: the best of up to three passes after a first one, within `_SPAN`; the first one
-    alone where it takes more than ``hopeless`` seconds."""
+    """Return pictures per second: the best of up to three passes after a first one, within `_SPAN` seconds; the first
+    one alone if it takes more than ``hopeless`` seconds."""
     extractor = Extractor(backbone, arithmetic, batch=batch)
     pictures = torch.zeros(batch, 3, image_size, image_size)
     seconds: list[float] = []
-    begun = time.perf_counter()
+    started = time.perf_counter()
     while len(seconds) < 4:
         start = time.perf_counter()
         extractor.pictures(pictures)
         seconds.append(time.perf_counter() - start)
-        if seconds[0] > hopeless or (len(seconds) > 1 and time.perf_counter() - begun > _SPAN):
+        if seconds[0] > hopeless or (len(seconds) > 1 and time.perf_counter() - started > _SPAN):
             break
     return round(batch / min(seconds), 1)
 

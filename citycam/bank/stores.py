@@ -1,4 +1,4 @@
-"""What lies in the bank: listing, verifying and pruning its stores. Imports nothing heavy."""
+"""List, verify and prune the stores of the bank. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _PRUNED = ".pruned-"
 
 @dataclass(frozen=True)
 class Store:
-    """One store. ``key``: what it was made from; ``size``: bytes; ``made``, ``used``: seconds since the epoch;
-    ``busy``: whether a living process uses it, None where that cannot be told."""
+    """A store. ``key``: what it was made from; ``size``: bytes; ``made``, ``used``: seconds since the epoch; ``busy``:
+    whether a living process uses it, None where that cannot be known."""
 
     folder: Path
     key: dict[str, Any]
@@ -34,52 +34,52 @@ class Store:
 
 
 def bank_root() -> Path:
-    """The folder of all stores."""
+    """Return the folder of all stores."""
     return cache_root() / "bank"
 
 
 def list_stores(root: Path) -> list[Store]:
-    """All stores, the one that was used longest ago first."""
+    """Return all stores, the least recently used first."""
     if not root.is_dir():
         return []
     try:
         with lock(root / ".lock"):
             return _stores(root, in_use)
-    except PermissionError:  # another's cache, which can be read all the same
+    except PermissionError:  # another person's cache, which can still be read
         return _stores(root, lambda _folder: None)
 
 
 def verify(root: Path, advance: Callable[[int], None]) -> list[str]:
-    """Hold every shard to its checksum and remove those that are damaged; returns their names (store/shard).
+    """Verify the checksum of every shard and remove damaged ones; return their names (store/shard).
 
     Args:
-        advance: told how many shards were looked at.
+        advance: called with the number of shards that were verified since the last call.
     """
     damaged = []
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verify") as pool:
         indices = list_indices(root)
         for index, whole in zip(indices, pool.map(_whole, indices), strict=True):
             advance(1)
-            if not whole and index.exists():  # else its store was pruned meanwhile
+            if not whole and index.exists():  # its store may have been pruned meanwhile
                 remove_shard(index)
                 damaged.append(f"{index.parent.name}/{index.stem}")
     return damaged
 
 
 def list_indices(root: Path) -> list[Path]:
-    """The index of every shard of every store."""
+    """Return the index file of every shard of every store."""
     return sorted(root.glob("*/*.rows"))
 
 
 def prune(root: Path, *, used_before: float | None, most: int | None) -> list[Store]:
-    """Remove stores that nobody uses, the one that was used longest ago first, and what dead writers left.
+    """Remove stores that no process uses, the least recently used first, and what killed writers left.
 
     Args:
-        used_before: remove what was last used before this moment, in seconds since the epoch; None for no such rule.
-        most: remove until all stores together take at most this many bytes; None for no such rule.
+        used_before: remove stores last used before this moment, in seconds since the epoch; None for no such rule.
+        most: remove stores until all together take at most this many bytes; None for no such rule.
 
     Returns:
-        What was removed; what dead writers left in a store that stays is one of them, without rows.
+        The stores that were removed; and for what killed writers left in a store that stays, one without rows.
 
     Raises:
         CitycamError: the cache cannot be written.
@@ -91,8 +91,8 @@ def prune(root: Path, *, used_before: float | None, most: int | None) -> list[St
             doomed = _doomed(_stores(root, in_use), used_before, most)
             for store in doomed:
                 store.folder.rename(root / f"{_PRUNED}{store.folder.name}-{secrets.token_hex(4)}")
-            left = [found for store in _stores(root, in_use) for found in _tidy(store)]
-            for folder in root.iterdir():  # a store whose first writer died before it said what it is
+            left = [removed for store in _stores(root, in_use) for removed in _tidy(store)]
+            for folder in root.iterdir():  # a store without a key, whose first writer was killed
                 if folder.is_dir() and not (folder / "key.json").exists() and not in_use(folder):
                     folder.rename(root / f"{_PRUNED}{secrets.token_hex(4)}")
         for folder in root.glob(f"{_PRUNED}*"):
@@ -103,8 +103,10 @@ def prune(root: Path, *, used_before: float | None, most: int | None) -> list[St
 
 
 def _stores(root: Path, busy: Callable[[Path], bool | None]) -> list[Store]:
-    found = []
+    stores = []
     for folder in root.iterdir():
+        if folder.name.startswith("."):
+            continue
         try:
             made = (folder / "key.json").stat().st_mtime
             key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
@@ -112,8 +114,8 @@ def _stores(root: Path, busy: Callable[[Path], bool | None]) -> list[Store]:
             continue
         used = max([made, *(path.stat().st_mtime for path in [folder / "used"] if path.exists())])
         rows = sum(map(index_length, folder.glob("*.rows")))
-        found.append(Store(folder, dict(key), rows, sum(map(_size, folder.rglob("*"))), made, used, busy(folder)))
-    return sorted((store for store in found if not store.folder.name.startswith(".")), key=lambda store: store.used)
+        stores.append(Store(folder, dict(key), rows, sum(map(_size, folder.rglob("*"))), made, used, busy(folder)))
+    return sorted(stores, key=lambda store: store.used)
 
 
 def _doomed(stores: list[Store], used_before: float | None, most: int | None) -> list[Store]:
@@ -128,7 +130,7 @@ def _doomed(stores: list[Store], used_before: float | None, most: int | None) ->
 
 
 def _tidy(store: Store) -> Iterator[Store]:
-    """Remove temporary files and shards without an index from a store that nobody writes."""
+    """Remove temporary files and shards without an index from a store that no process uses."""
     if store.busy:
         return
     left = [*store.folder.rglob(".*.part")]
@@ -140,8 +142,8 @@ def _tidy(store: Store) -> Iterator[Store]:
 
 
 def _whole(index: Path) -> bool:
-    found = read_index(index)
-    return found is not None and is_whole(index.with_suffix(".safetensors"), found[1])
+    content = read_index(index)
+    return content is not None and is_whole(index.with_suffix(".safetensors"), content[1])
 
 
 def _size(path: Path) -> int:

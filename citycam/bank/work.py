@@ -1,8 +1,8 @@
-"""Who makes which rows of a store: builders of this and other processes share one list and make each row once."""
+"""Share the rows of a store among builders of this and other processes, so that each row is made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,42 +12,42 @@ import filelock
 import numpy as np
 
 from citycam.files import explain_os_error
+from citycam.progress import Advance
 from citycam.shards import Rows, ShardStore, row_keys
 
-Advance = Callable[[int], None]
-
-# Values that one builder takes upon itself at a time, and the most locks (file descriptors) for them.
+# The most bytes of values, and the most locks (file descriptors), of one claim.
 CLAIM_BYTES, _LOCKS = 32 * 2**20, 32
-# Seconds between looks at what another builder has made meanwhile.
-_LOOK = 1.0
+# Seconds between checks of what another builder has made.
+_CHECK = 1.0
 
 
 @dataclass
 class Claim:
-    """Rows that this process alone makes until `release`: sorted keys, so the rows of a picture stand together."""
+    """Rows that only this process makes until `release`; keys are sorted, so the rows of a picture are in sequence."""
 
     keys: np.ndarray
     locks: ExitStack
 
     def release(self) -> None:
-        """Let others see to these rows, which are in the store by now."""
+        """Let other builders claim these rows; those that were made are in the store."""
         self.locks.close()
 
 
 class WorkList:
-    """The rows of a store that somebody needs, in 256 buckets by the first byte of the picture's digest.
+    """The rows that a builder needs of a store, in 256 buckets by the first byte of the picture's digest.
 
-    Buckets are the store's own, whoever asks, whatever for. A bucket's rows are made by who holds its lock, which the
-    kernel frees when that process dies.
+    All builders of a store use the same buckets. The rows of a bucket are made by the process that holds its lock; the
+    kernel frees the lock when that process dies.
+
+    Args:
+        store: the store to fill.
+        rows: all rows that are needed.
+        row_bytes: size of one row's values.
+        advance: called with the number of rows that are new in the store, those of other builders included; not with
+            rows of claims.
 
     Raises:
         CitycamError: the cache cannot be written.
-
-    Args:
-        store: to be filled.
-        rows: all that are needed.
-        row_bytes: size of one row's values.
-        advance: told of rows that are there, also of those that another builder makes meanwhile; not of claimed ones.
     """
 
     def __init__(self, store: ShardStore, rows: Rows, *, row_bytes: int, advance: Advance) -> None:
@@ -56,7 +56,7 @@ class WorkList:
         first = keys.view(np.uint8).reshape(len(keys), -1)[:, 0]
         edges = np.searchsorted(first, np.arange(257)).tolist()
         self._keys = {b: keys[edges[b] : edges[b + 1]] for b in range(256) if edges[b] < edges[b + 1]}
-        self._told = dict.fromkeys(self._keys, 0)
+        self._counted = dict.fromkeys(self._keys, 0)
         self._held_by_others: list[int] = []
         self._stack = ExitStack()
         store.refresh()
@@ -69,7 +69,7 @@ class WorkList:
         self._stack.close()
 
     def free(self) -> Iterator[Claim]:
-        """Claims on all that nobody else is making; several may be held at a time, since none waits for another."""
+        """Claim every bucket that no other builder holds. Claims never wait, so several may be open at once."""
         locks, size, count = self._new_locks(), 0, 0
         buckets: list[int] = []
         for bucket in self._keys:
@@ -87,18 +87,18 @@ class WorkList:
         yield from self._claim(buckets, locks)
 
     def held(self) -> Iterator[Claim]:
-        """What others were making during `free` and did not finish, one bucket after the other, waiting for each.
+        """Claim what other builders held during `free` and did not finish, bucket by bucket, waiting for each lock.
 
-        The claim before must be released when the next is asked for: two builders would wait for each other.
+        Release each claim before the next; two builders would otherwise wait for each other.
         """
         for bucket in self._held_by_others:
             locks, lock = self._new_locks(), self._lock(bucket)
-            while len(self._lacking(bucket)) and not self._acquire(lock, _LOOK, locks):
+            while len(self._lacking(bucket)) and not self._acquire(lock, _CHECK, locks):
                 self._store.refresh()
             yield from self._claim([bucket], locks)
 
     def _claim(self, buckets: list[int], locks: ExitStack) -> Iterator[Claim]:
-        """A claim on what is still missing now that the locks are held, if anything is."""
+        """Yield a claim on the rows that are still missing, if any, now that the locks are held."""
         self._store.refresh()
         keys = [self._lacking(bucket) for bucket in buckets]
         if sum(map(len, keys)):
@@ -107,12 +107,12 @@ class WorkList:
             locks.close()
 
     def _lacking(self, bucket: int) -> np.ndarray:
-        """Missing keys of a bucket; tells of those that are new."""
+        """Return the missing keys of a bucket, and advance by those that are new in the store."""
         missing = self._store.missing(self._keys[bucket])
         there = len(self._keys[bucket]) - len(missing)
-        if there > self._told[bucket]:
-            self._advance(there - self._told[bucket])
-            self._told[bucket] = there
+        if there > self._counted[bucket]:
+            self._advance(there - self._counted[bucket])
+            self._counted[bucket] = there
         return missing
 
     def _new_locks(self) -> ExitStack:

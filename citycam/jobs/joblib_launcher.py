@@ -11,7 +11,7 @@ from citycam.processes import changed_environment, environment
 
 
 def start_fork_server() -> None:
-    """Start the process that joblib's are forked from, which imports what jobs need while this one goes on preparing.
+    """Start the process that joblib's are forked from, which imports what jobs need while this one prepares.
 
     It computes nothing, so that forks of it are safe. A fork of this process would not be, once it has used threads or
     a GPU. On other systems than Linux imported libraries may not survive a fork: there each process imports for itself.

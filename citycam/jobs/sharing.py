@@ -1,4 +1,4 @@
-"""How the devices of a machine are shared by the jobs of a request: how many run at a time, with how many threads."""
+"""Share the devices of a machine among the jobs of a request: how many run at a time, with how many threads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from citycam.jobs.slots import room
 
 @dataclass(frozen=True)
 class Share:
-    """What each of ``at_once`` jobs gets: ``threads`` for its work on the CPU, ``devices`` of the machine's (on a CPU
-    a core for each thread)."""
+    """What each of ``at_once`` jobs gets: ``threads`` for its work on the CPU, and a number of ``devices`` (on a CPU a
+    core for each thread)."""
 
     at_once: int
     threads: int
@@ -21,10 +21,10 @@ class Share:
 
 
 def check_devices(config: Config) -> None:
-    """Refuse more devices for one model than there are.
+    """Check that this machine has the devices for one model.
 
     Raises:
-        CitycamError: there are fewer.
+        CitycamError: it has fewer.
     """
     kind = choose_device(config.trainer.accelerator).type
     if kind != "cpu" and config.trainer.devices > len(machine_devices(kind)):
@@ -36,12 +36,12 @@ def check_devices(config: Config) -> None:
 
 
 def share(config: Config, devices: list[Device], *, asked: int | None, jobs: int) -> Share:
-    """The share of a job.
+    """Return the share of a job.
 
     Args:
         devices: all of the kind that it runs on.
-        asked: jobs at a time, as the launcher was told; None for as many as there is room for.
-        jobs: how many there are.
+        asked: jobs at a time by the launcher's settings; None for as many as there is room for.
+        jobs: the number of jobs.
     """
     cores, per_device = len(cpu_devices()), config.sweep.jobs_per_device
     given = None if config.threads == AUTO else int(config.threads)

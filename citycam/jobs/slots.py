@@ -1,6 +1,6 @@
-"""A device per job: claims on the devices of this machine, which the kernel drops when their process dies.
+"""Devices for jobs: claims on the devices of this machine, which the kernel frees when their process dies.
 
-A claim is a file with what is claimed, and a lock that its process holds. All sweeps that share a cache share the
+A claim is a file that names its devices, and a lock that its process holds. All sweeps that share a cache share the
 claims. On a CPU every core is a device, and a job claims as many as it has threads.
 """
 
@@ -24,15 +24,15 @@ from citycam.devices import Device, free_memory
 from citycam.errors import CitycamError
 from citycam.files import cache_root, explain_os_error, lock
 
-# Seconds between looks for a free device: few at first, and never more than a small share of what was waited.
+# Seconds between checks for a free device: a share of the time waited so far, within these limits.
 _SHORTEST, _LONGEST, _SHARE = 0.02, 0.5, 0.05
-# Who holds this looks through the claims or adds one; nobody holds it for long.
+# Held for a moment by each process that reads the claims or adds one.
 _GATE = "claims.lock"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a living process claims: ``share`` of each of the devices with these identities."""
+    """A claim of a living process: ``share`` of each of the devices with these identities."""
 
     identities: tuple[str, ...]
     share: Fraction
@@ -41,7 +41,7 @@ class Claim:
 
 
 def room(devices: Sequence[Device], count: int, per_device: int) -> int:
-    """How many jobs of ``count`` devices each run at once."""
+    """Return how many jobs of ``count`` devices each fit at a time."""
     return len(devices) // count * per_device
 
 
@@ -55,16 +55,15 @@ def hold(
     waiting: Callable[[str], None],
     warm: str | None = None,
 ) -> Iterator[list[Device]]:
-    """Hold ``count`` of ``devices`` for a job, waiting for them as long as it takes; freed when the context is left,
-    and by the kernel when the process dies.
+    """Wait for ``count`` of ``devices`` and hold them for a job until the context is left or the process dies.
 
-    Those that fewest jobs share come first; of these the one that is ``warm``, then those with most free memory.
+    Devices that the fewest jobs share come first; of these the ``warm`` one, then those with the most free memory.
 
     Args:
-        per_device: jobs that share a device; a job that wants one for itself waits until nobody else is on it.
-        run: whose job it is, for those who wait.
-        waiting: called once, with a sentence, where there is no room.
-        warm: the name of the device that this process has computed on before.
+        per_device: jobs that share a device; a job that needs one alone waits until no other job is on it.
+        run: the name of the job, which other jobs print while they wait.
+        waiting: called once, with a sentence, if the job has to wait.
+        warm: the name of the device that this process computed on last.
 
     Raises:
         CitycamError: this machine has fewer devices than ``count``, or the cache cannot be written.
@@ -76,7 +75,7 @@ def hold(
         )
     folder = cache_root() / "slots" / platform.node()
     share, free = Fraction(1, per_device), free_memory(devices)
-    begun, told = time.monotonic(), False
+    started, waited = time.monotonic(), False
     with contextlib.ExitStack() as stack:
         while True:
             with lock(folder / _GATE):
@@ -86,10 +85,10 @@ def hold(
                     identities = tuple(device.identity for device in chosen)
                     stack.enter_context(_claimed(folder, Claim(identities, share, os.getpid(), run)))
                     break
-            if not told:
+            if not waited:
                 waiting(_sentence(devices, claims, count))
-                told = True
-            time.sleep(min(_LONGEST, max(_SHORTEST, _SHARE * (time.monotonic() - begun))))
+                waited = True
+            time.sleep(min(_LONGEST, max(_SHORTEST, _SHARE * (time.monotonic() - started))))
         yield chosen
 
 
@@ -101,7 +100,7 @@ def _choose(
     warm: str | None,
     free: dict[str, int],
 ) -> list[Device] | None:
-    """The ``count`` best devices with room for ``share``, or None where there are fewer."""
+    """Return the ``count`` best devices with room for ``share``, or None if there are fewer."""
     taken = {
         device.identity: sum((claim.share for claim in claims if device.identity in claim.identities), Fraction(0))
         for device in devices
@@ -115,15 +114,15 @@ def _choose(
 
 @contextlib.contextmanager
 def _claimed(folder: Path, claim: Claim) -> Iterator[None]:
-    """Keep a claim that was granted; the caller of `hold` leaves the folder's lock after this was entered."""
+    """Keep a claim while the context is open; enter it while holding the folder's lock."""
     name = uuid.uuid4().hex
     held, content = filelock.FileLock(folder / f"{name}.lock"), folder / f"{name}.json"
     held.acquire(blocking=False)
     try:
-        said = {"devices": claim.identities, "share": str(claim.share), "pid": claim.pid, "run": claim.run}
+        fields = {"devices": claim.identities, "share": str(claim.share), "pid": claim.pid, "run": claim.run}
         try:
-            # Neither synced nor renamed: it is read under the folder's lock, and is nothing once its process is gone.
-            content.write_text(json.dumps(said), encoding="utf-8")
+            # Neither synced nor renamed: it is read under the folder's lock, and void once its process has ended.
+            content.write_text(json.dumps(fields), encoding="utf-8")
         except OSError as error:
             raise explain_os_error(error, content) from error
         yield
@@ -134,8 +133,8 @@ def _claimed(folder: Path, claim: Claim) -> Iterator[None]:
 
 
 def _living(folder: Path) -> list[Claim]:
-    """Claims whose process lives; what others left is removed. The caller holds the folder's lock."""
-    found = []
+    """Return the claims of living processes, and remove those of others. The caller holds the folder's lock."""
+    claims = []
     for path in folder.glob("*.lock"):
         if path.name == _GATE:
             continue
@@ -143,13 +142,13 @@ def _living(folder: Path) -> list[Claim]:
         try:
             probe.acquire(blocking=False)
         except filelock.Timeout:
-            with contextlib.suppress(FileNotFoundError):  # it is just being given up
-                found.append(_read(content))
+            with contextlib.suppress(FileNotFoundError):  # it is being released
+                claims.append(_read(content))
             continue
         content.unlink(missing_ok=True)
         probe.release()
         path.unlink(missing_ok=True)
-    return found
+    return claims
 
 
 def _read(path: Path) -> Claim:

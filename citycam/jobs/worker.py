@@ -1,6 +1,6 @@
-"""Imported by a process of a launcher before its first job, and by the one that they are forked from: everything that
-jobs import, and a collector of garbage that leaves it alone (joblib's processes ask for a whole collection every
-second, which takes half of one among the million objects of torch)."""
+"""Import what jobs need, in a launcher's process before its first job or in the server that it is forked from, and keep
+the garbage collector off it: joblib's processes collect every second, which among torch's million objects takes half a
+second."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ import citycam.train.run  # noqa: E402, F401
 gc.freeze()
 
 if any("multiprocessing.forkserver" in word for word in sys.orig_argv):
-    # Its forks leave by a way of their own. Taken apart at its end, libraries complain at length of what is left.
+    # Exit at once, since libraries print warnings at an orderly end. Forks exit by a way of their own.
     atexit.register(os._exit, 0)

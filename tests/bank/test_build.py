@@ -1,4 +1,4 @@
-"""Every row is made once, whoever makes it, whatever ends a builder."""
+"""Each row is made once by one of its builders, also when a builder is killed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DIGESTS = [f"{number * 37 % 50:02x}{number:030x}" for number in range(60)]
 @pytest.fixture
 def paths(tmp_path: Path) -> dict[str, Path]:
     """A picture of one colour, its number's, for each digest."""
-    found = {digest: tmp_path / f"{digest}.png" for digest in DIGESTS}
-    for number, path in enumerate(found.values()):
+    paths = {digest: tmp_path / f"{digest}.png" for digest in DIGESTS}
+    for number, path in enumerate(paths.values()):
         Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
-    return found
+    return paths
 
 
 def inputs(path: Path, _digest: str, numbers: Sequence[int]) -> np.ndarray:
@@ -63,7 +63,7 @@ def assert_filled(store: ShardStore, rows: list[Row]) -> None:
 
 
 # A builder as a process: argv is the folder of the pictures, the batch after which it is killed, and whether to wait
-# for a word before each batch. It prints the rows of each batch before it goes on.
+# for a word before each batch. It prints the rows of each batch before it continues.
 BUILDER = """
 import os, signal, sys
 from pathlib import Path
@@ -111,7 +111,7 @@ def batches(builder: subprocess.Popen[str]) -> list[int]:
 @pytest.mark.usefixtures("paths")
 def test_two_processes_build_together_each_row_once(tmp_path: Path) -> None:
     one, two = (start(tmp_path, wait=True) for _ in range(2))
-    # Both hold a claim before either goes on.
+    # Both hold a claim before either continues.
     firsts = [int(builder.stdout.readline()) for builder in (one, two) if builder.stdout is not None]
     for builder in (one, two):
         assert builder.stdin is not None
@@ -148,11 +148,11 @@ def test_a_killed_builders_rows_are_made_by_who_waits_for_them(paths: dict[str, 
     other = start(tmp_path, last=1, wait=True)
     assert other.stdout is not None
     other.stdout.readline()  # it holds a claim now
-    store, told = ShardStore(KEY, tmp_path / "bank"), []
+    store, counts = ShardStore(KEY, tmp_path / "bank"), []
     held: list[int] = []
 
     def advance(count: int) -> None:
-        told.append(count)
+        counts.append(count)
 
     real = work.WorkList.held
 
@@ -165,15 +165,15 @@ def test_a_killed_builders_rows_are_made_by_who_waits_for_them(paths: dict[str, 
         patch.setattr(work.WorkList, "held", held_after_the_kill)
         assert fill(store, every(), paths, advance=advance) == len(every())
     assert held
-    assert sum(told) == len(every())
+    assert sum(counts) == len(every())
     assert_filled(store, every())
 
 
 def test_rows_that_another_made_count_as_done(paths: dict[str, Path], tmp_path: Path) -> None:
-    store, told = ShardStore(KEY, tmp_path / "bank"), []
+    store, counts = ShardStore(KEY, tmp_path / "bank"), []
     assert fill(store, every(2), paths) == 2 * len(DIGESTS)
-    assert fill(store, every(3), paths, advance=told.append) == len(DIGESTS)
-    assert sum(told) == 3 * len(DIGESTS)
+    assert fill(store, every(3), paths, advance=counts.append) == len(DIGESTS)
+    assert sum(counts) == 3 * len(DIGESTS)
     assert_filled(store, every(3))
 
 
@@ -218,7 +218,7 @@ def test_a_minute_of_work_is_the_most_that_can_be_lost(
     assert_filled(store, every(1))
 
 
-def test_damage_is_said_and_made_again(
+def test_damage_is_noted_and_made_again(
     paths: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(ShardStore(KEY, tmp_path / "bank"), every(1), paths)
@@ -226,11 +226,11 @@ def test_damage_is_said_and_made_again(
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     store = ShardStore(KEY, tmp_path / "bank")
     assert 0 < fill(store, every(1), paths) <= len(DIGESTS)
-    assert "damaged and removed: 1 shard of" in capsys.readouterr().err
+    assert "note: removed 1 damaged shard of" in capsys.readouterr().err
     assert_filled(store, every(1))
 
 
-def test_room_is_asked_for_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_room_is_checked_before_anything_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ShardStore(KEY, tmp_path / "cache" / "bank")
     build.check_rows(store, 0, 8, "bank")
     assert capsys.readouterr().err == ""

@@ -63,7 +63,7 @@ def test_the_fastest_is_taken_and_kept(
         for precision in (["fp32", "bf16"] if wanted is Precision.auto else [wanted.name])
         for memory_format in MEMORY_FORMATS
     }
-    monkeypatch.setattr(measure, "_measure", None)  # asked again, nothing is measured
+    monkeypatch.setattr(measure, "_measure", None)  # the second call measures nothing
     assert measure.choose(backbone, 64, wanted, threads=1) == choice
 
 
@@ -78,12 +78,12 @@ def test_a_damaged_note_is_measured_again(backbone: Backbone, monkeypatch: pytes
 def test_bf16_is_what_autocast_makes_of_the_folded_network(backbone: Backbone) -> None:
     arithmetic = Arithmetic(Precision.bf16)
     pictures = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = Extractor(backbone, arithmetic, batch=4).pictures(pictures)
+    values = Extractor(backbone, arithmetic, batch=4).pictures(pictures)
     exact = Extractor(backbone, Arithmetic(), batch=4).pictures(pictures)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         wanted = prepared(backbone, Arithmetic())(pictures.contiguous(memory_format=torch.channels_last)).float()
-    np.testing.assert_array_equal(found, wanted.numpy())
-    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    np.testing.assert_array_equal(values, wanted.numpy())
+    assert 0 < np.abs(values - exact).max() < 0.05 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("memory_format", MEMORY_FORMATS)

@@ -49,9 +49,9 @@ def test_one_job_that_ends_badly_is_a_row_and_the_others_go_on(
     monkeypatch.setattr(run, "make_datamodule", failing)
     outcome = train("seed=0,1,2", "explain=none", multirun=True)
     assert outcome.code == 1
-    found = {record(folder)["seed"]: record(folder) for folder in outcome.runs}
-    assert {seed: one["status"] for seed, one in found.items()} == {0: "completed", 1: "failed", 2: "completed"}
-    assert sentence in found[1]["error"]
+    records = {record(folder)["seed"]: record(folder) for folder in outcome.runs}
+    assert {seed: one["status"] for seed, one in records.items()} == {0: "completed", 1: "failed", 2: "completed"}
+    assert sentence in records[1]["error"]
     printed = " ".join((outcome.out + outcome.err).split())
     assert sentence.split(" (")[0] in printed
     assert "seed=1" in printed
@@ -102,8 +102,8 @@ def test_a_killed_or_stopped_run_is_found_interrupted_and_the_same_command_goes_
     )
     assert child.returncode == code, child.stderr
     results = tmp_path / "multirun" / "s"
-    found = {record(path.parent)["status"] for path in results.glob("*/run.json")}
-    assert found == {"completed", status}
+    states = {record(path.parent)["status"] for path in results.glob("*/run.json")}
+    assert states == {"completed", status}
     assert not list(results.rglob("*.part"))
     from citycam.sweep.runs import read_runs
 

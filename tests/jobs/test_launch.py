@@ -109,8 +109,8 @@ def sweep_that_kills(
 
 def done(sweep: Path) -> dict[str, bytes]:
     """run.json of the completed runs."""
-    found = {path.parent.name: path.read_bytes() for path in sweep.glob("*/run.json")}
-    return {name: content for name, content in found.items() if json.loads(content)["status"] == "completed"}
+    records = {path.parent.name: path.read_bytes() for path in sweep.glob("*/run.json")}
+    return {name: content for name, content in records.items() if json.loads(content)["status"] == "completed"}
 
 
 def test_a_killed_worker_loses_nothing_that_was_done(

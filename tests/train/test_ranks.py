@@ -61,21 +61,21 @@ def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
 def numbers(path: Path) -> tuple[list[str], np.ndarray]:
     """Column names and what is a number in a table, row by row."""
     rows = read_csv(path)
-    found = []
+    values = []
     for row in rows:
         for cell in row.values():
             with contextlib.suppress(ValueError):
-                found.append(float(cell))
-    return list(rows[0]), np.array(found)
+                values.append(float(cell))
+    return list(rows[0]), np.array(values)
 
 
 def assert_like(run: Path, one: Path) -> None:
     """Same weights, metrics and predictions, up to rounding."""
     for name in ("last", "best"):
-        found, wanted = weights(run, name), weights(one, name)
-        assert found.keys() == wanted.keys()
+        own, wanted = weights(run, name), weights(one, name)
+        assert own.keys() == wanted.keys()
         for key, value in wanted.items():
-            torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(own[key], value, rtol=1e-4, atol=1e-5)
     for name in ("metrics.csv", "predictions.csv"):
         (columns, values), (same, others) = numbers(run / name), numbers(one / name)
         assert columns == same
@@ -137,9 +137,9 @@ def test_a_killed_rank_fails_the_job_and_one_device_goes_on(
 def test_a_loss_that_is_no_number_is_named_at_its_step(train: Train) -> None:
     outcome = train(*SETTINGS[:1], "epochs=2", "explain=none", "optimizer=sgd", "optimizer.lr=0.05,1e30", multirun=True)
     assert outcome.code == 1
-    found = {record(run)["status"]: run for run in outcome.runs}
-    assert found.keys() == {"completed", "failed"}
-    assert_diverged(found["failed"], found["completed"])
+    runs = {record(run)["status"]: run for run in outcome.runs}
+    assert runs.keys() == {"completed", "failed"}
+    assert_diverged(runs["failed"], runs["completed"])
 
 
 def assert_diverged(run: Path, other: Path) -> None:
@@ -216,8 +216,8 @@ def test_killed_ranks_that_go_on_end_with_the_very_numbers_of_undisturbed_ones(
     assert train(*SETTINGS, "trainer=ddp", f"hydra.run.dir={calm}").code == 0
     for name in ("metrics.csv", "predictions.csv"):
         assert (run / name).read_bytes() == (calm / name).read_bytes()
-    found, wanted = weights(run), weights(calm)
-    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+    own, wanted = weights(run), weights(calm)
+    assert all(torch.equal(own[key], wanted[key]) for key in wanted)
 
 
 @pytest.mark.slow
@@ -253,9 +253,9 @@ def test_batch_norms_that_train_on_cpus_are_warned_of_and_all_ranks_validate_wha
     assert codes.count("batch_norm_per_device") == 1
     again = caller(cli, "citycam", monkeypatch, capsys)("predict", run, cities)
     assert again.code == 0, again.err
-    found = {row["path"]: row for row in csv.DictReader(io.StringIO(again.out))}
+    rows = {row["path"]: row for row in csv.DictReader(io.StringIO(again.out))}
     for row in read_csv(run / "predictions.csv"):
-        shares = [[float(one[key]) for key in row if key.startswith("p_")] for one in (row, found[row["path"]])]
+        shares = [[float(one[key]) for key in row if key.startswith("p_")] for one in (row, rows[row["path"]])]
         np.testing.assert_allclose(*shares, atol=1e-5)
 
 
