@@ -1,8 +1,8 @@
-"""The body and the pool of a model: any timm network behind one seam. The only file that knows timm.
+"""The backbone: any timm network, split into a body and a pool. This is the only file that imports timm.
 
-``body(x)`` gives activations (B, C, h, w) and ``pool(activations)`` gives features (B, D). Class-token transformers
-are read by the mean of their patch tokens after the final norm: at the last layer the gradient of the class token
-reaches no patch, so no map could be made from it.
+``body(x)`` returns activations (B, C, h, w), and ``pool(activations)`` returns features (B, D). Transformers with a
+class token are read by the mean of their patch tokens after the final norm: at the last layer the gradient of the class
+token reaches no patch, so that no map could be made from it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from citycam.model.stages import stage_units
 
 # The kind of a pool by network and image size. Finding it takes milliseconds, but for VGG16 seconds.
 _POOL_KINDS: dict[tuple[str, int], str] = {}
-# A grid that is exact differs by rounding (1e-5; 1e-3 in TF32); one that is not differs by a sixth or more.
+# An exact grid differs by rounding (1e-5; 1e-3 in TF32), any other by a sixth or more.
 GRID_TOLERANCE = 5e-3
-# What timm's networks raise for a size or an argument that they do not take.
+# What timm's networks raise for a size or an argument that they do not support.
 _REFUSALS = (
     RuntimeError,
     ValueError,
@@ -45,13 +45,16 @@ _REFUSALS = (
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier; made by `make_backbone`.
+    """A timm network without its classifier; see `make_backbone`.
 
     Attributes:
-        name: timm's name.  pool_kind: ``mean`` (pool is the mean over cells), ``linear`` (piecewise linear in the
-        activations, so gradients vary over cells) or ``other``.  num_features: D.  mean, std: of the pictures that the
-        network expects, after scaling to [0, 1].  stages: names for ``backbone.finetune``, from input to output.
-        strides: output strides it can be read at, the plain one first.
+        name: timm's name.
+        pool_kind: ``mean`` (over cells), ``linear`` (piecewise linear in the activations, so that gradients vary over
+            cells) or ``other``.
+        num_features: D.
+        mean, std: of the pictures that the network expects, after scaling to [0, 1].
+        stages: names for ``backbone.finetune``, from input to output.
+        strides: possible output strides, the network's own first.
     """
 
     def __init__(self, net: nn.Module, name: str, image_size: int, strides: list[int]) -> None:
@@ -73,15 +76,15 @@ class Backbone(nn.Module):
         self.pool_kind = _POOL_KINDS[name, image_size]
 
     def body(self, x: Tensor) -> Tensor:
-        """Activations (B, C, h, w) of normalised pictures (B, 3, S, S)."""
+        """Return activations (B, C, h, w) of normalised pictures (B, 3, S, S)."""
         return to_grid(self.net.forward_features(x), self.layout)  # type: ignore[operator]
 
     def pool(self, activations: Tensor) -> Tensor:
-        """Features (B, D) of activations (B, C, h, w)."""
+        """Return features (B, D) of activations (B, C, h, w)."""
         return self.net.forward_head(from_grid(activations, self.layout), pre_logits=True)  # type: ignore[operator, no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, D) of normalised pictures (B, 3, S, S)."""
+        """Return features (B, D) of normalised pictures (B, 3, S, S)."""
         return self.pool(self.body(x))
 
     def find_pool_kind(self) -> str:
@@ -101,13 +104,13 @@ class Backbone(nn.Module):
             self.train(was_training)
 
     def freeze(self, finetune: str) -> None:
-        """Let the weights train from the stage ``finetune`` on; ``all``: everything trains, ``none``: nothing.
+        """Freeze the stages before ``finetune``; ``all`` freezes nothing, ``none`` everything.
 
-        What is frozen has ``requires_grad=False`` and stays in eval mode whatever `train` is told: BatchNorm statistics
-        do not move and nothing is dropped.
+        Frozen stages have ``requires_grad=False`` and stay in eval mode also after `train`, so that their BatchNorm
+        statistics do not change and nothing is dropped.
 
         Raises:
-            CitycamError: no such stage.
+            CitycamError: the network has no such stage.
         """
         _check_stage(self.name, self.stages, finetune)
         self.net.requires_grad_(True)
@@ -127,7 +130,7 @@ class Backbone(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        """As `torch.nn.Module.train`, but frozen parts stay in eval mode."""
+        """Set train mode as `torch.nn.Module.train` does, except for frozen stages, which stay in eval mode."""
         super().train(mode)
         for path in self._frozen:
             self.net.get_submodule(path).eval()
@@ -135,41 +138,42 @@ class Backbone(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing in here trains."""
+        """Whether no parameter trains."""
         return not any(parameter.requires_grad for parameter in self.parameters())
 
     def dense_body(self, stride: int) -> Callable[[Tensor], Tensor]:
-        """The body read at a denser grid: the same weights, dilated instead of subsampled, in eval mode.
+        """Return the body with a denser grid: the same weights, dilated instead of subsampled, in eval mode.
 
-        The function borrows this network's tensors anew at each call, so it follows loading, training and moves between
-        devices; nothing is registered. Exactness on the plain grid is verified here, with the present weights: for
-        k = plain stride / ``stride``, dense(x)[:, :, ::k, ::k] = body(x).
+        The function uses this network's tensors at each call, so it follows loading, training and moves between
+        devices. It registers nothing. It is verified with the present weights: with k = plain stride / ``stride``,
+        dense(x)[:, :, ::k, ::k] = body(x).
 
         Raises:
             CitycamError: the stride is not among `strides`, or the network is not exact at it.
         """
         _check_stride(self.name, self.strides, stride)
-        plain = self._borrowed()
+        plain = self._with_own_tensors()
         if stride == self.strides[0]:
             return plain
         layout(self.name, self.image_size, stride)
-        dense = self._borrowed(output_stride=stride)
+        dense = self._with_own_tensors(output_stride=stride)
         like = next(self.net.parameters())
         x = torch.rand((1, 3, self.image_size, self.image_size), generator=seeds.torch_stream("dense_body"))
         with torch.no_grad():
             x = x.to(like.device, like.dtype) * 4 - 2
-            wanted, found = plain(x), dense(x)
+            expected, actual = plain(x), dense(x)
         step = self.strides[0] // stride
-        found = found[:, :, ::step, ::step]
-        if found.shape != wanted.shape or (found - wanted).abs().max() > GRID_TOLERANCE * wanted.abs().max():
+        actual = actual[:, :, ::step, ::step]
+        if actual.shape != expected.shape or (actual - expected).abs().max() > GRID_TOLERANCE * expected.abs().max():
             raise CitycamError(
-                f"{self.name} read at output stride {stride} does not agree with itself at {self.strides[0]} for "
+                f"{self.name} at output stride {stride} does not agree with itself at {self.strides[0]} for "
                 f"image_size={self.image_size}; choose explain.stride={self.strides[0]} or another backbone "
-                "(ResNets and MobileNetV2 can be read at 16 and 8)."
+                "(ResNets and MobileNetV2 support 16 and 8)."
             )
         return dense
 
-    def _borrowed(self, **extra: Any) -> Callable[[Tensor], Tensor]:
+    def _with_own_tensors(self, **extra: Any) -> Callable[[Tensor], Tensor]:
+        """Return the body of a network that is created with ``extra`` arguments and uses this network's tensors."""
         with torch.device("meta"):
             shell = _Features(_create(self.name, self.image_size, **extra)).eval()
 
@@ -182,7 +186,7 @@ class Backbone(nn.Module):
 
 
 class _Features(nn.Module):
-    """`forward_features` as a forward, which `torch.func.functional_call` needs."""
+    """A module whose forward is `forward_features`, for `torch.func.functional_call`."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -193,13 +197,13 @@ class _Features(nn.Module):
 
 
 def make_backbone(config: BackboneConfig, image_size: int, seed: int) -> Backbone:
-    """The network that ``config`` names with random initial weights, frozen as ``config.finetune`` says.
+    """Return the network of ``config`` with random initial weights, frozen as ``config.finetune`` says.
 
-    Initial weights depend on ``seed`` alone and torch's global generator is left as found. Pretrained weights are
-    loaded by `citycam.model.weights.load_weights`.
+    Initial weights depend on ``seed`` alone, and torch's global generator is not changed. Pretrained weights are loaded
+    by `citycam.model.weights.load_weights`.
 
     Raises:
-        CitycamError: as `check_backbone`.
+        CitycamError: see `check_backbone`.
     """
     name = _name(config)
     check_backbone(config, image_size)
@@ -211,24 +215,25 @@ def make_backbone(config: BackboneConfig, image_size: int, seed: int) -> Backbon
 
 
 def synchronise_norms(backbone: Backbone) -> None:
-    """Show batch norms the whole batch of several GPUs; by timm, whose activations PyTorch's own way would drop."""
+    """Let batch norms of several GPUs use the statistics of the whole batch."""
+    # By timm: PyTorch's own function drops the activations inside timm's batch norms.
     backbone.net = timm.layers.convert_sync_batchnorm(backbone.net)
 
 
 def check_backbone(config: BackboneConfig, image_size: int) -> None:
-    """Refuse a name that timm lacks, an image size that the network does not take, and an unknown stage.
+    """Check the network's name, its image size and its stage, without weights.
 
-    Builds no weights.
+    Raises:
+        CitycamError: timm has no such network, it does not support this image size, or it has no such stage.
     """
-    found = layout(_name(config), image_size)
-    _check_stage(_name(config), found.stages, config.finetune)
+    _check_stage(_name(config), layout(_name(config), image_size).stages, config.finetune)
 
 
 def grid(config: BackboneConfig, image_size: int, stride: int) -> tuple[int, int]:
-    """Cells (h, w) of the activations at an output stride; builds no weights.
+    """Return the cells (h, w) of the activations at an output stride, without weights.
 
     Raises:
-        CitycamError: the network cannot be read at this stride.
+        CitycamError: the network does not support this stride.
     """
     plain = strides(config, image_size)
     _check_stride(_name(config), plain, stride)
@@ -236,16 +241,17 @@ def grid(config: BackboneConfig, image_size: int, stride: int) -> tuple[int, int
 
 
 def strides(config: BackboneConfig, image_size: int) -> tuple[int, ...]:
-    """Output strides that the network can be read at, coarsest (its own) first; builds no weights."""
+    """Return the output strides that the network supports, its own and coarsest first, without weights."""
     return _strides(layout(_name(config), image_size), config.strides)
 
 
 @functools.lru_cache(maxsize=64)
 def layout(name: str, image_size: int, output_stride: int | None = None) -> Layout:
-    """Measure a network by a forward without values (torch's meta device).
+    """Return the layout of a network, measured by a forward on torch's meta device, without values.
 
     Raises:
-        CitycamError: timm has no such network; it does not take this image size or stride; it gives no grid.
+        CitycamError: timm has no such network; it does not support this image size or stride; its activations form no
+            grid.
     """
     _check_name(name)
     extra = {} if output_stride is None else {"output_stride": output_stride}
@@ -276,12 +282,12 @@ def layout(name: str, image_size: int, output_stride: int | None = None) -> Layo
 
 
 def pretrained_config(name: str) -> Any | None:
-    """timm's record of a network's pretrained weights (hub id, address, licence), or None."""
+    """Return timm's record of a network's pretrained weights (hub id, address, licence), or None."""
     return timm.models.get_pretrained_cfg(name)
 
 
 def reference(name: str, image_size: int | None = None) -> tuple[nn.Module, frozenset[str]]:
-    """The network without values (meta device), and the names of what citycam drops from it: its classifier."""
+    """Return the network on torch's meta device, without values, and the names of its classifier's tensors."""
     size = image_size or _default_size(name)
     with torch.device("meta"):
         net = _create(name, size)
@@ -290,7 +296,7 @@ def reference(name: str, image_size: int | None = None) -> tuple[nn.Module, froz
 
 
 def renaming(net: nn.Module) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
-    """timm's function that turns a state dict in a family's original names or size into ``net``'s, where it has one."""
+    """Return timm's function that converts a state dict from a family's original names or size, or None."""
     module = sys.modules[type(net).__module__]
     function = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
     if function is None:
@@ -311,7 +317,7 @@ def _create(name: str, image_size: int, num_classes: int = 0, **extra: Any) -> n
 
 @contextmanager
 def _global_draws_from(generator: torch.Generator) -> Iterator[None]:
-    # timm draws initial weights from torch's global generator and takes no other.
+    # timm draws initial weights from torch's global generator and accepts no other.
     state = torch.get_rng_state()
     torch.set_rng_state(generator.get_state())
     try:
@@ -329,8 +335,8 @@ def _default_size(name: str) -> int:
     return 224 if config is None else int(config.input_size[-1])
 
 
-def _strides(found: Layout, listed: list[int]) -> tuple[int, ...]:
-    return (found.stride, *sorted({stride for stride in listed if stride < found.stride}, reverse=True))
+def _strides(plain: Layout, listed: list[int]) -> tuple[int, ...]:
+    return (plain.stride, *sorted({stride for stride in listed if stride < plain.stride}, reverse=True))
 
 
 def _reduction(net: nn.Module, image_size: int, cells: tuple[int, int]) -> int:
@@ -344,7 +350,7 @@ def _check_name(name: str) -> None:
         tags = timm.list_pretrained(f"{architecture}.*")
         if tag and name not in tags:
             raise CitycamError(
-                f"backbone.name={name} names weights that timm does not know; {near_matches(name, tags)}"
+                f"backbone.name={name} names pretrained weights that timm does not have; {near_matches(name, tags)}"
             )
         return
     close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
@@ -362,7 +368,7 @@ def _check_stage(name: str, stages: tuple[str, ...], finetune: str) -> None:
 def _check_stride(name: str, known: tuple[int, ...], stride: int) -> None:
     if stride not in known:
         allowed = " or ".join(map(str, known))
-        raise CitycamError(f"{name} cannot be read at output stride {stride}; choose explain.stride={allowed}.")
+        raise CitycamError(f"{name} does not support output stride {stride}; choose explain.stride={allowed}.")
 
 
 def _check_patches(net: nn.Module, name: str, image_size: int) -> None:
@@ -371,7 +377,7 @@ def _check_patches(net: nn.Module, name: str, image_size: int) -> None:
     if isinstance(side, int) and image_size % side:
         fitting = max(1, round(image_size / side)) * side
         raise CitycamError(
-            f"backbone {name} cuts pictures into patches of {side} pixels, so image_size={image_size} would lose a "
+            f"backbone {name} divides pictures into patches of {side} pixels, so image_size={image_size} would lose a "
             f"border; use image_size={fitting}."
         )
 
@@ -386,4 +392,4 @@ def _refusal(name: str, image_size: int, output_stride: int | None, reason: str)
 
 
 def _no_grid(name: str) -> CitycamError:
-    return CitycamError(f"backbone {name} gives no grid of activations to draw maps on; choose another network.")
+    return CitycamError(f"The activations of backbone {name} form no grid for maps; choose another network.")

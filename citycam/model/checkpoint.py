@@ -1,4 +1,4 @@
-"""Checkpoints: Lightning's format, written whole; a frozen body lies once beside the runs and is put in by digest."""
+"""Checkpoints in Lightning's format; a frozen body is a file of its own beside the runs, checked by its digest."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from citycam.model.network import Network
 from citycam.model.weights import digest, load_weights
 from citycam.processes import remember
 
-# The key of a checkpoint below which citycam says what the network is: plain values only.
+# The key of a checkpoint for the description of its network, which holds plain values only.
 ABOUT = "citycam"
 _PREFIX = "network."
-_BODY = "network.backbone."
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, in their own folder (Lightning goes through ``$TMPDIR`` and no fsync)."""
+    """The writer of checkpoints, each whole or not at all.
+
+    Lightning's own writes to ``$TMPDIR`` first and does not call fsync.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write ``checkpoint`` to ``path``."""
         if storage_options is not None:
             raise TypeError("citycam's checkpoints take no storage options")
-        # By way of memory: torch's zip writer turns a full disk into an error that does not name it.
+        # Through memory, since the error of torch's zip writer does not say that the disk is full.
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_bytes(Path(path), content.getvalue())
 
 
-def about(
+def describe_network(
     network: Network,
     *,
     classes: tuple[str, ...],
@@ -48,7 +50,17 @@ def about(
     checkpoint_folder: Path,
     head: dict[str, Any],
 ) -> dict[str, Any]:
-    """What a checkpoint says of its network; ``body``: the file of a frozen body, None where all weights are inside."""
+    """Return the description of a network for its checkpoints.
+
+    Args:
+        network: backbone and head.
+        classes: names, in the order of the logits.
+        partition: ``binary`` or ``multi``.
+        image_size: side of the pictures in pixels.
+        body: the file of a frozen body; None if the checkpoint holds all weights.
+        checkpoint_folder: where the checkpoints are; the path of ``body`` is stored relative to it.
+        head: the settings of the head.
+    """
     return {
         "backbone": network.backbone.name,
         "image_size": image_size,
@@ -60,42 +72,42 @@ def about(
 
 
 def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Put a checkpoint's weights into ``network``, all or none; nothing in the file is executed.
+    """Load a checkpoint's weights into ``network``, all or none, without executing anything in the file.
 
     Returns:
-        What the checkpoint says of itself (see `about`).
+        The description of its network; see `describe_network`.
 
     Raises:
-        CitycamError: the file is missing, damaged or no checkpoint of ours; it is of another network or other classes;
-            its frozen body is missing or is not the one it was trained with.
+        CitycamError: the file is missing, damaged or no checkpoint of citycam; it is of another network or other
+            classes; its frozen body is missing or is not the one that it was trained with.
     """
     content = read_checkpoint(path)
-    said = content[ABOUT]
-    if said["backbone"] != network.backbone.name or said["image_size"] != network.backbone.image_size:
+    description = content[ABOUT]
+    name, size, body = description["backbone"], description["image_size"], description["body"]
+    if name != network.backbone.name or size != network.backbone.image_size:
         raise CitycamError(
-            f"{path} is of {said['backbone']} at {said['image_size']} px, not of {network.backbone.name} at "
-            f"{network.backbone.image_size} px; give the settings that it was trained with."
+            f"{path} is of {name} at {size} px, not of {network.backbone.name} at {network.backbone.image_size} px; "
+            "give the settings that it was trained with."
         )
-    if tuple(said["classes"]) != classes:
+    if tuple(description["classes"]) != classes:
         raise CitycamError(
-            f"{path} tells apart {', '.join(said['classes'])}, not {', '.join(classes)}; "
+            f"{path} is of the classes {', '.join(description['classes'])}, not {', '.join(classes)}; "
             "give a checkpoint of these classes, or the data it was trained on."
         )
-    state: dict[str, Tensor] = content["state_dict"]
     expected = set(network.state_dict())
-    if said["body"] is not None:
+    if body is not None:
         expected = {key for key in expected if not key.startswith("backbone.")}
-    given = {key.removeprefix(_PREFIX): value for key, value in state.items()}
-    _compare(path, expected, set(given), network, given)
-    if said["body"] is not None:
-        _load_body(path, said["body"], network)
-    network.load_state_dict(given, strict=said["body"] is None)
-    return dict(said)
+    state = {key.removeprefix(_PREFIX): value for key, value in content["state_dict"].items()}
+    _check_tensors(path, expected, state, network)
+    if body is not None:
+        _load_body(path, body, network)
+    network.load_state_dict(state, strict=body is None)
+    return dict(description)
 
 
 @contextlib.contextmanager
 def weights_of(network: Network, path: Path, classes: tuple[str, ...]) -> Iterator[None]:
-    """Put a checkpoint's weights into ``network`` for a while; see `load_checkpoint`."""
+    """Load a checkpoint's weights into ``network`` while the context is open; see `load_checkpoint`."""
     kept = {key: value.clone() for key, value in network.state_dict().items()}
     try:
         load_checkpoint(path, network, classes)
@@ -105,7 +117,7 @@ def weights_of(network: Network, path: Path, classes: tuple[str, ...]) -> Iterat
 
 
 def _digest(body: Path) -> str:
-    """The digest of a file that all runs of a sweep name, read once as long as the file is the same."""
+    """Return the digest of a body's file, which is read again only if its size or its time of change differs."""
     state = body.stat()
     return _remembered_digest(body, state.st_size, state.st_mtime_ns)
 
@@ -116,24 +128,25 @@ def _remembered_digest(body: Path, _size: int, _changed: int) -> str:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours as it was saved; nothing in the file is executed.
+    """Return the content of a checkpoint, without executing anything in the file.
 
     Raises:
-        CitycamError: it is missing, damaged or no checkpoint of ours.
+        CitycamError: the file is missing, damaged or no checkpoint of citycam.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CitycamError(f"There is no checkpoint {path}.") from error
-    except Exception as error:  # whatever torch makes of a damaged file: zip, pickle, end of file
+    except Exception as error:  # a damaged file makes torch raise errors of zip, pickle and many others
         raise CitycamError(f"{path} is no whole checkpoint ({type(error).__name__}); train the run again.") from error
     if not isinstance(content, dict) or ABOUT not in content or "state_dict" not in content:
         raise CitycamError(f"{path} is no checkpoint of citycam; give a run's checkpoints/last.ckpt or best.ckpt.")
     return content
 
 
-def _compare(path: Path, expected: set[str], given: set[str], network: Network, state: dict[str, Tensor]) -> None:
-    own = network.state_dict()
+def _check_tensors(path: Path, expected: set[str], state: dict[str, Tensor], network: Network) -> None:
+    """Refuse a state dict whose names or shapes are not those of ``network``."""
+    own, given = network.state_dict(), set(state)
     wrong = [f"missing {key}" for key in sorted(expected - given)]
     wrong += [f"surplus {key}" for key in sorted(given - expected)]
     wrong += [
@@ -146,11 +159,12 @@ def _compare(path: Path, expected: set[str], given: set[str], network: Network, 
         raise CitycamError(f"{path} is of another network: {'; '.join(wrong[:4])}{more}.")
 
 
-def _load_body(path: Path, said: dict[str, str], network: Network) -> None:
-    body = (path.parent / said["path"]).resolve()
+def _load_body(path: Path, description: dict[str, str], network: Network) -> None:
+    """Load the frozen body that a checkpoint describes by ``path`` and ``digest``."""
+    body = (path.parent / description["path"]).resolve()
     if not body.is_file():
         raise CitycamError(f"{path} needs the frozen body {body}, which is not there; move both together.")
-    if _digest(body) != said["digest"]:
+    if _digest(body) != description["digest"]:
         raise CitycamError(
             f"{body} is not the body that {path} was trained with (its digest differs); put that one back."
         )

@@ -1,4 +1,4 @@
-"""Training that ends in numbers that are none: where it happened, on which pictures, and what to do."""
+"""Diverged training: the step at which a loss is not finite, the pictures in it, and what to do."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from citycam.errors import CitycamError
 from citycam.files import write_csv
 
-# In a run's folder: the pictures of the step at which training diverged, each with its loss.
+# The table in a run's folder of the pictures of the step at which training diverged, with their losses.
 DIVERGED = "diverged.csv"
-_NAMED = 3
+_LISTED = 3
 
 
-def diverged(
+def divergence_error(
     folder: Path | None,
     pictures: Sequence[str],
     losses: Tensor,
-    readable: Tensor,
+    finite: Tensor,
     *,
     loss: float,
     epoch: int,
@@ -28,41 +28,43 @@ def diverged(
     steps: int,
     lr: float,
 ) -> CitycamError:
-    """The error for a step whose loss is not finite; every picture of its batch goes to ``diverged.csv``.
+    """Return the error for a step whose loss is not finite, and write the pictures of its batch to ``diverged.csv``.
 
     Args:
-        folder: the run's; None where another process writes.
-        pictures: names of the batch's (N).
-        losses: of each picture, (N,).
-        readable: bool (N,), whether the picture's inputs to the network are numbers.
+        folder: the run's; None if another process writes.
+        pictures: names of the batch's pictures (N,).
+        losses: of each picture (N,).
+        finite: bool (N,), whether all inputs of the picture to the network are finite.
         loss: of the whole batch.
-        epoch, step: counted from 1; ``steps``: of an epoch.
+        epoch, step: from 1.
+        steps: number of steps in an epoch.
+        lr: learning rate.
     """
     if folder is not None:
         rows = [(epoch, step, name, value) for name, value in zip(pictures, losses.tolist(), strict=True)]
         write_csv(folder / DIVERGED, ["epoch", "step", "picture", "loss"], rows)
     where = f"Training has diverged in epoch {epoch}, step {step} of {steps}"
-    unreadable = _chosen(pictures, ~readable)
-    if unreadable:
+    without_features = _select(pictures, ~finite)
+    if without_features:
         return CitycamError(
-            f"{where}: what the backbone makes of {named(unreadable)} are not numbers; compute it with "
+            f"{where}: the backbone's features of {list_names(without_features)} are not finite; compute them with "
             f"precision=fp32, and look at these pictures (the whole batch is in {DIVERGED}).",
             exit_code=1,
         )
-    # A sum can overflow although no picture's own loss does; then it is the whole batch's.
-    guilty = _chosen(pictures, ~torch.isfinite(losses)) or list(pictures)
+    # A sum can overflow although every picture's loss is finite; then the whole batch is named.
+    without_loss = _select(pictures, ~torch.isfinite(losses)) or list(pictures)
     return CitycamError(
-        f"{where}: the loss is {loss:g} over {named(guilty)} (the whole batch is in {DIVERGED}); "
+        f"{where}: the loss is {loss:g} over {list_names(without_loss)} (the whole batch is in {DIVERGED}); "
         f"try a smaller optimizer.lr (it is {lr:g}).",
         exit_code=1,
     )
 
 
-def named(pictures: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
-    more = f" and {len(pictures) - _NAMED} more pictures" if len(pictures) > _NAMED else ""
-    return ", ".join(pictures[:_NAMED]) + more
+def list_names(pictures: Sequence[str]) -> str:
+    """Return the first three names, and the number of the others."""
+    more = f" and {len(pictures) - _LISTED} more pictures" if len(pictures) > _LISTED else ""
+    return ", ".join(pictures[:_LISTED]) + more
 
 
-def _chosen(pictures: Sequence[str], which: Tensor) -> list[str]:
-    return [name for name, chosen in zip(pictures, which.tolist(), strict=True) if chosen]
+def _select(pictures: Sequence[str], mask: Tensor) -> list[str]:
+    return [name for name, selected in zip(pictures, mask.tolist(), strict=True) if selected]

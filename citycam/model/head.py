@@ -1,4 +1,4 @@
-"""Heads: features (B, D) to logits (B, K). No sigmoid and no softmax: losses and maps read logits."""
+"""Heads: features (B, D) to logits (B, K), without sigmoid or softmax, since losses and maps need logits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from citycam.config import HeadConfig
 
 
 def make_head(config: HeadConfig, features: int, logits: int, seed: int) -> nn.Module:
-    """The head that ``config`` names, with initial weights that depend on ``seed`` alone.
+    """Return the head that ``config`` names, with initial weights that depend on ``seed`` alone.
 
-    Weights and biases follow torch's own initial distribution of a Linear, uniform within ±1/√fan_in.
+    Weights and biases have the distribution of torch's own Linear, uniform within ±1/√fan_in.
     """
     return HEADS[config.kind](config, features, logits, seeds.torch_stream(seed, "head"))
 

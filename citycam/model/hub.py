@@ -1,4 +1,4 @@
-"""Pretrained weights that others publish: looked for in local caches first, then, briefly, on the network."""
+"""Published pretrained weights, from local caches or else from the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import torch
 from citycam import files
 from citycam.errors import CitycamError
 
-# Finding out whether weights can be had may take 5 seconds in all.
+# Whether weights are available is known after at most 5 seconds.
 PROBE_SECONDS = 4.0
 _STALL_SECONDS = 30.0
 _NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -28,8 +28,8 @@ _READABLE = (".safetensors", ".pth", ".pt", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file of pretrained weights. ``origin``: cache, or hub where it was downloaded now. ``note``: from where."""
+class PretrainedFile:
+    """A file of pretrained weights; ``origin`` is cache, or hub if it was downloaded now, ``note`` where it is from."""
 
     origin: str
     path: Path
@@ -37,8 +37,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """One address of a file: a repository of the Hugging Face hub, or (``repository`` None) a plain address."""
+class _Address:
+    """An address of a file: in a repository of the Hugging Face hub, or, with ``repository`` None, a plain URL."""
 
     url: str
     filename: str
@@ -55,8 +55,8 @@ class _Place:
             return path if path.is_file() else None
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.repository, self.filename, revision=self.revision)
-        return Path(found) if isinstance(found, str) else None
+        cached = try_to_load_from_cache(self.repository, self.filename, revision=self.revision)
+        return Path(cached) if isinstance(cached, str) else None
 
     def download(self) -> Path:
         if self.repository is None:
@@ -67,72 +67,70 @@ class _Place:
             return Path(
                 hf_hub_download(self.repository, self.filename, revision=self.revision, endpoint=_hub_endpoint())
             )
-        except Exception as error:  # the hub's client raises whatever its HTTP library of the day does
-            raise _broke_off(self.note, error) from error
+        except Exception as error:  # the hub's client raises the errors of its HTTP library, which its versions change
+            raise _download_error(self.note, error) from error
 
 
-def find(published: Any | None) -> Found | None:
-    """The weights that timm's record ``published`` names, or None where none can be had.
+def find_file(published: Any | None) -> PretrainedFile | None:
+    """Return the weights that timm's record ``published`` names, or None if none are available.
 
-    Looks into the caches of the Hugging Face hub and of torch.hub, then asks the network for at most `PROBE_SECONDS`,
-    and downloads what answers. ``HF_HUB_OFFLINE=1`` keeps it off the network.
+    The caches of the Hugging Face hub and of torch.hub come first. Then the network has `PROBE_SECONDS` to answer, and
+    the first address that does is downloaded. ``HF_HUB_OFFLINE=1`` forbids the network.
 
     Raises:
-        CitycamError: a download that had begun broke off, or its file could not be written.
+        CitycamError: the download failed, or its file could not be written.
     """
-    places = _places(published)
-    cached = _first_cached(places)
+    addresses = _addresses(published)
+    cached = _first_cached(addresses)
     if cached is not None:
         return cached
-    if not places or _offline():
+    if not addresses or _offline():
         return None
-    place_that_answers = _first_answering(places)
-    if place_that_answers is None:
-        return None
-    return Found("hub", place_that_answers.download(), place_that_answers.note)
+    address = _first_answering(addresses)
+    return None if address is None else PretrainedFile("hub", address.download(), address.note)
 
 
 def availability(published: Any | None) -> tuple[str, str]:
-    """Return where `find` would take weights from, without downloading them, and the file's place or path.
+    """Return where `find_file` would take weights from, without downloading them, and the file's address or path.
 
-    ``cache``; ``hub``: the network answers; ``offline``: ``HF_HUB_OFFLINE`` forbids to ask; ``silent``: there is no
-    answer within `PROBE_SECONDS`; ``nowhere``: nobody publishes them.
+    The former is ``cache``; ``hub``: the network answers; ``offline``: ``HF_HUB_OFFLINE`` forbids the network;
+    ``silent``: no address answers within `PROBE_SECONDS`; or ``nowhere``: none are published.
     """
-    places = _places(published)
-    if not places:
+    addresses = _addresses(published)
+    if not addresses:
         return "nowhere", ""
-    cached = _first_cached(places)
+    cached = _first_cached(addresses)
     if cached is not None:
         return "cache", str(cached.path)
     if _offline():
-        return "offline", places[0].note
-    place_that_answers = _first_answering(places)
-    return ("silent", places[0].note) if place_that_answers is None else ("hub", place_that_answers.note)
+        return "offline", addresses[0].note
+    address = _first_answering(addresses)
+    return ("silent", addresses[0].note) if address is None else ("hub", address.note)
 
 
-def _first_cached(places: list[_Place]) -> Found | None:
-    for place in places:
-        path = place.cached()
+def _first_cached(addresses: list[_Address]) -> PretrainedFile | None:
+    for address in addresses:
+        path = address.cached()
         if path is not None:
-            return Found("cache", path, place.note)
+            return PretrainedFile("cache", path, address.note)
     return None
 
 
-def _places(published: Any | None) -> list[_Place]:
-    """Addresses in the order of preference."""
+def _addresses(published: Any | None) -> list[_Address]:
+    """Return the addresses of the weights in the order of preference."""
     if published is None:
         return []
-    places = []
+    addresses = []
     if published.hf_hub_id:
         from huggingface_hub import hf_hub_url
 
         repository, _, revision = str(published.hf_hub_id).partition("@")
         for name in (published.hf_hub_filename,) if published.hf_hub_filename else _NAMES:
             url = hf_hub_url(repository, name, revision=revision or None, endpoint=_hub_endpoint())
-            places.append(_Place(url, name, repository, revision or None))
+            addresses.append(_Address(url, name, repository, revision or None))
     if published.url and Path(urlparse(published.url).path).suffix in _READABLE:
-        places.append(_Place(published.url, Path(urlparse(published.url).path).name))
-    return places
+        addresses.append(_Address(published.url, Path(urlparse(published.url).path).name))
+    return addresses
 
 
 def _offline() -> bool:
@@ -150,21 +148,21 @@ def _torch_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _first_answering(places: list[_Place]) -> _Place | None:
-    # Name look-ups heed no timeout, so each probe has a thread that is left behind when time is up.
-    answers = [False] * len(places)
+def _first_answering(addresses: list[_Address]) -> _Address | None:
+    # A look-up of a host name has no timeout, so each probe has a thread, which is abandoned when the time is over.
+    answers = [False] * len(addresses)
 
     def probe(number: int) -> None:
-        answers[number] = _answers(places[number].url)
+        answers[number] = _answers(addresses[number].url)
 
-    threads = [threading.Thread(target=probe, args=(number,), daemon=True) for number in range(len(places))]
+    threads = [threading.Thread(target=probe, args=(number,), daemon=True) for number in range(len(addresses))]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + PROBE_SECONDS
     for number, thread in enumerate(threads):
         thread.join(max(0.0, deadline - time.monotonic()))
         if answers[number]:
-            return places[number]
+            return addresses[number]
     return None
 
 
@@ -178,36 +176,36 @@ def _answers(url: str) -> bool:
 
 
 def _download(url: str, path: Path) -> Path:
-    """Fetch ``url`` to ``path``, whole or not at all; a hash that the file's name states is verified."""
+    """Download ``url`` to ``path``, whole or not at all; a hash in the file's name is verified."""
     from rich.progress import wrap_file
 
     def write(file: BinaryIO) -> None:
-        """Fetch into an open file, and verify."""
+        """Download into an open file, and verify."""
         request = urllib.request.Request(url, headers={"User-Agent": "citycam"})
-        found = hashlib.sha256()
+        content = hashlib.sha256()
         try:
             with urllib.request.urlopen(request, timeout=_STALL_SECONDS) as response:
                 size = int(response.headers.get("Content-Length") or 0)
                 with wrap_file(response, size, description=f"Weights {path.name}", transient=True) as reader:
                     while block := reader.read(1 << 20):
-                        found.update(block)
+                        content.update(block)
                         file.write(block)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise _broke_off(url, error) from error
+            raise _download_error(url, error) from error
         if size and file.tell() != size:
-            raise _broke_off(url, EOFError(f"{file.tell()} of {size} bytes came"))
+            raise _download_error(url, EOFError(f"{file.tell()} of {size} bytes were received"))
         stated = re.search(r"-([a-f0-9]{8,})\.", path.name)
-        if stated is not None and not found.hexdigest().startswith(stated.group(1)):
-            raise _broke_off(url, ValueError("its bytes do not have the hash that its name states"))
+        if stated is not None and not content.hexdigest().startswith(stated.group(1)):
+            raise _download_error(url, ValueError("its content does not have the hash that its name states"))
 
     files.write_whole(path, write)
     return path
 
 
-def _broke_off(what: str, error: BaseException) -> CitycamError:
+def _download_error(what: str, error: BaseException) -> CitycamError:
     reason = " ".join(str(error).split())[:150] or type(error).__name__
     return CitycamError(
-        f"The download of pretrained weights from {what} broke off ({reason.rstrip('.')}); run the same command again, "
+        f"The download of pretrained weights from {what} failed ({reason.rstrip('.')}); run the same command again, "
         "or give a file with backbone.weights=FILE.",
         exit_code=1,
     )

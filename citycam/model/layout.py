@@ -1,4 +1,4 @@
-"""How a network lays out what it sees: activations as a grid (B, C, h, w), whatever the network's own order is."""
+"""The layout of activations: conversion between a network's own order and a grid (B, C, h, w), and kinds of pools."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from citycam import seeds
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What one forward says of a network at one image size. ``order``: nchw, nhwc or tokens (``prefix`` of which are no
-    patch). ``cells``: (h, w). ``channels``: C of the activations. ``features``: D. ``stride``: pixels per cell."""
+    """The layout of a network's activations at one image size.
+
+    Attributes:
+        order: ``nchw``, ``nhwc`` or ``tokens``.
+        prefix: number of tokens before those of patches.
+        channels: C.
+        cells: (h, w).
+        features: D.
+        stride: pixels per cell.
+        stages: names, from input to output.
+    """
 
     order: str
     prefix: int
@@ -26,7 +35,7 @@ class Layout:
 
 
 def to_grid(raw: Tensor, layout: Layout) -> Tensor:
-    """Activations (B, C, h, w) of a network's own features."""
+    """Return activations in a network's own order as (B, C, h, w)."""
     if layout.order == "nchw":
         return raw
     if layout.order == "nhwc":
@@ -36,7 +45,7 @@ def to_grid(raw: Tensor, layout: Layout) -> Tensor:
 
 
 def from_grid(activations: Tensor, layout: Layout, *, prefix: float = 0.0) -> Tensor:
-    """The inverse of `to_grid`; tokens that are no patch are filled with ``prefix``: the pool drops them again."""
+    """Return the inverse of `to_grid`; tokens that the pool drops have the value ``prefix``."""
     if layout.order == "nchw":
         return activations
     if layout.order == "nhwc":
@@ -47,11 +56,18 @@ def from_grid(activations: Tensor, layout: Layout, *, prefix: float = 0.0) -> Te
 
 
 def pool_kind(pool: Callable[[Tensor], Tensor], layout: Layout, like: Tensor) -> str:
-    """Find the kind of a pool by trying it: ``mean`` over cells; else ``linear`` where its second derivative is zero
-    (piecewise linear), else ``other``. ``pool`` takes the network's own order; ``like`` gives dtype and device.
+    """Return the kind of a pool, found by evaluating it.
+
+    The kind is ``mean`` if the pool is the mean over cells, else ``linear`` if its second derivative is zero (piecewise
+    linear), else ``other``.
+
+    Args:
+        pool: takes activations in the network's own order.
+        layout: of the activations.
+        like: a tensor with the dtype and the device to compute with.
 
     Raises:
-        ValueError: the pool reads tokens that are no patch.
+        ValueError: the pool reads tokens that are not of patches.
     """
     shape = (2, layout.channels, *layout.cells)
     draws = torch.randn((2, *shape), generator=seeds.torch_stream("pool_kind")).to(like.device, like.dtype)
@@ -59,7 +75,7 @@ def pool_kind(pool: Callable[[Tensor], Tensor], layout: Layout, like: Tensor) ->
     with torch.enable_grad():
         features = pool(from_grid(activations, layout))
         if layout.prefix and not torch.equal(features, pool(from_grid(activations, layout, prefix=1.0))):
-            raise ValueError("the pool reads tokens that are no patch")
+            raise ValueError("the pool reads tokens that are not of patches")
         if features.shape[1] == shape[1] and torch.allclose(features, activations.mean((2, 3)), atol=1e-5):
             return "mean"
         (gradient,) = torch.autograd.grad(features.sum(), activations, create_graph=True)

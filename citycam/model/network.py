@@ -1,4 +1,4 @@
-"""The whole network: backbone (body, pool) and head, read from pictures or from kept features."""
+"""The whole network, backbone and head, for pictures or for stored features."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from citycam.model.backbone import Backbone
 
 
 class Network(nn.Module):
-    """``head(pool(body(pictures)))``: pictures (B, 3, S, S) to logits (B, K).
+    """The module ``head(pool(body(pictures)))``: pictures (B, 3, S, S) to logits (B, K).
 
-    Where the backbone is frozen and its features are kept, `from_features` gives the same logits from (B, D) features.
+    For the stored features of a frozen backbone, `from_features` returns the same logits.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
@@ -24,6 +24,6 @@ class Network(nn.Module):
         return logits
 
     def from_features(self, features: Tensor) -> Tensor:
-        """Logits (B, K) of pooled features (B, D)."""
+        """Return logits (B, K) of pooled features (B, D)."""
         logits: Tensor = self.head(features)
         return logits

@@ -1,4 +1,4 @@
-"""Batch norms that train, where several processes train one model, each on its share of every batch."""
+"""Batch norms of a model that several processes train, each on its share of every batch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def trained_norms(network: nn.Module) -> list[_BatchNorm]:
-    """Batch norms that learn from their batches: those of the stages that are not frozen."""
+    """Return the batch norms of the stages that are not frozen."""
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     return [norm for norm in norms if any(weight.requires_grad for weight in norm.parameters())]
 
 
 def average_norms(network: nn.Module) -> None:
-    """Give all processes the mean of their running statistics, so that all validate the same network."""
+    """Set running statistics to their mean over all processes, so that all validate the same network."""
     for norm in trained_norms(network):
         for running in (norm.running_mean, norm.running_var):
             if running is not None:

@@ -1,4 +1,4 @@
-"""Optimizers and their schedule, by name."""
+"""Optimizers by name, and step decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.optim.lr_scheduler import StepLR
 
 from citycam.config import AdamConfig, OptimizerConfig, SgdConfig
 
-# Where torch updates all parameters in one kernel: a step of Adam on a head then takes two thirds of the time.
+# Devices on which torch can update all parameters in one kernel, which takes two thirds of the time for Adam on a head.
 _FUSED_DEVICES = ("cpu", "cuda")
 
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer that ``config`` names over those of ``parameters`` that train.
+    """Return the optimizer that ``config`` names, over those of ``parameters`` that train.
 
     Raises:
         ValueError: no parameter trains.
@@ -29,7 +29,7 @@ def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) 
 
 
 def make_schedule(config: OptimizerConfig, optimizer: torch.optim.Optimizer) -> StepLR | None:
-    """Step decay by epochs, to be stepped once per epoch; None where ``config.decay_every`` is null."""
+    """Return the step decay, to be stepped once per epoch; None if ``config.decay_every`` is null."""
     if config.decay_every is None:
         return None
     return StepLR(optimizer, step_size=config.decay_every, gamma=config.decay_factor)

@@ -1,4 +1,4 @@
-"""The stages of a network, from input to output, by a rule that holds for timm's families."""
+"""The stages of a network, from input to output, by one rule for all families of timm."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ STEM = "stem"
 
 
 def stage_units(net: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Stage name -> paths of the modules that it holds; every child of ``net`` lies in exactly one stage.
+    """Return the paths of each stage's modules by its name; every child of ``net`` is in exactly one stage.
 
-    Stages are where the network's own `feature_info` reads its features: whole children (``layer1``), or the members of
-    a container that it reads inside of (``blocks.3``). What comes before the first is the ``stem``; what has weights
-    after the last is a stage of its own, named by its first module. Modules without weights of two or more dimensions
-    (activations, norms) belong to the stage before them.
+    A stage is a child at which the network's own `feature_info` reads features (``layer1``). Where it reads inside of a
+    child, each member of that child is a stage (``blocks.3``). Modules before the first stage are the ``stem``. Modules
+    with weights after the last are one more stage, named after the first of them. Modules without weights of two or
+    more dimensions (activations, norms) belong to the stage before them.
     """
     units = _units(net)
     stages = [path for path, is_stage in units if is_stage]
     result: dict[str, list[str]] = {}
     current, after_last = "", not stages
     for path, is_stage in units:
-        if is_stage or (after_last and _weighs(net.get_submodule(path)) and (not stages or current == stages[-1])):
+        if is_stage or (after_last and _has_weights(net.get_submodule(path)) and (not stages or current == stages[-1])):
             current = path
         elif not current:
             current = STEM
@@ -30,6 +30,7 @@ def stage_units(net: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def _units(net: nn.Module) -> list[tuple[str, bool]]:
+    """Return the path of each module, and whether it is a stage."""
     marks = [str(entry["module"]) for entry in list(getattr(net, "feature_info", None) or [])]
     units: list[tuple[str, bool]] = []
     for name, child in net.named_children():
@@ -37,11 +38,11 @@ def _units(net: nn.Module) -> list[tuple[str, bool]]:
         plain_container = not marks and isinstance(child, (nn.Sequential, nn.ModuleList)) and len(child) > 1
         if holds_marks or plain_container:
             for inner, member in child.named_children():
-                units.append((f"{name}.{inner}", _weighs(member)))
+                units.append((f"{name}.{inner}", _has_weights(member)))
         else:
-            units.append((name, _weighs(child) and name in marks))
+            units.append((name, _has_weights(child) and name in marks))
     return units
 
 
-def _weighs(module: nn.Module) -> bool:
+def _has_weights(module: nn.Module) -> bool:
     return any(parameter.dim() > 1 for parameter in module.parameters())

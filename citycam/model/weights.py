@@ -1,6 +1,6 @@
-"""Weights of a body: found, checked, read and written. Nothing in a file is ever executed.
+"""The weights of a body: which file, and checking, reading and writing it without executing anything in it.
 
-A body's file holds its tensors in timm's names, with or without the network's own classifier, which is passed over.
+A body's file holds its tensors in timm's names, with or without the network's own classifier, which is skipped.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LISTED = 4
 
 
 def find_weights(config: BackboneConfig) -> WeightsSource | None:
-    """Resolve ``backbone.weights`` once for a sweep; None where it is auto and none can be had.
+    """Return the file that ``backbone.weights`` means; None if it is auto and none is available.
 
     Raises:
-        CitycamError: a file that is missing, is no weights file, or belongs to another network; a download broke off.
+        CitycamError: the file is missing, is no weights file, or is of another network; a download failed.
     """
     name = str(config.name)
     if config.weights == RANDOM:
@@ -47,17 +47,17 @@ def find_weights(config: BackboneConfig) -> WeightsSource | None:
 
 
 def check_weights_file(path: Path, name: str) -> None:
-    """Refuse a file that does not hold the weights of timm's network ``name``; of safetensors only the header is read.
+    """Check that a file holds the weights of timm's network ``name``; of safetensors only the header is read.
 
     Raises:
-        CitycamError: see `load_weights`.
+        CitycamError: it does not; see `load_weights`.
     """
     net, dropped = networks.reference(name)
     _matched(_declared(path), net, name, dropped, path)
 
 
 def load_weights(backbone: Backbone, path: Path) -> None:
-    """Put the tensors of a file into a body, all or none.
+    """Load the tensors of a file into a body, all or none.
 
     Raises:
         CitycamError: the file is missing, damaged, or would execute code; tensors are missing, surplus, of another
@@ -67,36 +67,38 @@ def load_weights(backbone: Backbone, path: Path) -> None:
     state = _matched(_tensors(path), backbone.net, backbone.name, dropped, path)
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CitycamError(f"{path} holds values in {key} that are not finite; fetch or train the weights again.")
+            raise CitycamError(
+                f"{path} holds values in {key} that are not finite; download or train the weights again."
+            )
     backbone.net.load_state_dict(state, strict=False)
 
 
 def save_weights(backbone: Backbone, path: Path) -> str:
-    """Write a body as safetensors in timm's names, whole or not at all; returns the file's digest."""
+    """Write a body as safetensors in timm's names, whole or not at all, and return the digest of the file."""
     state = {key: value.detach().cpu().contiguous().clone() for key, value in backbone.net.state_dict().items()}
-    # One entry only: safetensors writes several in random order, and equal bodies are to have equal digests.
+    # One entry only: safetensors writes several in random order, but equal bodies must have equal digests.
     content = safetensors.torch.save(state, metadata={"format": "pt"})
     files.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()[:32]
 
 
 def digest(path: Path) -> str:
-    """First 32 hex digits of the SHA-256 of a weights file."""
+    """Return the first 32 hex digits of the SHA-256 of a weights file."""
     return files.sha256(path)[:32]
 
 
 def _pretrained(name: str) -> WeightsSource | None:
     published = networks.pretrained_config(name)
-    found = hub.find(published)
-    if found is None:
+    file = hub.find_file(published)
+    if file is None:
         return None
-    check_weights_file(found.path, name)
+    check_weights_file(file.path, name)
     licence = f", licence {published.license}" if published is not None and published.license else ""
-    return WeightsSource(found.origin, found.path, digest(found.path), f"{found.note}{licence}")
+    return WeightsSource(file.origin, file.path, digest(file.path), f"{file.note}{licence}")
 
 
 def _declared(path: Path) -> dict[str, Tensor]:
-    """Names and shapes of a file's tensors, without values where the format allows."""
+    """Return a file's tensors by name, without values if the format allows."""
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         return _tensors(path)
     try:
@@ -110,14 +112,14 @@ def _declared(path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a file by name; nothing else in it is looked at."""
+    """Return every tensor of a file by name."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise CitycamError(
             f"backbone.weights={path} is no weights file; give auto, random or a {', '.join(SUFFIXES)} file."
         )
     if not path.is_file():
-        raise CitycamError(f"backbone.weights={path} is not there; give auto, random or the path of a weights file.")
+        raise CitycamError(f"backbone.weights={path} does not exist; give auto, random or the path of a weights file.")
     if suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
@@ -152,16 +154,20 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
 def _matched(
     state: dict[str, Tensor], net: nn.Module, name: str, dropped: frozenset[str], path: Path
 ) -> dict[str, Tensor]:
-    """The tensors of ``state`` under ``net``'s names, exactly those that it has."""
+    """Return the tensors of ``state`` under the names of ``net``.
+
+    Raises:
+        CitycamError: tensors are missing, surplus or of another shape.
+    """
     state = _without_prefix(state)
     rename = networks.renaming(net)
     wanted = net.state_dict()
     if rename is not None and not _fits(state, wanted):
-        # A family's function stumbles over a file of another family; the names as they stand are then listed below.
+        # A family's function fails on a file of another family; then the original names are listed below.
         with contextlib.suppress(AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             state = rename(state, net)
     state = {key: value for key, value in state.items() if key not in dropped}
-    missing = [key for key in wanted if key not in state and not _spare(key)]
+    missing = [key for key in wanted if key not in state and not _is_counter(key)]
     surplus = [key for key in state if key not in wanted]
     shapes = [
         f"{key} is {_shape(state[key])} instead of {_shape(value)}"
@@ -169,9 +175,9 @@ def _matched(
         if key in state and state[key].shape != value.shape
     ]
     faults = [
-        f"{kind} {len(found)} ({_some(found)})"
-        for kind, found in (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
-        if found
+        f"{kind} {len(tensors)} ({_first_of(tensors)})"
+        for kind, tensors in (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
+        if tensors
     ]
     if faults:
         raise CitycamError(
@@ -182,16 +188,16 @@ def _matched(
 
 
 def _fits(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
-    return all(state[key].shape == value.shape if key in state else _spare(key) for key, value in wanted.items())
+    return all(state[key].shape == value.shape if key in state else _is_counter(key) for key, value in wanted.items())
 
 
-def _spare(key: str) -> bool:
-    """Counters that older files lack; nothing that a network computes depends on them."""
+def _is_counter(key: str) -> bool:
+    """Return whether a tensor is a counter, which older files lack and no output depends on."""
     return key.endswith("num_batches_tracked")
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without a first part that all share because a wrapper added it."""
+    """Return the tensors without a prefix that a wrapper added to every name."""
     for prefix in ("module.", "model.", "backbone.", "net."):
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -202,11 +208,14 @@ def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a number"
 
 
-def _some(items: list[str]) -> str:
+def _first_of(items: list[str]) -> str:
+    """Return the first items, and the number of the others."""
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _no_weights_file(path: Path, reason: str) -> CitycamError:
     short = " ".join(reason.split())[:150].rstrip(".")
-    return CitycamError(f"{path} is no weights file that can be read ({short}); fetch it again or give another file.")
+    return CitycamError(
+        f"{path} is no weights file that can be read ({short}); download it again or give another file."
+    )

@@ -23,7 +23,7 @@ from citycam.data.views import assert_range, open_working, scale, views
 from citycam.explain.sample import validation_sample
 from citycam.files import to_dict, write_text
 from citycam.model.backbone import synchronise_norms
-from citycam.model.checkpoint import about
+from citycam.model.checkpoint import describe_network
 from citycam.model.divergence import DIVERGED
 from citycam.model.head import make_head
 from citycam.model.module import CityModule
@@ -216,7 +216,7 @@ def make_module(run: PlannedRun, folder: Path, network: Network) -> CityModule:
         train_pictures=len(inputs.train),
         names=[picture.name for picture in inputs.catalog.pictures],
         seed=config.seed,
-        about=about(
+        about=describe_network(
             network,
             classes=inputs.labels.classes,
             partition=config.partition.name,

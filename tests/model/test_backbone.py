@@ -1,4 +1,4 @@
-"""Every backbone option, held against timm itself and against what the seam body | pool promises."""
+"""Every backbone option agrees with timm, and its body and pool do what the rest of citycam relies on."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ KINDS = {"convnext_tiny": "other", "vgg16": "linear"}
 
 
 def option(name: str) -> BackboneConfig:
-    """The option's own YAML."""
+    """Return the settings in an option's YAML."""
     return BackboneConfig(**OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml")))  # type: ignore[arg-type]
 
 
 def shaken(backbone: Backbone) -> Backbone:
-    """Norms away from their initial 1 and 0, which would hide mistakes (timm starts each block's last norm at 0)."""
+    """Move norms away from their initial 1 and 0, which would hide errors (timm starts each block's last norm at 0)."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in backbone.parameters():
@@ -72,10 +72,10 @@ def test_pool_of_body_is_timms_own_forward(backbone: Backbone) -> None:
     reference = timm.create_model(backbone.name, num_classes=0, **size).eval()
     reference.load_state_dict(backbone.net.state_dict())
     with torch.no_grad():
-        wanted = reference.forward_features(x)[:, 1:].mean(1) if "vit" in backbone.name else reference(x)
+        expected = reference.forward_features(x)[:, 1:].mean(1) if "vit" in backbone.name else reference(x)
         activations = backbone.body(x)
         features = backbone.pool(activations)
-        torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
         assert torch.equal(features, backbone(x))
     assert activations.shape[2:] == grid(option(backbone.name), SIZE, backbone.strides[0])
     assert features.shape == (2, backbone.num_features)
@@ -97,7 +97,7 @@ def test_the_kind_of_pool_is_found_once_per_network_and_size(monkeypatch: pytest
     assert tried == [64, 96]
 
 
-def test_cells_lie_where_the_picture_has_them(backbone: Backbone) -> None:
+def test_cells_are_in_the_order_of_the_picture(backbone: Backbone) -> None:
     x = pictures(1)
     with torch.no_grad():
         raw, activations = backbone.net.forward_features(x), backbone.body(x)  # type: ignore[operator]
@@ -106,10 +106,10 @@ def test_cells_lie_where_the_picture_has_them(backbone: Backbone) -> None:
     for row in range(rows):
         for column in range(columns):
             if order == "nchw":
-                wanted = raw[0, :, row, column]
+                expected = raw[0, :, row, column]
             else:
-                wanted = raw[0, row, column] if order == "nhwc" else raw[0, 1 + row * columns + column]
-            assert torch.equal(activations[0, :, row, column], wanted)
+                expected = raw[0, row, column] if order == "nhwc" else raw[0, 1 + row * columns + column]
+            assert torch.equal(activations[0, :, row, column], expected)
 
 
 def test_stages_hold_every_weight_once_in_forward_order(backbone: Backbone) -> None:
@@ -132,7 +132,7 @@ def test_stages_hold_every_weight_once_in_forward_order(backbone: Backbone) -> N
     assert tuple(dict.fromkeys(called)) == backbone.stages
 
 
-def test_frozen_stays_as_it_is_under_training(backbone: Backbone) -> None:
+def test_a_frozen_backbone_does_not_change_in_training(backbone: Backbone) -> None:
     backbone.freeze("none")
     parent = nn.Sequential(backbone).train()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
@@ -147,7 +147,7 @@ def test_frozen_stays_as_it_is_under_training(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("which", [1, -1])
-def test_finetuning_leaves_what_lies_before_the_stage(backbone: Backbone, which: int) -> None:
+def test_finetuning_freezes_the_stages_before(backbone: Backbone, which: int) -> None:
     stage = backbone.stages[which]
     backbone.freeze(stage)
     backbone.train()
@@ -164,7 +164,7 @@ def test_finetuning_leaves_what_lies_before_the_stage(backbone: Backbone, which:
     backbone.eval()
 
 
-def test_finetuning_moves_statistics_only_from_the_stage_on(resnet: Backbone) -> None:
+def test_finetuning_changes_statistics_only_from_the_stage_on(resnet: Backbone) -> None:
     resnet.freeze("layer3")
     nn.Sequential(resnet).train()
     before = {name: tensor.clone() for name, tensor in resnet.net.named_buffers()}
@@ -173,7 +173,7 @@ def test_finetuning_moves_statistics_only_from_the_stage_on(resnet: Backbone) ->
     assert moved == {"layer3", "layer4"}
 
 
-def test_everything_trains_when_asked(resnet: Backbone) -> None:
+def test_finetune_all_trains_everything(resnet: Backbone) -> None:
     resnet.freeze("none")
     resnet.freeze("all")
     resnet.train()
@@ -205,9 +205,9 @@ def test_dense_grid_is_exact_or_refused(backbone: Backbone) -> None:
         check_dense(backbone, SIZE)
         return
     for stride in (8, 4):
-        with pytest.raises(CitycamError, match=f"cannot be read at output stride {stride}.*={backbone.strides[0]}"):
+        with pytest.raises(CitycamError, match=f"does not support output stride {stride}.*={backbone.strides[0]}"):
             backbone.dense_body(stride)
-        with pytest.raises(CitycamError, match="cannot be read"):
+        with pytest.raises(CitycamError, match="does not support"):
             grid(option(backbone.name), SIZE, stride)
 
 
@@ -224,14 +224,14 @@ def check_dense(backbone: Backbone, size: int) -> None:
     assert dense.shape[2] > plain.shape[2]
 
 
-def test_a_stride_that_is_not_exact_is_refused_though_listed() -> None:
+def test_a_listed_stride_that_is_not_exact_is_refused() -> None:
     config = BackboneConfig(name="regnety_008", strides=[32, 16])
     made = shaken(make_backbone(config, SIZE, seed=0))
     with pytest.raises(CitycamError, match="does not agree with itself at 32"):
         made.dense_body(16)
 
 
-def test_a_listed_stride_that_timm_cannot_make_is_refused() -> None:
+def test_a_listed_stride_that_timm_does_not_support_is_refused() -> None:
     config = BackboneConfig(name="vit_tiny_patch16_224", strides=[16, 8])
     with pytest.raises(CitycamError, match="output stride 8"):
         grid(config, SIZE, 8)
@@ -253,7 +253,7 @@ def test_dense_body_follows_later_weights_and_registers_nothing(resnet: Backbone
         assert torch.allclose(dense(x)[:, :, ::2, ::2], resnet.body(x), atol=1e-9)
 
 
-def test_dense_body_leaves_a_training_network_as_found(resnet: Backbone) -> None:
+def test_dense_body_does_not_change_a_training_network(resnet: Backbone) -> None:
     resnet.freeze("all")
     resnet.train()
     before = copy.deepcopy(resnet.state_dict())
@@ -277,7 +277,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"), [("mobilenetv3_small_050", "other"), ("resnet10t", "mean"), ("test_vit", "mean")]
 )
-def test_pools_of_unlisted_networks_are_found_out(name: str, kind: str) -> None:
+def test_the_kind_of_pool_is_found_without_an_option(name: str, kind: str) -> None:
     assert make_backbone(BackboneConfig(name=name), 160, seed=0).pool_kind == kind
 
 
@@ -292,17 +292,17 @@ def test_pools_of_unlisted_networks_are_found_out(name: str, kind: str) -> None:
         ("deit_tiny_distilled_patch16_224", 64, "deit_tiny_distilled_patch16_224 .*another (backbone|network)"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_sentence(name: str, size: int, sentence: str) -> None:
+def test_unusable_names_and_sizes_are_refused_in_a_sentence(name: str, size: int, sentence: str) -> None:
     with pytest.raises(CitycamError, match=sentence):
         check_backbone(BackboneConfig(name=name), size)
 
 
-def test_a_stage_is_checked_before_anything_is_built() -> None:
+def test_a_stage_is_checked_without_weights() -> None:
     with pytest.raises(CitycamError, match="is no stage of resnet50"):
         check_backbone(BackboneConfig(name="resnet50", finetune="blocks.2"), SIZE)
 
 
-def test_tags_of_weights_are_understood() -> None:
+def test_a_name_may_have_a_tag_of_weights() -> None:
     published = networks.pretrained_config("resnet50.tv_in1k")
     assert published is not None
     assert published.hf_hub_id == "timm/resnet50.tv_in1k"

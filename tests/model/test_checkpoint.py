@@ -1,4 +1,4 @@
-"""A checkpoint is put into the network that it is of, whole, or refused in a sentence."""
+"""A checkpoint is loaded whole into its network, or refused in a sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from citycam.config import BackboneConfig, HeadConfig
 from citycam.errors import CitycamError
 from citycam.model.backbone import make_backbone
-from citycam.model.checkpoint import ABOUT, WholeCheckpointIO, about, load_checkpoint
+from citycam.model.checkpoint import ABOUT, WholeCheckpointIO, describe_network, load_checkpoint
 from citycam.model.head import make_head
 from citycam.model.network import Network
 from citycam.model.weights import save_weights
@@ -28,7 +28,7 @@ def network(seed: int = 0, *, frozen: bool = True, classes: int = 3, name: str =
     return Network(backbone, make_head(HeadConfig(hidden=8), backbone.num_features, classes, seed))
 
 
-def write(folder: Path, of: Network, *, frozen: bool = True, **said: Any) -> Path:
+def write(folder: Path, of: Network, *, frozen: bool = True, **changes: Any) -> Path:
     body = None
     if frozen:
         body = folder / "bodies" / "body.safetensors"
@@ -39,7 +39,7 @@ def write(folder: Path, of: Network, *, frozen: bool = True, **said: Any) -> Pat
         state = {key: value for key, value in state.items() if not key.startswith("network.backbone.")}
     content = {
         "state_dict": state,
-        ABOUT: about(
+        ABOUT: describe_network(
             of,
             classes=CLASSES,
             partition="multi",
@@ -48,14 +48,14 @@ def write(folder: Path, of: Network, *, frozen: bool = True, **said: Any) -> Pat
             checkpoint_folder=path.parent,
             head={"kind": "mlp"},
         )
-        | said,
+        | changes,
     }
     WholeCheckpointIO().save_checkpoint(content, path)
     return path
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_what_was_saved_is_what_is_loaded(frozen: bool, tmp_path: Path) -> None:
+def test_a_saved_network_loads_unchanged(frozen: bool, tmp_path: Path) -> None:
     saved, fresh = network(0, frozen=frozen), network(1, frozen=frozen)
     path = write(tmp_path, saved, frozen=frozen)
     load_checkpoint(path, fresh, CLASSES)
@@ -63,7 +63,7 @@ def test_what_was_saved_is_what_is_loaded(frozen: bool, tmp_path: Path) -> None:
         assert torch.equal(fresh.state_dict()[key], value)
 
 
-def test_the_folder_can_be_moved_as_a_whole(tmp_path: Path) -> None:
+def test_a_moved_sweep_still_loads(tmp_path: Path) -> None:
     saved, fresh = network(), network(1)
     path = write(tmp_path / "a", saved)
     (tmp_path / "a").rename(tmp_path / "b")
@@ -83,7 +83,7 @@ def test_another_body_is_refused(tmp_path: Path) -> None:
 
 def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, network())
-    with pytest.raises(CitycamError, match="tells apart arden, brill, corvo, not arden, brill"):
+    with pytest.raises(CitycamError, match="is of the classes arden, brill, corvo, not arden, brill"):
         load_checkpoint(path, network(classes=2), ("arden", "brill"))
     with pytest.raises(CitycamError, match=f"is of {TINY} at 64 px, not of resnet18"):
         load_checkpoint(path, network(name="resnet18"), CLASSES)
@@ -101,7 +101,7 @@ def test_refused_weights_leave_the_network_as_it_was(tmp_path: Path) -> None:
 
 
 class Planted:
-    """Unpickling this would make a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -119,7 +119,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_what_is_no_checkpoint_is_a_sentence(content: bytes | None, tmp_path: Path) -> None:
+def test_damaged_and_other_files_are_refused_in_a_sentence(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     if content is None:
         whole = write(tmp_path, network()).read_bytes()

@@ -15,7 +15,7 @@ NETWORKS = {"resnet18": 0, "resnet18d": 0, "mobilenetv2_035": 0, "regnety_002": 
 
 
 def frozen(name: str, size: int = 64) -> Backbone:
-    """A frozen network whose batch norms do something."""
+    """Return a frozen network whose batch norms have an effect."""
     backbone = make_backbone(BackboneConfig(name=name), size, 0)
     generator = torch.Generator().manual_seed(0)
     for module in backbone.modules():
@@ -36,27 +36,27 @@ def norms(backbone: Backbone) -> int:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_features_stay_and_batch_norms_go(name: str) -> None:
+def test_folding_keeps_features_and_removes_batch_norms(name: str) -> None:
     backbone = frozen(name, 160 if "vit" in name else 64)
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     lighter = fold.folded(backbone)
     pictures = torch.randn(3, 3, backbone.image_size, backbone.image_size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        wanted, found = backbone(pictures), lighter(pictures)
-    assert (found - wanted).abs().max() <= 3e-5 * wanted.abs().max()
+        expected, actual = backbone(pictures), lighter(pictures)
+    assert (actual - expected).abs().max() <= 3e-5 * expected.abs().max()
     left = NETWORKS[name]
     assert norms(lighter) == left if left is not None else 0 < norms(lighter) < norms(backbone)
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in lighter.modules())
 
 
-def test_a_fold_that_would_change_features_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_that_changes_features_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = frozen("resnet18")
     monkeypatch.setattr(fold, "fuse_conv_bn_eval", lambda conv, _norm: conv)
     assert norms(fold.folded(backbone)) == norms(backbone)
 
 
-def test_what_is_folded_in_inference_mode_can_be_used_outside() -> None:
+def test_a_backbone_folded_in_inference_mode_can_be_used_outside() -> None:
     backbone = frozen("resnet18")
     with torch.inference_mode():
         lighter = fold.folded(backbone)

@@ -1,4 +1,4 @@
-"""Finding pretrained weights: caches, then the network, here a server on this machine; never another one."""
+"""Pretrained weights come from caches or else from the network, for which a server on this machine stands in."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ CONFIG = BackboneConfig(name=NAME)
 
 @dataclass
 class Server:
-    """What a loopback server gives out, and how."""
+    """The content of a server on this machine, and how it answers."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     missing_bytes: int = 0
     release: threading.Event = field(default_factory=threading.Event)
     hangs: bool = False
@@ -43,7 +43,7 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    given = Server()
+    state = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -53,11 +53,11 @@ def server() -> Iterator[Server]:
             self.answer(with_body=True)
 
         def answer(self, *, with_body: bool) -> None:
-            given.asked.append(f"{self.command} {self.path}")
-            if given.hangs:
-                given.release.wait(30)
+            state.requests.append(f"{self.command} {self.path}")
+            if state.hangs:
+                state.release.wait(30)
                 return
-            content = given.files.get(self.path)
+            content = state.files.get(self.path)
             self.send_response(404 if content is None else 200)
             if content is not None:
                 self.send_header("Content-Length", str(len(content)))
@@ -65,18 +65,18 @@ def server() -> Iterator[Server]:
                 self.send_header("X-Repo-Commit", COMMIT)
             self.end_headers()
             if with_body and content is not None:
-                self.wfile.write(content[: len(content) - given.missing_bytes])
+                self.wfile.write(content[: len(content) - state.missing_bytes])
 
         def log_message(self, *_: Any) -> None:
             pass
 
     service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     service.daemon_threads = True
-    given.address = f"http://127.0.0.1:{service.server_address[1]}"
+    state.address = f"http://127.0.0.1:{service.server_address[1]}"
     thread = threading.Thread(target=service.serve_forever)
     thread.start()
-    yield given
-    given.release.set()
+    yield state
+    state.release.set()
     service.shutdown()
     service.server_close()
     thread.join()
@@ -84,7 +84,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty caches, and the network allowed."""
+    """Make the caches empty and allow the network."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -94,7 +94,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """timm's record of NAME with other places."""
+    """Replace addresses in timm's record of NAME."""
     record = networks.pretrained_config(NAME)
     assert record is not None
     changed = replace(record, **{"hf_hub_id": None, "url": "", **changes})
@@ -117,54 +117,58 @@ def hashed(content: bytes, stem: str = "net", digits: int = 8) -> str:
     return f"/{stem}-{hashlib.sha256(content).hexdigest()[:digits]}.pth"
 
 
-def test_an_address_is_downloaded_once(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+def test_weights_are_downloaded_once(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
     path = hashed(pth)
     server.files[path] = pth
     publish(monkeypatch, url=server.address + path)
-    found = find_weights(CONFIG)
-    assert found is not None
-    assert found.path is not None
-    assert (found.origin, found.path.read_bytes()) == ("hub", pth)
-    assert found.digest == hashlib.sha256(pth).hexdigest()[:32]
-    assert found.note.startswith(server.address)
-    asked = len(server.asked)
+    source = find_weights(CONFIG)
+    assert source is not None
+    assert source.path is not None
+    assert (source.origin, source.path.read_bytes()) == ("hub", pth)
+    assert source.digest == hashlib.sha256(pth).hexdigest()[:32]
+    assert source.note.startswith(server.address)
+    count = len(server.requests)
     again = find_weights(CONFIG)
-    assert again == replace(found, origin="cache")
-    assert len(server.asked) == asked
+    assert again == replace(source, origin="cache")
+    assert len(server.requests) == count
 
 
-def test_the_hub_is_preferred(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, safe: bytes) -> None:
+def test_the_hub_comes_before_a_plain_address(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, safe: bytes
+) -> None:
     server.files = {"/timm/net/resolve/main/model.safetensors": safe, hashed(pth): pth}
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     publish(monkeypatch, hf_hub_id="timm/net", url=server.address + hashed(pth))
-    found = find_weights(CONFIG)
-    assert found is not None
-    assert found.path is not None
-    assert (found.origin, found.path.read_bytes()) == ("hub", safe)
-    assert found.note.startswith("timm/net/model.safetensors, licence")
+    source = find_weights(CONFIG)
+    assert source is not None
+    assert source.path is not None
+    assert (source.origin, source.path.read_bytes()) == ("hub", safe)
+    assert source.note.startswith("timm/net/model.safetensors, licence")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert find_weights(CONFIG) == replace(found, origin="cache")
+    assert find_weights(CONFIG) == replace(source, origin="cache")
 
 
-def test_the_address_where_the_hub_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+def test_the_plain_address_is_used_if_the_hub_does_not_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes
+) -> None:
     server.files = {hashed(pth): pth}
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     publish(monkeypatch, hf_hub_id="timm/net", url=server.address + hashed(pth))
-    found = find_weights(CONFIG)
-    assert found is not None
-    assert found.path is not None
-    assert found.path.read_bytes() == pth
+    source = find_weights(CONFIG)
+    assert source is not None
+    assert source.path is not None
+    assert source.path.read_bytes() == pth
 
 
-def test_offline_asks_nobody(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
+def test_offline_sends_no_request(server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes) -> None:
     server.files[hashed(pth)] = pth
     publish(monkeypatch, url=server.address + hashed(pth))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert find_weights(CONFIG) is None
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_a_silent_server_costs_a_limited_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_takes_a_limited_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub.PROBE_SECONDS < 5
     monkeypatch.setattr(hub, "PROBE_SECONDS", 0.3)
     server.hangs = True
@@ -173,33 +177,33 @@ def test_a_silent_server_costs_a_limited_time(server: Server, monkeypatch: pytes
     start = time.monotonic()
     assert find_weights(CONFIG) is None
     assert time.monotonic() - start < 1.5
-    assert server.asked
+    assert server.requests
 
 
-def test_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_without_published_weights_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch)
     assert find_weights(CONFIG) is None
-    assert hub.find(None) is None
+    assert hub.find_file(None) is None
 
 
-def test_a_closed_port_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_port_gives_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, url="http://127.0.0.1:9/net.pth")
     assert find_weights(CONFIG) is None
 
 
-def test_a_download_that_breaks_off_leaves_nothing(
+def test_a_failed_download_leaves_no_file(
     server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, caches: Path
 ) -> None:
     server.files["/net.pth"] = pth
     server.missing_bytes = 100
     publish(monkeypatch, url=f"{server.address}/net.pth")
-    with pytest.raises(CitycamError, match=r"broke off.*backbone\.weights=FILE") as caught:
+    with pytest.raises(CitycamError, match=r"failed \(.*backbone\.weights=FILE") as caught:
         find_weights(CONFIG)
     assert caught.value.exit_code == 1
     assert not [path for path in (caches / "torch").rglob("*") if path.is_file()]
 
 
-def test_bytes_that_do_not_have_the_stated_hash(
+def test_a_download_without_the_hash_of_its_name_is_refused(
     server: Server, monkeypatch: pytest.MonkeyPatch, pth: bytes, caches: Path
 ) -> None:
     server.files["/net-0123abcd.pth"] = pth
@@ -209,7 +213,9 @@ def test_bytes_that_do_not_have_the_stated_hash(
     assert not [path for path in (caches / "torch").rglob("*") if path.is_file()]
 
 
-def test_a_hub_download_that_breaks_off(server: Server, monkeypatch: pytest.MonkeyPatch, safe: bytes) -> None:
+def test_a_failed_download_from_the_hub_is_a_sentence(
+    server: Server, monkeypatch: pytest.MonkeyPatch, safe: bytes
+) -> None:
     server.files["/timm/net/resolve/main/model.safetensors"] = safe
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     publish(monkeypatch, hf_hub_id="timm/net")
@@ -218,11 +224,11 @@ def test_a_hub_download_that_breaks_off(server: Server, monkeypatch: pytest.Monk
         raise OSError("connection lost")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)
-    with pytest.raises(CitycamError, match=r"timm/net/model\.safetensors broke off \(connection lost\)"):
+    with pytest.raises(CitycamError, match=r"timm/net/model\.safetensors failed \(connection lost\)"):
         find_weights(CONFIG)
 
 
-def test_what_was_found_is_checked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_weights_are_checked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/net.pth"] = b"<html>moved</html>"
     publish(monkeypatch, url=f"{server.address}/net.pth")
     with pytest.raises(CitycamError, match="is no weights file"):
@@ -240,7 +246,7 @@ def test_whether_weights_can_be_had_is_found_out_without_a_download(
     assert hub.availability(published) == ("silent", server.address + path)
     server.files[path] = pth
     assert hub.availability(published) == ("hub", server.address + path)
-    assert all(asked.startswith("HEAD ") for asked in server.asked)
+    assert all(asked.startswith("HEAD ") for asked in server.requests)
     with monkeypatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         assert hub.availability(published) == ("offline", server.address + path)

@@ -1,4 +1,4 @@
-"""Training by Lightning is the plain loop that it stands for, and ends at the first step that leads nowhere."""
+"""Training by Lightning equals a plain loop, and stops at the first step whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def train(module: CityModule, inputs: torch.Tensor, folder: Path, *, batches: in
 
 
 @pytest.mark.parametrize("batches", [1, 2, 16])
-def test_training_is_the_plain_loop(batches: int, tmp_path: Path) -> None:
+def test_training_equals_a_plain_loop(batches: int, tmp_path: Path) -> None:
     module, plain, inputs = make_module(), make_module().network.head, features()
     train(module, inputs, tmp_path, batches=batches)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.5)
@@ -91,43 +91,43 @@ def test_training_is_the_plain_loop(batches: int, tmp_path: Path) -> None:
             optimizer.zero_grad()
             F.cross_entropy(plain(inputs[chosen]), torch.from_numpy(LABELS)[chosen]).backward()
             optimizer.step()
-    for found, wanted in zip(module.network.head.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(found, wanted)
+    for actual, expected in zip(module.network.head.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected)
     assert module.validation["indices"].tolist() == list(range(COUNT))
 
 
-def place(epoch: int, picture: int) -> int:
-    """The step, counted from 1, at which a picture comes."""
+def step_of(epoch: int, picture: int) -> int:
+    """Return the step of an epoch, from 1, that has a picture in its batch."""
     order = stream(SEED, "order", epoch).permutation(COUNT).tolist()
     return int(order.index(picture)) // BATCH + 1
 
 
 @pytest.mark.parametrize("batches", [1, 16])
-def test_a_picture_whose_features_are_no_numbers_is_named_alone(batches: int, tmp_path: Path) -> None:
+def test_only_the_picture_with_infinite_features_is_named(batches: int, tmp_path: Path) -> None:
     inputs = features()
     inputs[13, 5] = torch.inf
-    with pytest.raises(CitycamError, match=r"what the backbone makes of town/13\.png are not numbers") as raised:
+    with pytest.raises(CitycamError, match=r"the backbone's features of town/13\.png are not finite") as raised:
         train(make_module(), inputs, tmp_path, batches=batches)
-    assert f"in epoch 1, step {place(0, 13)} of 3:" in str(raised.value)
+    assert f"in epoch 1, step {step_of(0, 13)} of 3:" in str(raised.value)
     assert "precision=fp32" in str(raised.value)
     assert raised.value.exit_code == 1
     rows = {row["picture"]: float(row["loss"]) for row in read_csv(tmp_path / "diverged.csv")}
     assert [name for name, loss in rows.items() if not np.isfinite(loss)] == ["town/13.png"]
-    assert all(place(0, NAMES.index(name)) == place(0, 13) for name in rows)
+    assert all(step_of(0, NAMES.index(name)) == step_of(0, 13) for name in rows)
 
 
-def test_a_picture_whose_own_loss_is_none_is_named_alone(tmp_path: Path) -> None:
+def test_only_the_picture_with_an_infinite_loss_is_named(tmp_path: Path) -> None:
     inputs = features()
     inputs[8] = 3e38 * inputs[8].sign()  # overflows in the head
     with pytest.raises(CitycamError, match=r"the loss is (nan|inf) over town/08\.png \(the whole batch") as raised:
         train(make_module(lr=1e-30), inputs, tmp_path, batches=16)
-    assert f"in epoch 1, step {place(0, 8)} of 3:" in str(raised.value)
+    assert f"in epoch 1, step {step_of(0, 8)} of 3:" in str(raised.value)
     assert "try a smaller optimizer.lr (it is 1e-30)." in str(raised.value)
 
 
-def test_answers_that_are_no_numbers_after_the_last_step_are_named(tmp_path: Path) -> None:
+def test_pictures_with_infinite_logits_after_the_last_step_are_named(tmp_path: Path) -> None:
     module = make_module(lr=1e38)
     module.batch_size = COUNT  # one step an epoch
-    with pytest.raises(CitycamError, match="by the end of epoch 1: the network's answers to town/") as raised:
+    with pytest.raises(CitycamError, match="by the end of epoch 1: the logits of town/") as raised:
         train(module, features(), tmp_path, batches=16)
-    assert "more pictures are not numbers; try a smaller optimizer.lr (it is 1e+38)." in str(raised.value)
+    assert "more pictures are not finite; try a smaller optimizer.lr (it is 1e+38)." in str(raised.value)

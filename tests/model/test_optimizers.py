@@ -1,4 +1,4 @@
-"""Optimizers against their papers' update rules, written out in float64."""
+"""Optimizers follow the update rules of their papers, written out in float64."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_steps_follow_the_paper(settings: OptimizerConfig, rule: Rule) -> None:
     start = torch.randn(5, 4, generator=generator)
     parameter = nn.Parameter(start.clone())
     optimizer = make_optimizer(settings, [parameter])
-    wanted, state = start.double(), {}
+    expected, state = start.double(), {}
     for step in range(1, 6):
         gradient = torch.randn(5, 4, generator=generator)
         parameter.grad = gradient.clone()
         optimizer.step()
-        wanted = rule(wanted, gradient.double(), state, step)
-    torch.testing.assert_close(parameter.detach().double(), wanted, rtol=1e-5, atol=1e-6)
+        expected = rule(expected, gradient.double(), state, step)
+    torch.testing.assert_close(parameter.detach().double(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [case for case, _ in CASES], ids=[case.kind for case, _ in CASES])
@@ -68,7 +68,7 @@ def test_one_kernel_updates_all_parameters(settings: OptimizerConfig) -> None:
     assert make_optimizer(settings, nn.Linear(2, 2).parameters()).defaults["fused"] is True
 
 
-def test_what_is_frozen_is_not_in_the_optimizer() -> None:
+def test_frozen_parameters_are_not_in_the_optimizer() -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     network[0].requires_grad_(False)
     optimizer = make_optimizer(AdamConfig(), network.parameters())
@@ -90,6 +90,6 @@ def test_the_learning_rate_decays_in_steps() -> None:
     assert rates == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01])
 
 
-def test_no_decay_unless_asked() -> None:
+def test_no_decay_by_default() -> None:
     settings = SgdConfig()
     assert make_schedule(settings, make_optimizer(settings, nn.Linear(2, 2).parameters())) is None

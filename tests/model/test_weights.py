@@ -1,4 +1,4 @@
-"""Weights files: read whole or refused in a sentence, nothing executed, nothing pretended."""
+"""Weights files are loaded whole or refused in a sentence, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resnet() -> Backbone:
 
 
 def state_of(name: str = "resnet18", seed: int = 9, **extra: Any) -> dict[str, torch.Tensor]:
-    """A state dict of another draw, with its classifier."""
+    """Return a state dict of other initial weights, with its classifier."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return timm.create_model(name, **extra).state_dict()
@@ -48,7 +48,7 @@ def write(path: Path, content: Any) -> Path:
 
 
 def refused(path: Path, name: str, sentence: str, backbone: Backbone | None = None) -> None:
-    """Both the check before work and the loading refuse."""
+    """Assert that both the check of a file and loading it refuse."""
     with pytest.raises(CitycamError, match=sentence):
         check_weights_file(path, name)
     if backbone is not None:
@@ -59,7 +59,7 @@ def refused(path: Path, name: str, sentence: str, backbone: Backbone | None = No
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto"])
-def test_what_is_saved_loads_the_same(name: str, tmp_path: Path) -> None:
+def test_saved_weights_load_unchanged(name: str, tmp_path: Path) -> None:
     saved = make_backbone(BackboneConfig(name=name), 64, seed=0)
     path = tmp_path / "body.safetensors"
     digest = save_weights(saved, path)
@@ -72,7 +72,7 @@ def test_what_is_saved_loads_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".bin"])
-def test_timms_names_with_a_classifier(resnet: Backbone, tmp_path: Path, suffix: str) -> None:
+def test_files_with_timms_names_and_a_classifier_load(resnet: Backbone, tmp_path: Path, suffix: str) -> None:
     state = state_of(num_classes=17)
     path = write(tmp_path / f"w{suffix}", state)
     check_weights_file(path, "resnet18")
@@ -81,7 +81,7 @@ def test_timms_names_with_a_classifier(resnet: Backbone, tmp_path: Path, suffix:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_torchvisions_names(name: str, tmp_path: Path) -> None:
+def test_files_with_torchvisions_names_load(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
     theirs = getattr(torchvision.models, name)(num_classes=5).eval()
     path = write(tmp_path / "tv.pth", theirs.state_dict())
@@ -94,7 +94,7 @@ def test_torchvisions_names(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
 
 
-def test_names_of_wrappers_and_checkpoints(tmp_path: Path) -> None:
+def test_files_with_prefixes_of_wrappers_load(tmp_path: Path) -> None:
     state = state_of()
     wrapped = {f"module.{key}": value for key, value in state.items()}
     for number, content in enumerate([wrapped, {"state_dict": state, "epoch": 3}, {"model": wrapped}]):
@@ -103,7 +103,7 @@ def test_names_of_wrappers_and_checkpoints(tmp_path: Path) -> None:
         assert holds(fresh, state)
 
 
-def test_counters_of_batch_norm_may_be_absent(resnet: Backbone, tmp_path: Path) -> None:
+def test_counters_of_batch_norms_may_be_missing(resnet: Backbone, tmp_path: Path) -> None:
     state = {key: value for key, value in state_of().items() if not key.endswith("num_batches_tracked")}
     path = write(tmp_path / "old.pth", state)
     check_weights_file(path, "resnet18")
@@ -112,7 +112,7 @@ def test_counters_of_batch_norm_may_be_absent(resnet: Backbone, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
-def test_transformers_take_weights_of_another_image_size(name: str, tmp_path: Path) -> None:
+def test_transformers_load_weights_of_another_image_size(name: str, tmp_path: Path) -> None:
     state = state_of(name)
     path = write(tmp_path / "w.safetensors", state)
     check_weights_file(path, name)
@@ -124,7 +124,7 @@ def test_transformers_take_weights_of_another_image_size(name: str, tmp_path: Pa
         assert torch.isfinite(small(torch.randn(1, 3, 64, 64))).all()
 
 
-def test_missing_surplus_and_shapes_are_listed(resnet: Backbone, tmp_path: Path) -> None:
+def test_missing_surplus_and_misshapen_tensors_are_listed(resnet: Backbone, tmp_path: Path) -> None:
     state = state_of()
     del state["layer1.0.conv1.weight"]
     state["layer9.conv1.weight"] = torch.zeros(1)
@@ -169,10 +169,8 @@ def test_a_truncated_file_is_refused(resnet: Backbone, tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
-@pytest.mark.parametrize("content", [b"<html>not found</html>", struct.pack("<Q", 2**62), b"\x80\x02}q\x00." * 3])
-def test_a_file_that_is_something_else_is_refused(
-    resnet: Backbone, tmp_path: Path, suffix: str, content: bytes
-) -> None:
+@pytest.mark.parametrize("content", [b"<html>not source</html>", struct.pack("<Q", 2**62), b"\x80\x02}q\x00." * 3])
+def test_a_file_of_another_kind_is_refused(resnet: Backbone, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     refused(path, "resnet18", "is no weights file that can be read", resnet)
@@ -193,9 +191,9 @@ def test_values_that_are_not_finite_are_refused(resnet: Backbone, tmp_path: Path
     assert holds(resnet, before)
 
 
-def test_paths_that_are_no_weights_file(tmp_path: Path) -> None:
-    refused(tmp_path / "absent.pth", "resnet18", "is not there")
-    refused(tmp_path / "absent.safetensors", "resnet18", "is not there")
+def test_missing_files_and_other_paths_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "absent.pth", "resnet18", "does not exist")
+    refused(tmp_path / "absent.safetensors", "resnet18", "does not exist")
     refused(Path("imagenet"), "resnet18", "give auto, random or a .safetensors")
 
 
@@ -205,7 +203,7 @@ def test_the_check_of_safetensors_reads_no_values(tmp_path: Path, monkeypatch: p
     check_weights_file(path, "resnet18")
 
 
-def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_come_from_a_file_or_are_random_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "w.safetensors", state_of())
     given = find_weights(BackboneConfig(name="resnet18", weights=str(path)))
     assert given is not None
@@ -213,20 +211,20 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = find_weights(BackboneConfig(name="resnet18", weights="random"))
     assert random is not None
     assert (random.origin, random.path, random.digest) == ("random", None, None)
-    monkeypatch.setattr(weights.hub, "find", lambda _: None)
+    monkeypatch.setattr(weights.hub, "find_file", lambda _: None)
     assert find_weights(BackboneConfig(name="resnet18", weights="auto")) is None
     with pytest.raises(CitycamError, match="surplus"):
         find_weights(BackboneConfig(name="resnet18", weights=str(write(tmp_path / "x.pth", state_of("resnet34")))))
 
 
 @pytest.mark.skipif(not GIVEN.exists(), reason="shared/weights/mobilenetv2_100.safetensors is not here")
-def test_pretrained_mobilenet_tells_pictures_apart() -> None:
+def test_features_of_a_pretrained_mobilenet_differ_between_pictures() -> None:
     config = BackboneConfig(name="mobilenetv2_100", weights=str(GIVEN), strides=[32, 16, 8])
-    found = find_weights(config)
-    assert found is not None
-    assert found.path is not None
+    source = find_weights(config)
+    assert source is not None
+    assert source.path is not None
     backbone = make_backbone(config, 64, seed=0).eval()
-    load_weights(backbone, found.path)
+    load_weights(backbone, source.path)
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = backbone(x)
