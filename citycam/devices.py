@@ -1,4 +1,4 @@
-"""The devices of this machine: cores, GPUs, which one to use, and what they are called. Imports torch late."""
+"""The devices of this machine: its cores and GPUs, which one to use, and their names. Imports torch late."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Device:
-    """``name`` is torch's (``cuda:1``, ``mps``, ``cpu``); ``identity`` names it on this machine, whatever
-    ``CUDA_VISIBLE_DEVICES`` says: a GPU's UUID, or ``core3``."""
+    """A GPU or a core. ``name`` is torch's (``cuda:1``, ``mps``, ``cpu``). ``identity`` is the same in all processes of
+    this machine, with any ``CUDA_VISIBLE_DEVICES``: a GPU's UUID, or ``core3``."""
 
     name: str
     identity: str
@@ -52,23 +52,23 @@ FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sve", "bf16")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(cpu_devices())
 
 
 def cpu_devices() -> list[Device]:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return [Device("cpu", f"core{core}") for core in cores]
 
 
 def choose_device(accelerator: Accelerator) -> torch.device:
-    """The device that was asked for, or the best there is; of several GPUs the first.
+    """Return the device of ``accelerator``; for auto the best one. Of several GPUs it is the first.
 
     Raises:
-        CitycamError: it is not there.
+        CitycamError: PyTorch finds no such device.
     """
-    import torch  # late: a refused request need not wait for it
+    import torch  # late, so that a refused request need not wait for it
 
     there: dict[Accelerator, Callable[[], bool]] = {
         Accelerator.cuda: torch.cuda.is_available,
@@ -86,7 +86,7 @@ def choose_device(accelerator: Accelerator) -> torch.device:
 
 
 def machine_devices(kind: str) -> list[Device]:
-    """Every device of a kind (cpu, cuda, mps) that this process may use; of the CPU, its cores."""
+    """Return all devices of a kind (cpu, cuda, mps) that this process may use; of the CPU, its cores."""
     if kind == "cuda":
         import torch
 
@@ -97,8 +97,8 @@ def machine_devices(kind: str) -> list[Device]:
 
 
 def free_memory(devices: Sequence[Device]) -> dict[str, int]:
-    """Free MiB of each GPU by identity, as the driver's own tool tells it without touching one; empty where there is
-    none, or nothing to choose."""
+    """Return the free MiB of each GPU by identity, read by the driver's own tool, so that no GPU is touched. Empty for
+    fewer than two GPUs, and without that tool."""
     if len(devices) < 2 or not devices[0].name.startswith("cuda"):
         return {}
     tool = shutil.which("nvidia-smi")
@@ -113,7 +113,7 @@ def free_memory(devices: Sequence[Device]) -> dict[str, int]:
 
 
 def gpus() -> list[Gpu]:
-    """Return the GPUs that PyTorch can use, with their free memory. Touches each of them.
+    """Return the GPUs that PyTorch can use, with their free memory; touches each of them.
 
     Raises:
         RuntimeError: PyTorch finds one and cannot use it, for example because the driver is too old.
@@ -141,7 +141,8 @@ def _cpuinfo(beginning: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Name a device so that what was measured on it is kept apart: the GPU, or the processor with its flags."""
+    """Return a name under which measurements of a device are kept: that of the GPU, or of the processor with its
+    flags."""
     if device.type == "cuda":
         import torch
 

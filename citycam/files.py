@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks that the kernel holds."""
+"""Read and write files: they appear whole or not at all, and locks are held by the kernel."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from citycam.errors import CitycamError
 from citycam.processes import is_gone
 from citycam.words import size
 
-# Modes of a new file and a new folder. Asked once: the umask can only be read by setting it, which threads would do to
-# each other.
+# Modes of a new file and a new folder. The umask can only be read by setting it, so it is read once, before there are
+# threads.
 os.umask(_umask := os.umask(0o077))
 _MODE, FOLDER_MODE = 0o666 & ~_umask, 0o777 & ~_umask
 
@@ -39,14 +39,15 @@ _NAMED = 32
 
 
 def cache_root() -> Path:
-    """``$CITYCAM_CACHE``, else the platform's cache folder for citycam."""
+    """Return ``$CITYCAM_CACHE``, else the platform's cache folder for citycam."""
     return Path(os.environ.get("CITYCAM_CACHE") or platformdirs.user_cache_dir("citycam")).expanduser()
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Call ``write`` with an open binary file that becomes ``path`` when it returns: temporary name in the same
-    folder, flush, fsync, rename, fsync of the folder. On any failure nothing is left behind and an older ``path``
-    stays as it was.
+    """Call ``write`` with an open binary file that becomes ``path`` when it returns.
+
+    The file gets a temporary name in the same folder, then flush, fsync, rename, fsync of the folder. On any failure
+    nothing is left behind and an older ``path`` stays as it was.
 
     Raises:
         CitycamError: the disk is full, or the folder cannot be written.
@@ -95,12 +96,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all; NaN is refused, since no other reader would take it."""
+    """Write ``value`` as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: it holds NaN or an infinity, which are not JSON.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def to_dict(config: Any) -> Any:
-    """Turn dataclasses into plain dictionaries, lists, numbers and text, for YAML, JSON and hashes."""
+    """Return dataclasses as plain dictionaries, lists, numbers and text, for YAML, JSON and hashes."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Enum):
@@ -124,13 +129,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a table with a header, as dictionaries of text; a leading byte-order mark is passed over."""
+    """Return the rows of a table with a header, as dictionaries of text; a leading byte-order mark is skipped."""
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -139,7 +144,7 @@ def sha256(path: Path) -> str:
 def lock(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold an exclusive lock on ``path``, which the kernel frees when this process dies.
 
-    ``waiting`` is called once if somebody else holds it.
+    ``waiting`` is called once if another process or thread holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     held = filelock.FileLock(path)
@@ -156,10 +161,10 @@ def lock(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[N
 
 
 def check_room(place: Path, needed: int, what: str) -> int:
-    """Free bytes of the disk that holds ``place``, which need not exist yet.
+    """Return the free bytes of the disk that holds ``place``, which need not exist yet.
 
     Raises:
-        CitycamError: there are less than ``needed``, for ``what``.
+        CitycamError: there are less than the ``needed`` bytes of ``what``.
     """
     existing = next(parent for parent in (place, *place.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -197,7 +202,7 @@ def folder_size(folder: Path) -> int:
 
 
 def explain_os_error(error: OSError, path: Path) -> CitycamError:
-    """The sentence for a write that failed."""
+    """Return the sentence for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CitycamError(
             f"The disk that holds {path.parent} is full, so {path.name} was not written; free space or choose another "

@@ -1,4 +1,4 @@
-"""How far a piece of work has come: a bar on a terminal, a plain line now and then in a file."""
+"""The progress of a piece of work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,61 +18,60 @@ Advance = Callable[[int], None]
 # Seconds between plain lines, and seconds below which work is not worth a line.
 _EVERY, _WORTH = 10.0, 1.0
 
-# Set where several processes tell of their work in one place: whose work it is, and no live bars, which would write
-# over each other.
-_whose: str | None = None
+# The name of this process where several report to one place; live bars would overwrite each other there.
+_name: str | None = None
 
-# The one live display of the process with the number of its users; rich allows no second beside it.
+# The live display of this process and the number of its users; rich allows no second one.
 _live: tuple[Progress, int] | None = None
 
 
 @contextlib.contextmanager
 def bar(what: str, total: int, *, unit: str = "pictures") -> Iterator[Advance]:
-    """Show how far ``what`` has come, on stderr, with its rate and the time left; bars may be nested.
+    """Show the progress of ``what`` on stderr, with its rate and the time left; bars may be nested.
 
-    On a terminal it is a live bar. Elsewhere it is a line every 10 seconds and one at the end, and nothing at all for
-    work that is done within a second.
+    On a terminal it is a live bar. Elsewhere it is a line every 10 seconds and one at the end, and nothing for work
+    that takes less than a second.
 
     Args:
         what: a word or two, for example ``bank``.
         total: number of pieces; 0 where there is nothing to do.
-        unit: what the pieces are called.
+        unit: the name of the pieces.
 
     Yields:
         ``advance(n)``, to be called when ``n`` more pieces are done.
     """
-    if _whose is not None:
-        what = f"{_whose}: {what}"
-    alone = sys.stderr.isatty() and _whose is None
-    with _rich_bar(what, total, unit) if alone else _lines(what, total, unit) as advance:
+    if _name is not None:
+        what = f"{_name}: {what}"
+    live = sys.stderr.isatty() and _name is None
+    with _rich_bar(what, total, unit) if live else _lines(what, total, unit) as advance:
         yield advance
 
 
-def speak_as(whose: str) -> None:
-    """From here on this process is one of several that tell of their work in one place: plain lines, with its name."""
-    global _whose
-    _whose = whose
+def report_as(name: str) -> None:
+    """Report progress as one of several processes: by plain lines that begin with ``name``."""
+    global _name
+    _name = name
 
 
 @contextlib.contextmanager
 def counted(what: str, *, unit: str = "pictures") -> Iterator[Callable[[int, int], None]]:
-    """A `bar` for work that only learns its total on the way: yields a callback of (done, total)."""
+    """Show a `bar` for work whose total is known only after it started; yields a function of (done, total)."""
     with contextlib.ExitStack() as stack:
         advance: Advance | None = None
-        told = 0
+        shown = 0
 
-        def tell(done: int, total: int) -> None:
-            nonlocal advance, told
+        def show(done: int, total: int) -> None:
+            nonlocal advance, shown
             if advance is None:
                 advance = stack.enter_context(bar(what, total, unit=unit))
-            advance(done - told)
-            told = done
+            advance(done - shown)
+            shown = done
 
-        yield tell
+        yield show
 
 
 class Lines:
-    """The plain lines of one piece of work, from its count and the clock; pure but for what ``write`` does."""
+    """The plain lines of one piece of work, given to ``write`` by its count and ``clock`` (seconds)."""
 
     def __init__(
         self, what: str, total: int, unit: str, write: Callable[[str], None], clock: Callable[[], float]
@@ -83,7 +82,7 @@ class Lines:
         self._start = self._last = clock()
 
     def advance(self, n: int = 1) -> None:
-        """Count ``n`` more pieces; write a line if the last one is 10 seconds old."""
+        """Count ``n`` more pieces; write a line if the last one is at least 10 seconds old."""
         self.done += n
         now = self._clock()
         if now - self._last >= _EVERY and self.done < self.total:

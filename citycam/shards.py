@@ -1,11 +1,11 @@
 """Rows of equal arrays on disk, addressed by (picture digest, number), in shards that appear whole or not at all.
 
-A store is a folder named by a hash of everything that changes its numbers (``key.json`` says what). A shard is a
-safetensors file of at most 64 MB; beside it, written after it, lies its index (``.rows``, safetensors too) with the
-rows and the shard's checksum: a shard without an index does not exist. Checksums are verified when a process first
-uses a shard. Readers map shards; nothing loads a store whole, and what is kept of its index takes 28 bytes a row.
+A store is a folder named by a hash of everything that changes its numbers, which ``key.json`` lists. A shard is a
+safetensors file of at most 64 MB. Its index (``.rows``, safetensors too) is written after it and holds the rows and
+the shard's checksum; a shard without an index does not count. A process verifies the checksum of a shard when it first
+uses it. Readers map shards, so a store is never loaded whole; its index takes 28 bytes of memory a row.
 
-``users/`` holds a lock file for each process that uses the store, ``used`` is touched when one begins to.
+``users/`` holds a lock file for each process that uses the store. ``used`` is touched when a process starts to use it.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _DIGEST, _KEY = 16, np.dtype("S20")
 
 
 def row_keys(rows: Rows) -> np.ndarray:
-    """Rows as keys (n,), 20 bytes each: the digest's 16 and the number's 4, big-endian, so that sorting groups by
-    picture."""
+    """Return rows as keys (n,) of 20 bytes: the digest's 16 and the number's 4, big-endian, so that sorted keys are
+    grouped by picture."""
     if isinstance(rows, np.ndarray):
         return rows
     return _keys([digest for digest, _ in rows], np.array([number for _, number in rows], dtype=np.int64))
 
 
 def view_keys(digests: Sequence[str], numbers: Sequence[int]) -> np.ndarray:
-    """Keys of every number of every digest, digest by digest."""
+    """Return the keys of all numbers of all digests, digest by digest."""
     keys = _keys(digests, np.zeros(len(digests), dtype=np.int64))
     repeated = np.repeat(keys, len(numbers)).view(np.uint8).reshape(-1, _KEY.itemsize)
     repeated[:, _DIGEST:] = np.tile(_number_bytes(np.asarray(numbers, dtype=np.int64)), (len(digests), 1))
@@ -58,7 +58,7 @@ def view_keys(digests: Sequence[str], numbers: Sequence[int]) -> np.ndarray:
 
 
 def key_rows(keys: np.ndarray) -> Iterable[Row]:
-    """The rows of keys, one by one."""
+    """Yield the rows of keys."""
     for start in range(0, len(keys), 4096):  # lists of a whole store's rows would take hundreds of MB
         parts = np.ascontiguousarray(keys[start : start + 4096]).view(np.uint8).reshape(-1, _KEY.itemsize)
         numbers = np.ascontiguousarray(parts[:, _DIGEST:]).view(">u4").reshape(-1).tolist()
@@ -77,19 +77,19 @@ class ShardStore:
     """Rows of one shape and dtype under one key.
 
     Args:
-        key: everything that changes the numbers; JSON.
+        key: everything that changes the numbers, as JSON values.
         root: the folder of all stores of this kind.
         dtype: float32 or uint8.
 
     Attributes:
-        asked: the key as it was given.  key: with the dtype and the format on disk.  name: its hash.
-        folder: of the store, which need not exist yet.
-        damaged: names of shards that were found damaged and removed.
+        given: the key that the store was opened with.  key: the same with dtype and format on disk.  name: its hash.
+        folder: that of the store, which need not exist yet.
+        damaged: names of damaged shards, which were removed.
     """
 
     def __init__(self, key: dict[str, Any], root: Path, dtype: type[np.float32] | type[np.uint8] = np.float32) -> None:
         self.dtype = np.dtype(dtype)
-        self.asked = key
+        self.given = key
         self.key = key | {"dtype": self.dtype.name, "format": _FORMAT}
         self.name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:32]
         self.folder = root / self.name
@@ -103,7 +103,7 @@ class ShardStore:
         self._map = functools.lru_cache(maxsize=_most_maps())(functools.partial(_mapped, self._shards, self.dtype))
 
     def refresh(self) -> None:
-        """Take in shards that are new on disk."""
+        """Read the indices of shards that are new on disk."""
         if not self.folder.is_dir():
             return
         self.use()
@@ -112,18 +112,18 @@ class ShardStore:
                 self._take_in(index)
 
     def missing(self, rows: Rows) -> np.ndarray:
-        """Keys of those ``rows`` that the store lacks, sorted, each once; see `key_rows`."""
+        """Return the sorted, distinct keys of those ``rows`` that the store lacks; see `key_rows`."""
         keys = np.unique(row_keys(rows))
         return keys[self._find(keys)[:, 0] < 0]
 
     def add(self, rows: Rows, values: np.ndarray) -> None:
-        """`write`, and take in what was written."""
+        """Write values and read their index: `write` and `refresh`."""
         self.write(rows, values)
         self.refresh()
 
     def write(self, rows: Rows, values: np.ndarray) -> None:
-        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need; the next `refresh`
-        takes them in. May be called by a thread beside the one that uses the store.
+        """Write ``values`` (len(rows), ...) of the store's dtype, in as many shards as they need; call `refresh` to read
+        them. Another thread may use the store meanwhile.
 
         Raises:
             CitycamError: the disk is full, or the cache cannot be written.
@@ -139,7 +139,7 @@ class ShardStore:
             self._write(keys[start : start + step], values[start : start + step])
 
     def places(self, rows: Rows) -> np.ndarray:
-        """Where rows lie: int32 (len(rows), 2) of shard and row in it, for `read`.
+        """Return the places of rows for `read`: int32 (len(rows), 2), the shard and the row in it.
 
         Raises:
             CitycamError: a row is missing.
@@ -147,13 +147,13 @@ class ShardStore:
         places = self._find(row_keys(rows))
         if (places < 0).any():
             raise CitycamError(
-                f"The store {self.folder} lacks a view that this run needs; the same command again makes it.",
+                f"The store {self.folder} lacks a view that this run needs; run the same command again to make it.",
                 exit_code=1,
             )
         return places
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """Values at ``places`` (B, 2), B > 0: (B, ...), copied out of the maps."""
+        """Return the values (B, ...) at ``places`` (B, 2), B > 0, copied out of the maps."""
         order = np.lexsort((places[:, 1], places[:, 0]))
         shards, starts = np.unique(places[order, 0], return_index=True)
         values = np.empty((len(places), *self._map(int(shards[0])).shape[1:]), dtype=self.dtype)
@@ -163,20 +163,20 @@ class ShardStore:
         return values
 
     def use(self) -> None:
-        """Say that this process uses the store, once, so that nobody removes it."""
+        """Mark the store as used by this process, so that no other process removes it."""
         if self._user is None:
-            # A cache that cannot be written, and so not pruned either, can be read all the same.
+            # A cache that cannot be written cannot be pruned either, and can still be read.
             with contextlib.suppress(OSError), lock(self.folder.parent / ".lock"):
                 name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
                 user = filelock.FileLock(self.folder / "users" / name, thread_local=False)
                 (self.folder / "users").mkdir(parents=True, exist_ok=True)
-                in_use(self.folder)  # or every process would leave a file
+                in_use(self.folder)  # removes the files of ended processes
                 user.acquire()
                 self._user = user
                 (self.folder / "used").touch()
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
-        """Places of keys, in shards that were verified; -1 where there is none."""
+        """Return the places of keys in verified shards; -1 where there is none."""
         while True:
             places = self._locate(keys)
             if self._verify(np.unique(places[:, 0][places[:, 0] >= 0]).tolist()):
@@ -185,17 +185,17 @@ class ShardStore:
     def _locate(self, keys: np.ndarray) -> np.ndarray:
         order = np.argsort(keys, kind="stable")  # looking up in order is ten times faster
         keys = keys[order]
-        found = np.full((len(keys), 2), -1, dtype=np.int32)
+        ordered = np.full((len(keys), 2), -1, dtype=np.int32)
         for run, places in self._runs:
             at = np.minimum(np.searchsorted(run, keys), len(run) - 1)
-            hit = (run[at] == keys) & (found[:, 0] < 0)
-            found[hit] = places[at[hit]]
-        result = np.empty_like(found)
-        result[order] = found
+            hit = (run[at] == keys) & (ordered[:, 0] < 0)
+            ordered[hit] = places[at[hit]]
+        result = np.empty_like(ordered)
+        result[order] = ordered
         return result
 
     def _verify(self, numbers: Sequence[int]) -> bool:
-        """Hold shards to their checksums, those that were not yet; False where one was damaged."""
+        """Verify the checksums of shards that were not verified yet; return False if one was damaged."""
         new = [number for number in numbers if not self._shards[number].verified]
         if not new:
             return True
@@ -219,7 +219,7 @@ class ShardStore:
     def _write(self, keys: np.ndarray, values: np.ndarray) -> None:
         listed = np.ascontiguousarray(keys).view(np.uint8).reshape(-1, _KEY.itemsize)
         rows_digest = hashlib.sha256(listed.tobytes()).hexdigest()
-        # The rows' digest makes shards of equal values and other rows differ, and so their names.
+        # Shards of equal values and other rows get other names by the rows' digest.
         content = save({"rows": np.ascontiguousarray(values)}, metadata={"rows": rows_digest})
         digest = hashlib.sha256(content).hexdigest()
         write_bytes(self.folder / f"{digest[:32]}.safetensors", content)
@@ -228,12 +228,12 @@ class ShardStore:
         write_bytes(index, save({"rows": listed}, metadata={"rows": rows_digest, "sha256": digest}))
 
     def _take_in(self, index: Path) -> None:
-        found = read_index(index)
-        if found is None:
+        content = read_index(index)
+        if content is None:
             remove_shard(index)
             self.damaged.append(index.stem)
             return
-        keys, digest = found
+        keys, digest = content
         places = np.empty((len(keys), 2), dtype=np.int32)
         places[:, 0], places[:, 1] = len(self._shards), np.arange(len(keys))
         self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, index.name in self._written))
@@ -249,8 +249,8 @@ class ShardStore:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a living process uses the store in ``folder``. Ask while holding the lock ``.lock`` beside the store;
-    what dead users left is removed."""
+    """Return whether a living process uses the store in ``folder``, and remove what ended processes left. The caller
+    holds the lock ``.lock`` beside the store."""
     busy = False
     for path in sorted((folder / "users").glob("*.lock")):
         user = filelock.FileLock(path, thread_local=False)
@@ -265,7 +265,7 @@ def in_use(folder: Path) -> bool:
 
 
 def read_index(index: Path) -> tuple[np.ndarray, str] | None:
-    """Keys (n,) of a shard's rows and the shard's checksum; None where the index is damaged."""
+    """Return the keys (n,) of a shard's rows and the shard's checksum; None where the index is damaged."""
     try:
         metadata, shape, offset = _header(index)
         listed = np.fromfile(index, dtype=np.uint8, offset=offset).reshape(shape)
@@ -277,7 +277,7 @@ def read_index(index: Path) -> tuple[np.ndarray, str] | None:
 
 
 def index_length(index: Path) -> int:
-    """Rows of a shard by the header of its index; 0 where that is damaged."""
+    """Return the number of a shard's rows by the header of its index; 0 where that is damaged."""
     try:
         return int(_header(index)[1][0])
     except (OSError, ValueError, KeyError, TypeError, struct.error):
@@ -285,7 +285,7 @@ def index_length(index: Path) -> int:
 
 
 def is_whole(shard: Path, digest: str) -> bool:
-    """Whether a shard has its checksum."""
+    """Return whether a shard has its checksum."""
     try:
         return sha256(shard) == digest
     except OSError:
@@ -293,13 +293,13 @@ def is_whole(shard: Path, digest: str) -> bool:
 
 
 def remove_shard(index: Path) -> None:
-    """Remove a shard and its index, the index first: a shard without one does not exist."""
+    """Remove a shard and its index, the index first, since a shard without one does not count."""
     index.unlink(missing_ok=True)
     index.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], tuple[int, ...], int]:
-    """Metadata of a safetensors file, and shape and offset of its one tensor ``rows``."""
+    """Return the metadata of a safetensors file, and shape and offset of its one tensor ``rows``."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(min(length, 2**20)))
@@ -326,7 +326,7 @@ def _number_bytes(numbers: np.ndarray) -> np.ndarray:
 
 
 def _most_maps() -> int:
-    """How many shards are kept open: each takes a file descriptor, of which others need some too."""
+    """Return how many shards are kept open: a third of the file descriptors of the process."""
     try:
         import resource
     except ImportError:  # Windows, whose limit is far away

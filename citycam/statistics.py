@@ -15,21 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from citycam.errors import CitycamError
+from citycam.words import Mark
 
 LEVEL = 0.95
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A warning beside a number: ``code`` for programs, ``sentence`` for people."""
-
-    code: str
-    sentence: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the entry of run.json's ``warnings``."""
-        return {"code": self.code, "sentence": self.sentence}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,23 @@
-"""Words for people: lines on stderr, numbers of things, durations and sizes, names in their natural order, tables."""
+"""Text for people: lines on stderr, counts, durations, sizes, natural order of names, tables."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A warning beside a number: ``code`` for programs, ``sentence`` for people."""
+
+    code: str
+    sentence: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the entry of run.json's ``warnings``."""
+        return {"code": self.code, "sentence": self.sentence}
 
 
 def say(text: str) -> None:
@@ -13,7 +26,7 @@ def say(text: str) -> None:
 
 
 def counted(number: int, word: str) -> str:
-    """A number of things.
+    """Return a number with the word for what it counts.
 
     >>> counted(1, "picture"), counted(1200, "picture")
     ('1 picture', '1,200 pictures')
@@ -22,7 +35,7 @@ def counted(number: int, word: str) -> str:
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts names as people do.
+    """Return a key that sorts names as people do.
 
     >>> sorted(["frame10", "frame9"], key=natural)
     ['frame9', 'frame10']
@@ -31,7 +44,7 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Return seconds as text in s, min and h.
 
     >>> duration(8.2), duration(200), duration(7500)
     ('8 s', '3 min 20 s', '2 h 5 min')
@@ -45,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as people say them, in steps of 1024.
+    """Return bytes as text in B, KB, MB, GB or TB, in steps of 1024.
 
     >>> size(512), size(8_600_000)
     ('512 B', '8.2 MB')
@@ -59,7 +72,7 @@ def size(count: int) -> str:
 
 
 def text_table(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
-    """Lines of a table, the header first; ``right``: all columns but the first end in line.
+    """Return the lines of a table, the header first; ``right`` aligns all columns but the first to the right.
 
     >>> text_table([["store", "rows"], ["a", "12"]], right=True)
     ['store  rows', 'a        12']

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
 from citycam.words import counted, say, size
 
 # One picture's inputs for the backbone: (n, ...) for its n missing rows.
-Inputs = Callable[[Path, str, Sequence[int]], np.ndarray]
+RowInputs = Callable[[Path, str, Sequence[int]], np.ndarray]
 Group = tuple[str, list[Row]]
 Make = Callable[[Group], tuple[list[Row], np.ndarray]]
 # Pictures whose inputs are made at once where decoding and the backbone take turns.
@@ -29,34 +30,61 @@ _TURN = 32
 _LONGEST = 60.0
 
 
-def fill(
-    store: ShardStore,
-    rows: Rows,
-    paths: Mapping[str, Path],
-    *,
-    inputs: Inputs,
-    extract: Callable[[np.ndarray], np.ndarray],
-    row_bytes: int,
-    batch: int,
-    threads: int,
-    turns: bool,
-    advance: Advance,
-) -> int:
-    """Make the rows that the store lacks together with whoever else needs them, and say how many were made here.
+@dataclass(frozen=True)
+class Pipeline:
+    """From pictures to values: threads decode and prepare pictures, and a backbone takes them in batches.
 
-    Damaged shards are removed, said on stderr, and made again.
+    Attributes:
+        paths: a file for each picture digest.
+        inputs: from a picture's file, digest and view numbers to the backbone's inputs.
+        extract: from inputs (B, ...) to values (B, ...).
+        batch: rows per pass.
+        threads: for decoding.
+        turns: whether decoding and passes take turns, since they need the same cores; side by side, both would wait for
+            each other at every operation.
+    """
+
+    paths: Mapping[str, Path]
+    inputs: RowInputs
+    extract: Callable[[np.ndarray], np.ndarray]
+    batch: int
+    threads: int
+    turns: bool
+
+    def compute(self, rows: Iterable[Row]) -> Iterator[tuple[list[Row], np.ndarray]]:
+        """Yield values batch by batch in the order of the rows, and keep none.
+
+        The rows of a picture must follow each other; they are requested only when their turn comes.
+
+        Raises:
+            CitycamError: a picture cannot be read.
+        """
+        groups = ((digest, list(group)) for digest, group in itertools.groupby(rows, key=lambda row: row[0]))
+        if self.turns:
+            made = _in_turns(groups, self._make, self.paths, self.threads)
+        else:
+            made = _ahead(groups, self._make, self.threads)
+        for chunk_rows, chunk in _batches(made, self.batch):
+            yield chunk_rows, self.extract(chunk)
+
+    def _make(self, group: Group) -> tuple[list[Row], np.ndarray]:
+        digest, rows = group
+        return rows, self.inputs(self.paths[digest], digest, [number for _, number in rows])
+
+
+def fill(store: ShardStore, rows: Rows, pipeline: Pipeline, *, row_bytes: int, advance: Advance) -> int:
+    """Make the rows that the store lacks, together with other builders of the same store.
+
+    Damaged shards are removed, named on stderr, and made again.
 
     Args:
         rows: all rows that are needed.
-        paths: a file for each picture digest among them.
-        inputs: a picture's file, its digest and view numbers to the backbone's inputs.
-        extract: inputs (B, ...) to values (B, ...).
+        pipeline: how they are made.
         row_bytes: size of one row's values.
-        batch: rows a pass.
-        threads: decoding threads.
-        turns: decode and pass in turns, because the backbone needs the same cores: side by side both would wait for
-            each other at every operation.
-        advance: told how many rows are done since the last call, present ones included.
+        advance: called with the number of rows done since the last call, present ones included.
+
+    Returns:
+        The number of rows made here.
 
     Raises:
         CitycamError: a picture cannot be read, or the cache cannot be written.
@@ -65,12 +93,10 @@ def fill(
     def make(claims: Iterator[Claim]) -> int:
         taken: deque[Claim] = deque()
         made, pending = 0, _Pending(store, writer)
-        for chunk in compute(
-            _rows_of(claims, taken), paths, inputs=inputs, extract=extract, batch=batch, threads=threads, turns=turns
-        ):
-            advance(len(chunk[1]))
-            made += len(chunk[1])
-            pending.take(chunk[1], taken)
+        for _, values in pipeline.compute(_rows_of(claims, taken)):
+            advance(len(values))
+            made += len(values)
+            pending.take(values, taken)
         pending.settle()
         return made
 
@@ -156,30 +182,7 @@ def check_rows(store: ShardStore, rows: int, row_bytes: int, what: str) -> None:
         say(f"{what}: {rows:,} rows to make, {size(rows * row_bytes)}; {size(free)} free below {root}")
 
 
-def compute(
-    rows: Iterable[Row],
-    paths: Mapping[str, Path],
-    *,
-    inputs: Inputs,
-    extract: Callable[[np.ndarray], np.ndarray],
-    batch: int,
-    threads: int,
-    turns: bool,
-) -> Iterator[tuple[list[Row], np.ndarray]]:
-    """Values of rows without keeping them, batch by batch, in their order; the rows of a picture must stand together,
-    and are asked for only when their turn comes. Arguments as of `fill`."""
-
-    def make(group: Group) -> tuple[list[Row], np.ndarray]:
-        digest, wanted = group
-        return wanted, inputs(paths[digest], digest, [number for _, number in wanted])
-
-    groups = ((digest, list(group)) for digest, group in itertools.groupby(rows, key=lambda row: row[0]))
-    made = _in_turns(groups, make, paths, threads) if turns else _ahead(groups, make, threads)
-    for chunk_rows, chunk in _batches(made, batch):
-        yield chunk_rows, extract(chunk)
-
-
-def view_inputs(spec: ViewSpec) -> Inputs:
+def view_inputs(spec: ViewSpec) -> RowInputs:
     """Rendered views, uint8 (n, S, S, 3)."""
 
     def make(path: Path, digest: str, numbers: Sequence[int]) -> np.ndarray:

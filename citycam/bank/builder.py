@@ -23,7 +23,7 @@ import torch
 
 from citycam import progress
 from citycam.bank.body import frozen_body
-from citycam.bank.build import fill, view_inputs
+from citycam.bank.build import Pipeline, fill, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.work import Advance
 from citycam.config import Precision
@@ -110,18 +110,9 @@ def _first(check: Callable[[], None], advance: Advance) -> Advance:
 
 def _fill(part: Part, plan: Plan, backbone: Backbone, threads: int, advance: Advance) -> None:
     extractor = Extractor(backbone, plan.arithmetic, batch=plan.batch)
-    fill(
-        part.store,
-        part.keys,
-        plan.paths,
-        inputs=view_inputs(part.spec),
-        extract=extractor.views,
-        row_bytes=4 * backbone.num_features,
-        batch=plan.batch,
-        threads=threads,
-        turns=extractor.on_cpu,
-        advance=advance,
-    )
+    inputs = view_inputs(part.spec)
+    pipeline = Pipeline(plan.paths, inputs, extractor, plan.batch, threads, extractor.on_cpu)
+    fill(part.store, part.keys, pipeline, row_bytes=4 * backbone.num_features, advance=advance)
 
 
 @contextlib.contextmanager
@@ -157,7 +148,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
     parts = [
         {
             "what": part.what,
-            "key": part.store.asked,
+            "key": part.store.given,
             "root": str(part.store.folder.parent.absolute()),
             "spec": dataclasses.asdict(part.spec),
             "digests": part.digests,

@@ -15,8 +15,7 @@ import torch
 
 from citycam import progress
 from citycam.bank.body import shared_body
-from citycam.bank.build import Inputs as RowInputs
-from citycam.bank.build import check_rows, fill
+from citycam.bank.build import Pipeline, RowInputs, check_rows, fill
 from citycam.bank.builder import Part, Plan, all_devices, build
 from citycam.bank.dataset import FeatureReader, view_numbers
 from citycam.bank.extract import Extractor
@@ -117,18 +116,10 @@ class FrozenBody:
         check_rows(store, len(store.missing(rows)), self._row_bytes(stride), what)
         extractor = Extractor(self.backbone, EXACT, batch=self._run.resolved.batch, stride=stride)
         with progress.bar(what, len(set(rows))) as advance:
-            fill(
-                store,
-                rows,
-                self._paths,
-                inputs=inputs,
-                extract=extractor,
-                row_bytes=self._row_bytes(stride),
-                batch=self._run.resolved.batch,
-                threads=self._run.resolved.threads,
-                turns=extractor.on_cpu,
-                advance=advance,
+            pipeline = Pipeline(
+                self._paths, inputs, extractor, extractor.batch, self._run.resolved.threads, extractor.on_cpu
             )
+            fill(store, rows, pipeline, row_bytes=self._row_bytes(stride), advance=advance)
         return store.read(store.places(rows))
 
     def _parts(self, epochs: int) -> list[Part]:

@@ -82,11 +82,19 @@ def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> 
         if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
             image.draft(None, (at_least, at_least))
         image.load()
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = _orientation(image)
         upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
         return np.ascontiguousarray(_to_rgb(upright), dtype=np.uint8)
 
     return _guarded(content, path, pixels)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation that EXIF names; 1, upright, where the EXIF data are damaged, since the pixels are whole."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damage shows as almost any exception
+        return 1
 
 
 def check_bytes(content: bytes, path: Path) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from citycam.bank.build import Inputs as RowInputs
-from citycam.bank.build import compute, view_inputs
+from citycam.bank.build import Pipeline, RowInputs, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.frozen import EXACT, FrozenBody
 from citycam.config import ExplainConfig
@@ -82,14 +81,7 @@ def _values(
     values: dict[Row, np.ndarray] = {}
     with eval_mode(backbone):
         extractor = Extractor(backbone, EXACT, batch=run.resolved.batch, stride=stride)
-        for chunk, some in compute(
-            list(dict.fromkeys(rows)),
-            paths,
-            inputs=inputs,
-            extract=extractor,
-            batch=run.resolved.batch,
-            threads=run.resolved.threads,
-            turns=extractor.on_cpu,
-        ):
+        pipeline = Pipeline(paths, inputs, extractor, extractor.batch, run.resolved.threads, extractor.on_cpu)
+        for chunk, some in pipeline.compute(dict.fromkeys(rows)):
             values.update(zip(chunk, some, strict=True))
     return np.stack([values[row] for row in rows])

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from citycam import progress
-from citycam.bank.build import Inputs as RowInputs
-from citycam.bank.build import compute, view_inputs
+from citycam.bank.build import Pipeline, RowInputs, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
@@ -80,18 +79,21 @@ class Classifier:
         unreadable: dict[str, str] = {}
         parts = []
         with progress.bar("predict", len(files.names)) as advance:
-            for rows, logits in compute(
-                ((name, 0) for name in files.names),
-                {name: files.path(name) for name in files.names},
-                inputs=_forgiving(view_inputs(self.spec), self.spec.image_size, unreadable),
-                extract=self._logits,
-                batch=self.resolved.batch,
-                threads=self.resolved.threads,
-                turns=self._extractor.on_cpu,
-            ):
+            for rows, logits in self._pipeline(files, unreadable).compute((name, 0) for name in files.names):
                 parts.append(logits)
                 advance(len(rows))
         return self._answers(files, torch.from_numpy(np.concatenate(parts)), unreadable)
+
+    def _pipeline(self, files: PictureFiles, unreadable: dict[str, str]) -> Pipeline:
+        """From pictures by name to logits; names and reasons of those that cannot be read go to ``unreadable``."""
+        return Pipeline(
+            paths={name: files.path(name) for name in files.names},
+            inputs=_forgiving(view_inputs(self.spec), self.spec.image_size, unreadable),
+            extract=self._logits,
+            batch=self.resolved.batch,
+            threads=self.resolved.threads,
+            turns=self._extractor.on_cpu,
+        )
 
     def _logits(self, views: np.ndarray) -> np.ndarray:
         features = torch.from_numpy(self._extractor.views(views)).to(self.resolved.device)

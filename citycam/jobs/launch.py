@@ -28,7 +28,7 @@ def task(composed: Any) -> str:
     if multiprocessing.current_process().name != "MainProcess":
         importlib.import_module("citycam.jobs.worker")
         end_with_parent()
-        progress.speak_as(folder.name)
+        progress.report_as(folder.name)
     return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
 
 

@@ -1,7 +1,7 @@
-"""Pictures of maps: a picture beside its map, and many of them on a sheet. Pillow and numpy, a few milliseconds each.
+"""Drawings of maps: a picture beside its map, and the maps of many pictures on a sheet.
 
-What is shown is what is stored: a map's own cells, not a smooth surface between them, as ReLU(raw), scaled once by its
-own maximum, with a colour bar in raw units. The overlay lies on a grey copy of the picture: every colour is the map's.
+A drawing shows what is stored: the cells of a map without interpolation, as ReLU(raw), scaled once by its own maximum,
+with a colour bar in raw units. An overlay covers a grey copy of the picture, so that every colour is the map's.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ class Caption:
 
 
 def colours() -> Pixels:
-    """The colour map's table, uint8 (256, 3), from 0 to the maximum: perceptually uniform, dark to bright."""
+    """Return the colour map, uint8 (256, 3), from 0 to the maximum: perceptually uniform, dark to bright."""
     return _table(COLOUR_MAP)
 
 
 def shown(raw: NDArray[np.floating]) -> NDArray[np.float64]:
-    """A raw map (h, w) as it is shown: ReLU, divided by its own maximum once; zeros where nothing is positive."""
+    """Return the ReLU of a raw map (h, w), divided by its maximum; zeros if nothing is positive."""
     positive = np.maximum(np.nan_to_num(np.asarray(raw, dtype=np.float64), nan=0.0, posinf=0.0), 0.0)
     peak = positive.max()
     return positive / peak if peak > 0 else positive
 
 
 def paint(raw: NDArray[np.floating], width: int, height: int) -> Pixels:
-    """A raw map (h, w) as coloured cells, uint8 (height, width, 3)."""
+    """Return a raw map (h, w) as coloured cells, uint8 (height, width, 3)."""
     coloured = colours()[np.rint(shown(raw) * 255).astype(np.intp)]
     rows, columns = _cells(raw.shape[0], height), _cells(raw.shape[1], width)
     return coloured[rows[:, None], columns[None, :]]
 
 
 def overlay(picture: Pixels, raw: NDArray[np.floating]) -> Pixels:
-    """The map's cells over a grey copy of ``picture`` (H, W, 3); the map covers the whole picture."""
+    """Return the cells of a raw map (h, w) over a grey copy of ``picture``, uint8 (H, W, 3)."""
     height, width = picture.shape[:2]
     grey = picture @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     mixed = (1 - OPACITY) * grey[..., None] + OPACITY * paint(raw, width, height).astype(np.float32)
@@ -83,12 +83,12 @@ def overlay(picture: Pixels, raw: NDArray[np.floating]) -> Pixels:
 def draw(
     picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, method: str, note: str, blank: bool
 ) -> Pixels:
-    """Picture | overlay | map with its colour bar, under a caption; uint8 (H, W, 3).
+    """Return picture, overlay and map with its colour bar side by side under a caption, uint8 (H, W, 3).
 
-    A blank map is not drawn: the plain picture stands alone beside the words "blank map".
+    A blank map is not drawn: the words "blank map" are beside the picture.
 
     Args:
-        picture: uint8 (H, W, 3), the whole picture in any size.
+        picture: uint8 (H, W, 3), of any size.
         raw: (h, w), unscaled.
         method: its title.
         note: printed after the caption, for example the stride; may be empty.
@@ -129,7 +129,7 @@ def sheet(
     note: str,
     columns: int = 10,
 ) -> Pixels:
-    """All maps of one method on one page, uint8 (H, W, 3): overlays with prediction, probability and raw maximum.
+    """Return all maps of one method on a page, uint8 (H, W, 3): overlays with prediction, probability and maximum.
 
     Args:
         pictures: N pictures of any size.
@@ -144,9 +144,9 @@ def sheet(
     pen = ImageDraw.Draw(page)
     title = f"{method} · {_common_city(captions)} · evidence for {_common_target(captions)}"
     _write_header(page, pen, title, " · ".join(filter(None, (_facts(raws.shape, captions, blank), note))))
-    for place, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
-        left = _MARGIN + (place % columns) * step_x
-        top = _MARGIN + header + (place // columns) * step_y
+    for index, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
+        left = _MARGIN + (index % columns) * step_x
+        top = _MARGIN + header + (index // columns) * step_y
         thumb = fit(picture, THUMB)
         image = Image.fromarray(thumb if is_blank else overlay(thumb, raw))
         page.paste(image, (left + (THUMB - image.width) // 2, top + (THUMB - image.height) // 2))
@@ -180,10 +180,16 @@ def _write_header(page: Image.Image, pen: ImageDraw.ImageDraw, title: str, facts
     room = page.width - 2 * _MARGIN
     pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
     pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(12), room), font=font(12), fill=INK)
-    pen.text((_MARGIN, _MARGIN + 43), "0", font=font(11), fill=FAINT)
+    draw_scale(page, pen, (_MARGIN, _MARGIN + 43))
+
+
+def draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int]) -> None:
+    """Draw the colours from 0 to the maximum of each map, with words; ``corner`` is the upper left one."""
+    left, top = corner
+    pen.text((left, top), "0", font=font(11), fill=FAINT)
     ramp = np.ascontiguousarray(np.broadcast_to(colours()[None, ::2], (10, 128, 3)))
-    page.paste(Image.fromarray(ramp), (_MARGIN + 12, _MARGIN + 45))
-    pen.text((_MARGIN + 146, _MARGIN + 43), "maximum of each map (below it)", font=font(11), fill=FAINT)
+    page.paste(Image.fromarray(ramp), (left + 12, top + 2))
+    pen.text((left + 146, top), "maximum of each map (below it)", font=font(11), fill=FAINT)
 
 
 def _verdict(caption: Caption) -> tuple[int, int, int]:
@@ -191,7 +197,7 @@ def _verdict(caption: Caption) -> tuple[int, int, int]:
 
 
 def fit(picture: Pixels, longer: int) -> Pixels:
-    """``picture`` with its longer side made ``longer`` pixels, its shape kept."""
+    """Return ``picture`` resized so that its longer side is ``longer`` pixels."""
     height, width = picture.shape[:2]
     scale = longer / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -199,7 +205,7 @@ def fit(picture: Pixels, longer: int) -> Pixels:
 
 
 def png(pixels: Pixels) -> bytes:
-    """``pixels`` (H, W, 3) as the bytes of a PNG file."""
+    """Return ``pixels`` (H, W, 3) as the bytes of a PNG file."""
     content = io.BytesIO()
     # Run lengths alone compress these pages as well as a full search does, in half the time.
     Image.fromarray(pixels).save(content, format="png", compress_level=1, compress_type=zlib.Z_RLE)
@@ -219,7 +225,7 @@ def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, facts: str, room:
 
 
 def shorten(text: str, face: ImageFont.FreeTypeFont, room: float) -> str:
-    """``text`` cut in its middle until it is at most ``room`` pixels wide."""
+    """Return ``text``, shortened in its middle to at most ``room`` pixels."""
     text = unicodedata.normalize("NFC", text)
     if face.getlength(text) <= room:
         return text
@@ -239,7 +245,7 @@ def _bar(height: int) -> Pixels:
 
 
 def _cells(count: int, pixels: int) -> NDArray[np.intp]:
-    """The cell that each pixel lies in."""
+    """Return the cell of each pixel along one side."""
     return (np.arange(pixels) * count // pixels).astype(np.intp)
 
 
@@ -253,8 +259,8 @@ def _table(name: str) -> Pixels:
 
 @functools.cache
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font of every page, in pixels."""
-    # matplotlib brings the font along, so pictures look the same on every machine.
+    """Return the font of every page; ``size`` is in pixels."""
+    # From matplotlib, so that pages look the same on every machine.
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"

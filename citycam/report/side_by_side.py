@@ -112,10 +112,7 @@ def _write_header(
     facts = f"{stored.names[index]} · the first explained picture that most runs share"
     facts += f" · no maps of {', '.join(map(str, without))}" if without else ""
     pen.text((_MARGIN, _MARGIN + 26), shorten(facts, font(12), room), font=font(12), fill=INK)
-    pen.text((_MARGIN, _MARGIN + 46), "0", font=font(11), fill=FAINT)
-    ramp = np.ascontiguousarray(np.broadcast_to(overlay.colours()[None, ::2], (10, 128, 3)))
-    page.paste(Image.fromarray(ramp), (_MARGIN + 12, _MARGIN + 48))
-    pen.text((_MARGIN + 146, _MARGIN + 46), "maximum of each map (below it)", font=font(11), fill=FAINT)
+    overlay.draw_scale(page, pen, (_MARGIN, _MARGIN + 46))
 
 
 def _write_row(pen: ImageDraw.ImageDraw, top: int, row: _Row, digest: str) -> None:

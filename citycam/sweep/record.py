@@ -12,7 +12,7 @@ from typing import Any
 from citycam.errors import CitycamError
 from citycam.processes import is_gone
 from citycam.resolved import WeightsSource
-from citycam.statistics import Mark
+from citycam.words import Mark
 
 # The layout of run.json that this version writes.
 SCHEMA = 1

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from citycam.files import write_json
-from citycam.statistics import Mark
 from citycam.sweep.record import NAME, RunRecord
+from citycam.words import Mark
 
 
 class Recorder:

@@ -12,9 +12,9 @@ from typing import Any
 
 from citycam.errors import CitycamError
 from citycam.files import read_csv
-from citycam.statistics import Mark, marks
+from citycam.statistics import marks
 from citycam.sweep.record import NAME, SCHEMA, Metrics, RunRecord, SplitRecord, read_record
-from citycam.words import natural
+from citycam.words import Mark, natural
 
 # Settings of where and how to run; they make no other experiment.
 _NOT_SETTINGS = ("sweep.", "hydra.", "hydra/")

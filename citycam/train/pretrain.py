@@ -60,9 +60,8 @@ def teach(
     Args:
         network: the body; its memory format becomes channels_last.
         pictures: uint8 (N, S, S, 3).
-        labels: int64 (N,), classes (cross-entropy); or uint8 (N, F, G, G), the share 0-255 of each cell of a G × G grid
-            that each of F things covers (binary cross-entropy). In the second form every stage learns to say where
-            things are, which teaches much more per picture.
+        labels: int64 (N,), classes; or uint8 (N, F, G, G), the share 0-255 of each cell of a G × G grid that each of F
+            things covers: then every stage learns to say where things are, which teaches much more per picture.
         seen: the number of pictures that pass the network in all.
         seed: names the streams.
         progress: called with (seen so far, ``seen``).
@@ -95,8 +94,8 @@ def teach(
             if progress is not None:
                 progress(min(seen, (step + 1) * _BATCH), seen)
     network.eval()
-    tenths = [float(np.mean(part)) for part in np.array_split(losses, 10) if len(part)]
-    return {"losses": tenths, "seconds": time.perf_counter() - start}
+    tenths = np.array_split(losses, min(10, len(losses)))
+    return {"losses": [float(tenth.mean()) for tenth in tenths], "seconds": time.perf_counter() - start}
 
 
 def _optimizer(

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from citycam import progress
-from citycam.bank.build import compute, view_inputs
+from citycam.bank.build import Pipeline, RowInputs, view_inputs
 from citycam.bank.extract import Extractor
 from citycam.bank.frozen import FrozenBody
 from citycam.data.inputs import PlannedRun
+from citycam.explain.tail import eval_mode
 from citycam.model import metrics
 from citycam.model.checkpoint import weights_of
 from citycam.model.module import CityModule
@@ -62,7 +63,7 @@ class TestPartCallback(pl.Callback):
     def _logits(self, network: Network) -> Tensor:
         """Logits (N, K) of the test part with the present weights."""
         device = next(network.head.parameters()).device
-        with _evaluating(network), torch.inference_mode():
+        with eval_mode(network), torch.inference_mode():
             if self.run.resolved.frozen and self.run.config.bank.enabled:
                 features = FrozenBody(self.run).test_features()
             else:
@@ -74,22 +75,16 @@ class TestPartCallback(pl.Callback):
         resolved, catalog = self.run.resolved, self.run.inputs.catalog
         pictures = [catalog.pictures[row] for row in self.run.inputs.test.tolist()]
         extractor = Extractor(network.backbone, resolved.arithmetic, batch=resolved.batch)
+        paths = {picture.name: catalog.path(picture) for picture in pictures}
+        pipeline = Pipeline(paths, self._views(), extractor, extractor.batch, resolved.threads, extractor.on_cpu)
         parts = []
         with progress.bar("test", len(pictures)) as advance:
-            for rows, values in compute(
-                ((picture.name, 0) for picture in pictures),
-                {picture.name: catalog.path(picture) for picture in pictures},
-                inputs=self._views(),
-                extract=extractor,
-                batch=resolved.batch,
-                threads=resolved.threads,
-                turns=extractor.on_cpu,
-            ):
+            for rows, values in pipeline.compute((picture.name, 0) for picture in pictures):
                 parts.append(values)
                 advance(len(rows))
         return np.concatenate(parts)
 
-    def _views(self) -> Any:
+    def _views(self) -> RowInputs:
         """Views by name: byte-equal pictures are rows of their own, and their digest names the draws."""
         digests = {picture.name: picture.digest for picture in self.run.inputs.catalog.pictures}
         views = view_inputs(self.run.inputs.val_spec)
@@ -114,15 +109,3 @@ class TestPartCallback(pl.Callback):
             probabilities=metrics.probabilities(logits, partition).numpy(),
             classes=inputs.labels.classes,
         )
-
-
-@contextlib.contextmanager
-def _evaluating(network: Network) -> Any:
-    """Put the network in eval mode for a while."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -47,18 +47,8 @@ def fill(
     batch: int = 4,
     turns: bool = False,
 ) -> int:
-    return build.fill(
-        store,
-        rows,
-        paths,
-        inputs=inputs,
-        extract=extract,
-        row_bytes=8,
-        batch=batch,
-        threads=2,
-        turns=turns,
-        advance=advance,
-    )
+    pipeline = build.Pipeline(paths, inputs, extract, batch, threads=2, turns=turns)
+    return build.fill(store, rows, pipeline, row_bytes=8, advance=advance)
 
 
 def every(count: int = 3) -> list[Row]:
@@ -246,7 +236,7 @@ def test_room_is_asked_for_before_anything_is_made(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err == ""
     build.check_rows(store, 2048, 1024, "bank")
     assert "bank: 2,048 rows to make, 2.0 MB; " in capsys.readouterr().err
-    with pytest.raises(CitycamError, match=r"No room for bank: .* 909 TB are needed below .*citycam bank prune"):
+    with pytest.raises(CitycamError, match=r"No room for bank: 909 TB are needed below .*citycam bank prune"):
         build.check_rows(store, 10**12, 1000, "bank")
     assert list(key_rows(store.missing([(DIGESTS[0], 0)]))) == [(DIGESTS[0], 0)]
 

@@ -13,12 +13,15 @@ from citycam.config import DataConfig, FolderConfig, ToytownConfig
 from citycam.data.sources import load_catalog
 from citycam.errors import CitycamError
 from citycam.inference.own_pictures import check_digest, find_root
+from citycam.sweep.record import DataRecord, RunRecord
 
 
 def trained(data: DataConfig, root: Path) -> Any:
     """Return what `find_root` and `check_digest` read of a run on these data."""
     return SimpleNamespace(
-        folder=Path("multirun/s/one"), record={"data": {"root": str(root)}}, config=SimpleNamespace(data=data)
+        folder=Path("multirun/s/one"),
+        record=RunRecord(status="completed", data=DataRecord(root=str(root))),
+        config=SimpleNamespace(data=data),
     )
 
 

@@ -64,7 +64,7 @@ def test_a_job_that_fails_leaves_the_others_and_is_listed_with_its_log_and_comma
     assert f"Log: {failed / 'run.log'}".replace(" ", "") in printed.replace(" ", "")
     assert "optimizer.lr=1e+30" in read(failed)["command"]
     assert "Again: python train.py" in printed
-    assert "citycam: 3 runs: 2 done, 1 failed; the same command goes on" in outcome.err
+    assert "citycam: 3 runs: 2 done, 1 failed; the same command resumes" in outcome.err
     again = train("optimizer=sgd", "optimizer.lr=0.01,1e30,0.02", "explain=none", multirun=True)
     assert f"{failed.name} failed before (" in again.err
     assert (again.code, read(failed)["attempts"]) == (1, 2)

@@ -146,7 +146,7 @@ def test_the_table_shows_what_qualifies_an_accuracy(sweep: Path) -> None:
     assert "chance, ≤ majority" in shown
     assert "leaky " in shown
     assert "leaky?" in shown
-    assert "3 (2) failed: The GPU has too little memory; lower batch_size. Again: python train.py" in shown
+    assert "3 (2) failed: The GPU has too little memory; lower batch_size. Again: citycam train" in shown
     assert "1-4, 6-7: No pretrained weights could be had." in shown
     assert "2: Accuracy 0.900 is not above 0.900" in shown
     assert "Runs with different data, classes or split are in separate tables" in shown

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from citycam.errors import CitycamError
 from citycam.resolved import WeightsSource
-from citycam.statistics import Mark
 from citycam.sweep.record import BackboneRecord, DataRecord, RunRecord, SplitRecord, read_record
 from citycam.sweep.recorder import Recorder
+from citycam.words import Mark
 
 names = st.text(min_size=1, max_size=8)
 numbers = st.floats(allow_nan=False, allow_infinity=False)

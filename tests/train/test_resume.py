@@ -210,7 +210,7 @@ def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train)
         refused = train(f"sweep.resume={begun.results}", more, multirun=True, small=False)
         assert refused.code == 2
         assert what in refused.err
-        assert "is not of it; give the same settings or none" in refused.err
+        assert "is not part of it; give the same settings or none" in refused.err
     # As after a new version whose default differs: the same overrides mean another run.
     content = json.loads((begun.results / "sweep.json").read_text())
     for row in content["jobs"].values():
