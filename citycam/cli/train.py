@@ -10,12 +10,12 @@ from citycam.doors import door
 
 def run(arguments: Sequence[str]) -> int:
     """Pass the light gate, make what the jobs share, run the jobs, and print the table; returns the exit code."""
-    from citycam.jobs.launch import launch, run_hydra
+    from citycam.jobs.launch import answer, launch
     from citycam.sweep.gate import read_request
 
     request = read_request(arguments)
     if request is None:
-        run_hydra(arguments)
+        answer(arguments)
         return 0
     from citycam.jobs import prepare, summary
 

@@ -14,8 +14,8 @@ from citycam import progress
 from citycam.jobs.job import run_job
 from citycam.jobs.joblib_launcher import limit_jobs
 from citycam.processes import changed_environment, end_with_parent
-from citycam.sweep.command import Command, hydra_order
-from citycam.sweep.compose import CONF, hydra_record, register, to_config
+from citycam.sweep.command import Command, hydra_order, parse
+from citycam.sweep.compose import CONF, help_text, hydra_record, register, to_config
 from citycam.sweep.hydra_internals import reset_hydra
 
 
@@ -32,8 +32,17 @@ def task(composed: Any) -> str:
     return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
 
 
+def answer(arguments: Sequence[str]) -> None:
+    """Print what a command line only asks for: the help, or what Hydra prints of the settings."""
+    parsed = parse(arguments)
+    if parsed.help:  # Hydra prints the same, after it has listed all groups twice, which takes a second
+        print(help_text(parsed.config_dir))
+    else:
+        run_hydra(arguments)
+
+
 def run_hydra(arguments: Sequence[str]) -> None:
-    """Hand a command line to Hydra, which calls `task` for each job, or prints its help or settings."""
+    """Hand a command line to Hydra, which calls `task` for each job, or prints settings."""
     import hydra
 
     register()

@@ -53,7 +53,7 @@ def run_command(overrides: Sequence[str], folder: Path, config_dir: Path | None)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return Hydra's flags and, as ``overrides``, all other words, in whatever order they stand.
+    """Return Hydra's flags and, as ``overrides``, all other words, in any order; ``config_dir`` is an absolute path.
 
     Raises:
         CitycamError: a flag that Hydra does not have.
@@ -61,6 +61,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parsed, unknown = parse_command_line(arguments)
     if unknown:
         raise CitycamError(f"{unknown[0]} is no option; see {called('train')} --help.")
+    if parsed.config_dir is not None:
+        parsed.config_dir = Path(parsed.config_dir).expanduser().absolute()
     return parsed
 
 

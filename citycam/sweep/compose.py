@@ -48,6 +48,15 @@ def hydra_on_conf(config_dir: Path | None) -> contextlib.AbstractContextManager[
     return initialised(CONF, config_dir)
 
 
+def help_text(config_dir: Path | None) -> str:
+    """Return the help of conf/config.yaml; with ``config_dir``, the user's own options among the others."""
+    from hydra import compose
+
+    register()
+    with hydra_on_conf(config_dir):
+        return str(compose("config", return_hydra_config=True).hydra.help.template)
+
+
 def job_config_dir() -> Path | None:
     """Return the folder of the user's own options that Hydra composed the current job with, if there is one."""
     from hydra.core.hydra_config import HydraConfig

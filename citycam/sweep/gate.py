@@ -66,7 +66,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     """
     parsed = parse(arguments)
     _check_flags(parsed)
-    given = Command(tuple(map(_quoted, parsed.overrides)), parsed.multirun, _absolute(parsed.config_dir))
+    given = Command(tuple(map(_quoted, parsed.overrides)), parsed.multirun, parsed.config_dir)
     if any(getattr(parsed, flag) for flag in _QUESTIONS):
         if given.config_dir is not None:
             check_own_options(given.config_dir)
@@ -97,10 +97,6 @@ def _check_flags(parsed: argparse.Namespace) -> None:
         raise CitycamError(f"{questions[0]} is about one run; leave out -m.")
     if (parsed.resolve or parsed.package) and not parsed.cfg:
         raise CitycamError(f"--resolve and --package go with --cfg; see {called('train')} --hydra-help.")
-
-
-def _absolute(folder: str | None) -> Path | None:
-    return None if folder is None else Path(folder).expanduser().absolute()
 
 
 def _named(command: Command) -> Command:
