@@ -26,6 +26,9 @@ $(MADE): pyproject.toml constraints.txt
 test: $(MADE)  ## run the tests
 	$(BIN)/python -m pytest -n $(JOBS)
 
+coverage: $(MADE)  ## run the tests, list the lines that none of them runs, fail below the floor in pyproject.toml
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term-missing
+
 test-slow: $(MADE)  ## run all tests, also those that take minutes
 	$(BIN)/python -m pytest -n $(JOBS) -m ''
 
@@ -52,5 +55,5 @@ bench: $(MADE)  ## run the benchmarks on FOLDER=… TARGET=… and write benchma
 	$(BIN)/python benchmarks/slots.py
 
 clean:  ## remove the environment, builds and caches of tools; results stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
