@@ -29,7 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "sweep", "train"},
 }
 GROUND = {"config", "devices", "doors", "errors", "files", "processes", "progress", "resolved", "seeds", "shards"}
-GROUND |= {"packages", "statistics", "words"}
+GROUND |= {"statistics", "words"}
 # Only these know these libraries.
 ALONE = {"timm": "model/backbone.py", "pytorch_grad_cam": "explain/methods.py"}
 # Libraries that take time to import, with those that they import in turn.

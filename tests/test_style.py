@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 PACKAGE = list(structure.modules().values())
 SCRIPTS = [ROOT / "train.py", ROOT / "explain.py", *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs").glob("*.py")]
 SOURCES = [*PACKAGE, *sorted(SCRIPTS)]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LINES_OF_A_FUNCTION = 50
 LINES_OF_A_FILE = 400
 # In no docstring, comment or sentence of the package.
@@ -31,7 +32,9 @@ def place(path: Path, node: ast.expr | ast.stmt | ast.arg) -> str:
 
 
 def test_functions_are_short() -> None:
-    functions = [(path, function) for path in SOURCES for function in structure.functions(structure.parse(path))]
+    functions = [
+        (path, function) for path in [*SOURCES, *TESTS] for function in structure.functions(structure.parse(path))
+    ]
     assert_none(
         f"{place(path, function)} {function.name}: {structure.length(function)} lines"
         for path, function in functions
@@ -40,7 +43,7 @@ def test_functions_are_short() -> None:
 
 
 def test_files_are_short() -> None:
-    counts = {path: path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
+    counts = {path: path.read_text(encoding="utf-8").count("\n") for path in [*SOURCES, *TESTS]}
     assert_none(f"{path.relative_to(ROOT)}: {count} lines" for path, count in counts.items() if count > LINES_OF_A_FILE)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import citycam
+from citycam.cli.packages import EXTRAS, import_problem, installed_version, unmet_requirements
 from citycam.config import Accelerator
 from citycam.devices import choose_device, cores, gpus, processor
 from citycam.errors import CitycamError
 from citycam.files import cache_root, check_room, check_writable, folder_size
-from citycam.packages import EXTRAS, import_problem, installed_version, unmet_requirements
 from citycam.words import counted, size
 
 _NAMED = ("torch", "torchvision", "pytorch-lightning", "timm", "grad-cam", "hydra-core")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from citycam import cli, devices, packages
-from citycam.cli import doctor
+from citycam import cli, devices
+from citycam.cli import doctor, packages
 from citycam.model import hub
 from tests.conftest import ROOT
 from tests.sweeps import Ended, caller

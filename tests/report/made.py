@@ -49,15 +49,7 @@ def make_run(
         "overrides": list(overrides),
         "command": f"python train.py {' '.join(overrides)}",
         "seconds": {"total": 3.0},
-        "final": {
-            "val_accuracy": accuracy,
-            "val_balanced_accuracy": accuracy,
-            "n_val": len(right),
-            "majority_accuracy": 0.5,
-            "val_accuracy_interval": [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)],
-            "val_balanced_accuracy_interval": [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)],
-            "chance": 0.5,
-        },
+        "final": _final(accuracy, len(right)),
         "best": {},
         "warnings": [],
         "data": {"kind": "folder", "digest": digest, "counts": {"val": {"arden": 20, "brill": 20}}},
@@ -68,6 +60,19 @@ def make_run(
     }
     files.write_json(folder / "run.json", record | changes)
     return folder
+
+
+def _final(accuracy: float, number: int) -> dict[str, float | list[float]]:
+    interval = [max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1)]
+    return {
+        "val_accuracy": accuracy,
+        "val_balanced_accuracy": accuracy,
+        "n_val": number,
+        "majority_accuracy": 0.5,
+        "val_accuracy_interval": interval,
+        "val_balanced_accuracy_interval": interval,
+        "chance": 0.5,
+    }
 
 
 def answers(number: int, wrong: int, start: int = 0) -> list[int]:
