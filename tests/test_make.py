@@ -22,13 +22,20 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("style", "test", "ran", "code"), [(0, 0, "style test", 0), (1, 0, "style", 2), (0, 1, "style test", 2)]
+    ("codes", "ran", "code"),
+    [
+        ((0, 0, 0), "style test coverage", 0),
+        ((1, 0, 0), "style", 2),
+        ((0, 1, 0), "style test", 2),
+        ((0, 0, 1), "style test coverage", 2),
+    ],
 )
 def test_a_build_server_checks_style_and_then_runs_the_tests(
-    style: int, test: int, ran: str, code: int, tmp_path: Path
+    codes: tuple[int, int, int], ran: str, code: int, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"style:\n\t@echo style; exit {style}\ntest:\n\t@echo test; exit {test}\n")
+    targets = zip(("style", "test", "coverage"), codes, strict=True)
+    (tmp_path / "Makefile").write_text("".join(f"{name}:\n\t@echo {name}; exit {ends}\n" for name, ends in targets))
     ended = run(tmp_path, ".ci/run")
     assert (ended.stdout.split(), ended.returncode) == (ran.split(), code)
 
