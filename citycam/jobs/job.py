@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 
@@ -92,7 +93,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
-    if is_complete(folder, config, resolved["data_digest"]):
+    if is_complete(folder, config, resolved.data_digest):
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # it stands twice in one request
@@ -104,15 +105,15 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
 
 
 @contextlib.contextmanager
-def _devices(config: Config, folder: Path, resolved: dict[str, Any]) -> Iterator[list[str]]:
+def _devices(config: Config, folder: Path, resolved: Resolved) -> Iterator[list[str]]:
     """Hold the devices of a job while the context is open; yields torch's names, one per rank.
 
     The job has not touched a device before. Devices are passed by name rather than through CUDA_VISIBLE_DEVICES, since
     a launcher's process runs several jobs and torch reads that variable once.
     """
-    kind = str(resolved["device"]).partition(":")[0]
+    kind = resolved.device.partition(":")[0]
     there, ranks = machine_devices(kind), config.trainer.devices
-    count = min(int(resolved["threads"]), len(there)) if kind == "cpu" else ranks
+    count = min(resolved.threads, len(there)) if kind == "cpu" else ranks
     with hold(
         there,
         count=count,
@@ -131,7 +132,7 @@ def _do(
     folder: Path,
     overrides: list[str],
     hydra: dict[str, str],
-    resolved: dict[str, Any],
+    resolved: Resolved,
     earlier: RunRecord | None,
     devices: list[str],
 ) -> str:
@@ -139,7 +140,7 @@ def _do(
     from citycam.train.resume import find_resume_point
     from citycam.train.run import Attempt
 
-    resume_from, notes = find_resume_point(folder, earlier, resolved["data_digest"])
+    resume_from, notes = find_resume_point(folder, earlier, resolved.data_digest)
     _clear(folder, everything=resume_from is None)
     record = Recorder(
         folder,
@@ -162,7 +163,7 @@ def _do(
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
         computes_on(devices[0])
-        values = Resolved(**resolved | {"device": devices[0]})
+        values = dataclasses.replace(resolved, device=devices[0])
         _train(Attempt(config, folder, values, record, resume_from, tuple(devices)))
     return record.record.status
 
@@ -181,10 +182,10 @@ def _failed(ledger: Ledger) -> bool:
     )
 
 
-def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: dict[str, Any], devices: list[str]) -> None:
+def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: Resolved, devices: list[str]) -> None:
     """Warn if the run is resumed on another kind of device or with another number of threads."""
     then = (str(earlier.device).partition(":")[0], earlier.threads)
-    now = (devices[0].partition(":")[0], resolved["threads"])
+    now = (devices[0].partition(":")[0], resolved.threads)
     if None not in then and then != now:
         sentence = (
             f"It started on {then[0]} (threads={then[1]}) and resumes on {now[0]} (threads={now[1]}), so its last "

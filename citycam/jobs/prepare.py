@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from citycam.config import Config
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
@@ -83,7 +82,7 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
             )
             for job in request.jobs
         ],
-        resolved={digest: values.as_dict() for digest, values in resolved.items()},
+        resolved=resolved,
         devices=devices,
     )
     say(f"{estimate(todo, inputs, resolved, at_once)} on {describe_place(todo, resolved, devices, at_once)}")
@@ -99,7 +98,7 @@ def _resolve(
 
     known = ledger.resolved(job.hash)
     if known is not None and _still_holds(known, job.config, inputs, say):
-        return Resolved(**known)
+        return known
     values = resolve(job.config, inputs, say)
     return dataclasses.replace(values, threads=threads, warnings=values.warnings | warnings)
 
@@ -159,14 +158,14 @@ def _other_versions(request: Request, todo: Sequence[Job], say: Callable[[str], 
     return {"other_versions": sentence}
 
 
-def _still_holds(known: dict[str, Any], config: Config, inputs: Inputs, say: Callable[[str], None]) -> bool:
+def _still_holds(known: Resolved, config: Config, inputs: Inputs, say: Callable[[str], None]) -> bool:
     """Return whether what an earlier request resolved for a job still holds: device, pictures and weights."""
-    before, kind = str(known["device"]).partition(":")[0], _device_kind(config)
+    before, kind = known.device.partition(":")[0], _device_kind(config)
     if before != kind:
         say(f"note: This sweep started on {before} and resumes on {kind}; last digits may differ.")
         return False
-    path = known.get("weights_path")
-    return known.get("data_digest") == inputs.catalog.digest and (path is None or Path(str(path)).is_file())
+    path = known.weights_path
+    return known.data_digest == inputs.catalog.digest and (path is None or Path(path).is_file())
 
 
 def _device_kind(config: Config) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from citycam.config import Config
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, DamagedFile
 from citycam.files import to_dict
 from citycam.sweep.command import Command
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import OUTSIDE, quoted
+from citycam.sweep.stored import read_settings
 
 
 def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> list[Command]:
@@ -82,10 +81,10 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
 
 
 def changed_settings(folder: Path, config: Config) -> str:
-    """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``."""
+    """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``; empty where it cannot be read."""
     try:
-        before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        before = read_settings(folder)
+    except (FileNotFoundError, DamagedFile):
         return ""
     then, now = _flat(before), _flat(to_dict(config))
     names = [name for name in now if name.partition(".")[0] not in OUTSIDE and then.get(name) != now[name]]
