@@ -17,7 +17,7 @@ from citycam.devices import machine_devices
 from citycam.errors import CitycamError
 from citycam.files import explain_os_error, write_text
 from citycam.jobs.slots import hold
-from citycam.processes import forget
+from citycam.processes import Terminated, forget
 from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
 from citycam.sweep.compose import job_config_dir
@@ -213,12 +213,12 @@ _warm: list[str] = []
 
 @contextlib.contextmanager
 def _ending(record: Recorder, folder: Path) -> Iterator[None]:
-    """Record how a job ends in its run.json and run.log; only Ctrl-C is raised again."""
+    """Record how a job ends in its run.json and run.log; only Ctrl-C and SIGTERM are raised again."""
     try:
         yield
         _end(record, folder, "completed", None)
-    except KeyboardInterrupt:
-        _end(record, folder, "interrupted", "Stopped by Ctrl-C.")
+    except KeyboardInterrupt as error:
+        _end(record, folder, "interrupted", f"Stopped by {'SIGTERM' if isinstance(error, Terminated) else 'Ctrl-C'}.")
         raise
     except CitycamError as error:
         _end(record, folder, "failed", str(error))

@@ -11,6 +11,7 @@ from pathlib import Path
 from citycam.config import Config
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.devices import Device, choose_device, machine_devices
+from citycam.errors import DamagedFile
 from citycam.files import cache_root, check_room, check_writable
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
 from citycam.jobs.job import computes_on, is_complete
@@ -20,7 +21,9 @@ from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
 from citycam.sweep.gate import Job, Request
 from citycam.sweep.ledger import JobRow, Ledger
+from citycam.sweep.maps import explain_line, other_maps
 from citycam.sweep.record import read_record
+from citycam.sweep.stored import read_settings
 from citycam.words import say, size
 
 
@@ -41,10 +44,25 @@ def prepare(request: Request) -> Prepared:
     check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
     todo = [job for job in request.jobs if not is_complete(job.folder, job.config, inputs[job.folder].catalog.digest)]
+    _say_other_maps(request, [job for job in request.jobs if job not in todo])
     if not todo:
         announce(request, [], [])
         return Prepared([], 1)
     return Prepared(todo, _prepare_jobs(request, todo, inputs))
+
+
+def _say_other_maps(request: Request, done: Sequence[Job]) -> None:
+    """Say how to draw the maps that completed runs are now asked for and do not have."""
+    lines: dict[str, None] = {}
+    for job in done:
+        try:
+            before = read_settings(job.folder).get("explain")
+        except (FileNotFoundError, DamagedFile):
+            continue
+        settings = other_maps(before, job.config.explain) if isinstance(before, dict) else []
+        lines |= {explain_line(request.sweep_folder, settings): None} if settings else {}
+    for line in lines:
+        say(f"note: Completed runs keep their maps. For those of these settings: {line}")
 
 
 def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs]) -> int:

@@ -63,10 +63,10 @@ def read_thumbnail(digest: str, folders: Iterable[Path]) -> tuple[bytes, Image.I
 
 
 def _read(digest: str, folders: Iterable[Path], side: int) -> bytes | None:
-    found = read_thumbnail(digest, folders)
-    if found is None:
+    thumbnail = read_thumbnail(digest, folders)
+    if thumbnail is None:
         return None
-    content, image = found
+    content, image = thumbnail
     if len(content) <= _LARGEST and max(image.size) <= side:
         return content
     image.thumbnail((side, side))

@@ -69,7 +69,9 @@ class Ledger:
     def working_folder(self) -> Path | None:
         """The folder in which the latest command was given; None where it no longer exists."""
         known = self._content.get("working_folder")
-        return Path(known) if known is not None and Path(known).is_dir() else None
+        with contextlib.suppress(OSError):  # a name that is too long, say
+            return Path(known) if known is not None and Path(known).is_dir() else None
+        return None
 
     @property
     def began(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from citycam.bank.body import body_file, load_body, shared_body
 from citycam.bank.extract import TORCH_FORMATS
@@ -29,6 +30,7 @@ from citycam.model.head import make_head
 from citycam.model.module import CityModule
 from citycam.model.network import Network
 from citycam.model.norms import trained_norms
+from citycam.processes import Terminated
 from citycam.resolved import Resolved
 from citycam.statistics import marks
 from citycam.sweep.record import BackboneRecord, DataRecord, SplitRecord
@@ -146,12 +148,14 @@ def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
 def fit(
     trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, resume_from: ResumePoint | None = None
 ) -> None:
-    """Run Lightning's fit, with Ctrl-C as KeyboardInterrupt, for which Lightning calls ``sys.exit``."""
+    """Run Lightning's fit, with Ctrl-C and SIGTERM as what they raise, for which Lightning calls ``sys.exit``."""
     try:
         trainer.fit(module, datamodule, ckpt_path=resume_from.checkpoint if resume_from is not None else None)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+            raise type(error.__context__) from error
+        if isinstance(error, SIGTERMException):
+            raise Terminated from error
         raise
 
 

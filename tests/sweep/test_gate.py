@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from citycam.config import Config
+from citycam.doors import called
 from citycam.errors import CitycamError
 from citycam.sweep.command import hydra_order
 from citycam.sweep.compose import CONF
@@ -64,6 +66,14 @@ WRONG = {
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",
     "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
+    "sweep.resume=": "sweep.resume= names no folder; write sweep.resume=multirun/NAME.",
+    "+sweep.resume=nowhere": "nowhere holds no sweep.json with a command to resume",
+    "++sweep.resume=nowhere": "nowhere holds no sweep.json with a command to resume",
+    "-m ++sweep.resume=nowhere epochs=1,2": "nowhere holds no sweep.json with a command to resume",
+    "-m trainer.devices=1,2": "trainer.devices=1 and trainer.devices=2 are one run, since they change no trained",
+    "-m bank.enabled=true,false seed=1,2": "bank.enabled=True and bank.enabled=False are one run",
+    "image_size=5000": "image_size=5000 must lie between 32 and 4096.",
+    "head.hidden=1000000000000": "must lie between 1 and 65536.",
     "sweep.resume=nowhere": "holds no sweep.json with a command to resume; give the folder of a sweep",
     "trainer.devices=0": "trainer.devices=0 must be a whole number of at least 1.",
     "trainer=ddp batch_size=1": "batch_size=1 cannot be shared by trainer.devices=2",
@@ -222,3 +232,31 @@ def test_a_refused_request_imports_nothing_heavy() -> None:
 def test_near_matches_name_what_is_known_where_nothing_is_close() -> None:
     with pytest.raises(CitycamError, match="known are adam, adamw, sgd"):
         read_request(["optimizer=lion"])
+
+
+MAPS = {
+    "explain.target=city,predicted": ["explain.target=city", "explain.target=predicted"],
+    "explain=none,default": ["explain=none", "'explain.methods=[cam,gradcam,smoothgradcampp]'"],
+    "explain=default,none": ["explain=default"],
+    "explain.methods=[cam],[gradcam,layercam]": ["'explain.methods=[cam]'", "'explain.methods=[gradcam,layercam]'"],
+    "explain.weights=last,best": ["explain.weights=last", "explain.weights=best"],
+}
+
+
+@pytest.mark.parametrize("word", MAPS)
+def test_a_sweep_over_maps_names_the_commands_that_do_it(word: str) -> None:
+    once, *others = MAPS[word]
+    with pytest.raises(CitycamError) as refused:
+        read_request(["-m", word, "seed=1,2", "sweep.name=s"])
+    first, *lines = str(refused.value).partition("draw the other maps: ")[2].split(" ; ")
+    assert first == f"{called('train')} -m {once} seed=1,2 sweep.name=s"
+    assert lines == [f"{called('explain')} run=multirun/s {other}" for other in others]
+    request = read_request(shlex.split(first)[2:])
+    assert request is not None
+    assert len(request.jobs) == 2
+
+
+def test_equal_values_of_a_sweep_are_one_run() -> None:
+    request = read_request(["-m", "seed=1,1", "explain.target=city,city"])
+    assert request is not None
+    assert len(request.jobs) == 1
