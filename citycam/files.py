@@ -83,9 +83,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def _remove_leftovers(folder: Path, beginning: str) -> None:
     """Remove temporary files of the same file whose writers are gone."""
     for entry in os.scandir(folder):
-        writer = _PART.search(entry.name) if entry.name.startswith(beginning) else None
-        if writer is not None and is_gone(writer[2], int(writer[1])):
+        if entry.name.startswith(beginning) and is_leftover(Path(entry.path)):
             Path(entry.path).unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a file is a temporary one of `write_whole` whose writer is gone."""
+    writer = _PART.search(path.name)
+    return writer is not None and path.name.startswith(".") and is_gone(writer[2], int(writer[1]))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

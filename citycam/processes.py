@@ -106,7 +106,8 @@ def changed_environment(name: str, value: str) -> Iterator[None]:
 
 def is_gone(host: Any, pid: Any) -> bool:
     """Return whether a process ran on this machine and has ended; False where that cannot be known."""
-    if host != platform.node() or not isinstance(pid, int):
+    # The system takes 0 and negative numbers for groups of processes.
+    if host != platform.node() or not isinstance(pid, int) or not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)

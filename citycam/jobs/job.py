@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import filelock
 from citycam.config import Config
 from citycam.devices import machine_devices
 from citycam.errors import CitycamError
-from citycam.files import explain_os_error, write_text
+from citycam.files import explain_os_error, is_leftover, write_text
 from citycam.jobs.slots import hold
 from citycam.processes import Terminated, forget
 from citycam.resolved import Resolved
@@ -32,6 +33,8 @@ from citycam.words import say
 if TYPE_CHECKING:
     from citycam.train.run import Attempt
 
+# As TensorBoard names them: time, host, process, number.
+_EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
@@ -44,7 +47,8 @@ def is_complete(folder: Path, config: Config, data_digest: str) -> bool:
     """
     record = read_record(folder)
     if record is None:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / ".hydra").is_dir():
+        # A run that was killed before its first run.json has Hydra's record alone; other programs of Hydra have more.
+        if folder.is_dir() and not {path.name for path in folder.iterdir() if not is_leftover(path)} <= {".hydra"}:
             raise CitycamError(f"{folder} holds files of others, which are not written over; choose another folder.")
         return False
     if record.config_hash != config_hash(config):
@@ -294,10 +298,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _clear(folder: Path, *, everything: bool) -> None:
-    """Remove half-written files of an earlier attempt; with ``everything``, also what a new one would append to."""
-    patterns = ["**/.*.part"]
+    """Remove half-written files of an earlier attempt; with ``everything``, also what a new one would append to.
+
+    A person's own files beside them stay.
+    """
+    doomed = [path for path in folder.rglob(".*.part") if is_leftover(path)]
     if everything:
-        patterns += ["events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"]
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            path.unlink()
+        names = ("hparams.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.log")
+        doomed += [folder / name for name in names if (folder / name).is_file()]
+        doomed += [path for path in folder.glob("events.out.tfevents.*") if _EVENTS.fullmatch(path.name)]
+    for path in doomed:
+        path.unlink()
