@@ -14,6 +14,7 @@ from citycam.config import SCHEMAS, Config
 from citycam.doors import as_called
 from citycam.errors import CitycamError, DamagedFile
 from citycam.files import reason_of
+from citycam.resolved import MEMORY_FORMATS
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
@@ -186,6 +187,13 @@ def _check(run: TrainedRun) -> None:
         raise CitycamError(
             f"{run.folder / NAME} lacks {', '.join(lacking)}, so the run cannot be used; train it again."
         )
+    if its.precision not in ("fp32", "bf16") or its.memory_format not in (None, *MEMORY_FORMATS):
+        raise CitycamError(
+            f"{run.folder / NAME} names an arithmetic that is not known ({its.precision}, {its.memory_format}), so the "
+            "run cannot be used; train it again."
+        )
+    if any("/" in name or "\0" in name for name in (str(its.backbone.weights.digest), str(run.config.backbone.name))):
+        raise CitycamError(f"{run.folder / NAME} names a body that is none; train the run again.")
     body = run.body
     if not run.checkpoint.is_file():
         raise CitycamError(f"There is no checkpoint {run.checkpoint}; put it back, or train the run again.")

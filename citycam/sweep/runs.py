@@ -252,20 +252,23 @@ def _read_epochs(folder: Path) -> tuple[Columns, tuple[Mark, ...]]:
 
 
 def _disagreements(record: RunRecord, epochs: Columns) -> tuple[Mark, ...]:
-    """Warn if the last row of metrics.csv, where there is one, has other numbers than a completed run's run.json."""
-    if record.status != "completed" or not epochs.get("epoch"):
+    """Warn if a completed run's run.json has other numbers than the last row of its metrics.csv, or other counts."""
+    if record.status != "completed":
         return ()
     names = []
     for name, value in record.final.items():
-        other = epochs.get(name, (None,))[-1]
+        other = next(reversed(epochs.get(name, ())), None)
         if other is None or not isinstance(value, int | float):
             continue
         if not math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12):
             names.append(name)
+    counts = sum(record.data.counts.get("val", {}).values())
+    if counts and record.final.get("n_val") not in (None, counts):
+        names.append(f"n_val (it counts {counts})")
     if not names:
         return ()
-    sentence = f"Its run.json and its metrics.csv differ in {', '.join(names)}, so one of them was changed or damaged."
-    return (Mark("numbers_differ", sentence),)
+    sentence = f"Its run.json does not agree with itself or with its metrics.csv in {', '.join(names)}"
+    return (Mark("numbers_differ", f"{sentence}, so one of them was changed."),)
 
 
 def _without_record(folder: Path, status: str, error: str, epochs: Columns, damage: tuple[Mark, ...]) -> RunRow:
