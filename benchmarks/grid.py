@@ -173,7 +173,7 @@ def sweep(folder: Path, name: str, overrides: Sequence[str]) -> tuple[Sweep, Res
     print(f"{name}: {wall:.1f} s", file=sys.stderr, flush=True)
     chosen = Ledger(results).resolved(records[0].config_hash)
     assert chosen is not None
-    return Sweep(wall, phases), Resolved(**chosen)
+    return Sweep(wall, phases), chosen
 
 
 class Views(Dataset[tuple[Tensor, int]]):

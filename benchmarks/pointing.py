@@ -11,6 +11,7 @@ over walks.
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,6 @@ from citycam.explain.activations import plain_activations
 from citycam.explain.maps import explain
 from citycam.explain.tail import Tail
 from citycam.model.checkpoint import load_checkpoint
-from citycam.resolved import Resolved
 from citycam.seeds import stream
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
@@ -45,7 +45,9 @@ def main() -> None:
     for stride in STRIDES:
         for job in request.jobs:
             inputs = load_inputs(job.config)
-            resolved = Resolved(**(Ledger(request.sweep_folder).resolved(job.hash) or {}) | {"stride": stride})
+            known = Ledger(request.sweep_folder).resolved(job.hash)
+            assert known is not None
+            resolved = dataclasses.replace(known, stride=stride)
             run = PlannedRun(job.config, inputs, resolved)
             network = make_network(run)
             load_checkpoint(job.folder / "checkpoints" / "last.ckpt", network, inputs.labels.classes)

@@ -234,6 +234,7 @@ class HeadConfig:
     def __post_init__(self) -> None:
         check_known("head", self.kind, HEADS)
         check_positive("head.hidden", self.hidden)
+        check_within("head.hidden", self.hidden, 1, 65_536)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -327,7 +328,7 @@ class BankConfig:
     batch: Any = AUTO
 
     def __post_init__(self) -> None:
-        check_auto("bank.batch", self.batch)
+        check_auto("bank.batch", self.batch, most=65_536)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -375,7 +376,8 @@ class Config:
         check_positive("epochs", self.epochs)
         check_positive("batch_size", self.batch_size)
         check_at_least("image_size", self.image_size, 32)
-        check_auto("threads", self.threads)
+        check_within("image_size", self.image_size, 32, 4096)
+        check_auto("threads", self.threads, most=1024)
         if self.batch_size < self.trainer.devices:
             raise CitycamError(
                 f"batch_size={self.batch_size} cannot be shared by trainer.devices={self.trainer.devices}; "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from citycam.errors import CitycamError
-from citycam.processes import collect_rarely
+from citycam.processes import Terminated, collect_rarely, sigterm_like_ctrl_c
 
 
 def called(name: str) -> str:
@@ -27,7 +27,7 @@ def as_called(text: str) -> str:
 
 
 def door(main: Callable[[], int]) -> Callable[[], int]:
-    """Turn a `CitycamError` into its sentence on stderr and its exit code, and Ctrl-C into 130.
+    """Turn a `CitycamError` into its sentence on stderr and its exit code, Ctrl-C into 130, and SIGTERM into 143.
 
     ``CITYCAM_DEBUG=1`` lets exceptions through with their tracebacks.
     """
@@ -37,15 +37,16 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
         """Call ``main`` and return its exit code, or that of what it raised."""
         collect_rarely()
         try:
-            return main()
+            with sigterm_like_ctrl_c():
+                return main()
         except CitycamError as error:
             if os.environ.get("CITYCAM_DEBUG") == "1":
                 raise
             print(f"citycam: {error}", file=sys.stderr)
             return error.exit_code
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             print("citycam: stopped; run the same command again to resume.", file=sys.stderr)
-            return 130
+            return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
         except BrokenPipeError:  # the reader of our output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE

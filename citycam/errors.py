@@ -27,6 +27,16 @@ class UnreadablePicture(CitycamError):
         self.reason = reason
 
 
+class DamagedFile(CitycamError):
+    """A file of a run, a sweep or the cache that is damaged, or that another program wrote; ``reason`` says why,
+    without the path."""
+
+    def __init__(self, path: object, reason: str, way: str = "put it back, or train the run again") -> None:
+        super().__init__(f"{path} cannot be read: {reason}; {way}.")
+        self.path = path
+        self.reason = reason
+
+
 def near_matches(word: str, known: Iterable[str]) -> str:
     """``"did you mean adam?"`` where something close is known, else ``"known are adam, sgd"``."""
     names = sorted(map(str, known))
@@ -54,12 +64,13 @@ def check_positive(setting: str, value: int | None) -> None:
         raise CitycamError(f"{setting}={value} must be a whole number of at least 1.")
 
 
-def check_auto(setting: str, value: int | str) -> None:
-    """Refuse what is neither ``auto`` nor a whole number of at least 1."""
+def check_auto(setting: str, value: int | str, *, most: int) -> None:
+    """Refuse what is neither ``auto`` nor a whole number of at least 1 and at most ``most``."""
     if value == "auto":
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")
+    check_within(setting, value, 1, most)
 
 
 def check_within(setting: str, value: float, least: float, most: float) -> None:

@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
@@ -34,6 +35,8 @@ _MODE, FOLDER_MODE = 0o666 & ~_umask, 0o777 & ~_umask
 
 # Who writes a file that is not whole yet: .NAME.PID@HOST.RANDOM.part
 _PART = re.compile(r"\.(\d+)@(.+)\.[^.]+\.part$")
+# The largest JSON file that is read: the sweep.json of ten thousand runs is smaller.
+MOST_JSON = 64 * 2**20
 # As much of NAME as leaves room for the rest: a letter may take four of the 255 bytes that a file's name may have.
 _NAMED = 32
 
@@ -80,9 +83,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def _remove_leftovers(folder: Path, beginning: str) -> None:
     """Remove temporary files of the same file whose writers are gone."""
     for entry in os.scandir(folder):
-        writer = _PART.search(entry.name) if entry.name.startswith(beginning) else None
-        if writer is not None and is_gone(writer[2], int(writer[1])):
+        if entry.name.startswith(beginning) and is_leftover(Path(entry.path)):
             Path(entry.path).unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a file is a temporary one of `write_whole` whose writer is gone."""
+    writer = _PART.search(path.name)
+    return writer is not None and path.name.startswith(".") and is_gone(writer[2], int(writer[1]))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -132,6 +140,53 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table with a header, as dictionaries of text; a leading byte-order mark is skipped."""
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file of at most ``most`` bytes.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, or is larger.
+    """
+    # A FIFO would keep a plain open waiting for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has {size(status.st_size)}, more than {size(most)}", str(path))
+        return file.read()
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of ours.
+
+    Raises:
+        OSError: see `read_file`.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(read_file(path, MOST_JSON).decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line why a file could not be read."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((text or type(error).__name__).split())[:200].rstrip(".")
+
+
+def is_text(value: Any) -> bool:
+    """Return whether ``value`` is text that UTF-8 can hold: half a surrogate pair is none."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:

@@ -14,13 +14,39 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import citycam
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asks this process to end, which it does as after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def sigterm_like_ctrl_c() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM while the context is open.
+
+    It does nothing in other threads than the main one, where signals do not arrive, and where SIGTERM is handled
+    already.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
 
 # How to forget each function's results, and whether they hold memory of a device.
 _memories: list[tuple[Callable[[], None], bool]] = []
@@ -80,7 +106,8 @@ def changed_environment(name: str, value: str) -> Iterator[None]:
 
 def is_gone(host: Any, pid: Any) -> bool:
     """Return whether a process ran on this machine and has ended; False where that cannot be known."""
-    if host != platform.node() or not isinstance(pid, int):
+    # The system takes 0 and negative numbers for groups of processes.
+    if host != platform.node() or not isinstance(pid, int) or not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)

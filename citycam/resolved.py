@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import types
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,3 +93,34 @@ class Resolved:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for sweep.json."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Resolved:
+        """Return what `as_dict` gave, as sweep.json holds it.
+
+        Raises:
+            ValueError: it lacks an entry, or one does not fit.
+        """
+        try:
+            resolved = cls(**values)
+        except TypeError as error:
+            raise ValueError("entries are missing or not known") from error
+        for name, kind in typing.get_type_hints(cls).items():
+            if not _fits(getattr(resolved, name), kind):
+                raise ValueError(f"{name} does not fit")
+        numbers = (resolved.threads, resolved.batch, resolved.stride)
+        words = (resolved.precision in ("fp32", "bf16"), resolved.memory_format in MEMORY_FORMATS)
+        if not all(0 < number < 2**20 for number in numbers) or not all(words):
+            raise ValueError("a value is out of its range")
+        return resolved
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether JSON's ``value`` is of a type of `Resolved`."""
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is dict:
+        return isinstance(value, dict) and all(isinstance(item, str) for pair in value.items() for item in pair)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return type(value) is kind

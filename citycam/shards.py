@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import secrets
@@ -29,7 +30,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from citycam.errors import CitycamError
-from citycam.files import lock, sha256, write_bytes, write_json
+from citycam.files import lock, read_json, sha256, write_bytes, write_json
 
 Row = tuple[str, int]
 # Rows as a list of (digest, number), or as keys: see `row_keys`.
@@ -38,6 +39,8 @@ Rows = Sequence[Row] | np.ndarray
 SHARD_BYTES = 64 * 2**20
 _FORMAT = 2
 _DTYPES = {"F32": np.float32, "U8": np.uint8}
+# What a damaged file of ours raises when it is read.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError, struct.error)
 _DIGEST, _KEY = 16, np.dtype("S20")
 
 
@@ -70,6 +73,7 @@ def key_rows(keys: np.ndarray) -> Iterable[Row]:
 class _Shard:
     path: Path
     sha256: str
+    rows: int
     verified: bool
 
 
@@ -96,6 +100,7 @@ class ShardStore:
         self.damaged: list[str] = []
         self._shards: list[_Shard] = []
         self._read: set[str] = set()
+        self._row_shape: tuple[int, ...] = ()
         self._written: set[str] = set()  # by this process, so there is no need to verify them
         # Sorted keys with their places, the longest run first, each less than half of the one before.
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []
@@ -133,7 +138,7 @@ class ShardStore:
         if len(keys) != len(values) or values.dtype != self.dtype:
             raise ValueError(f"{len(keys)} rows of {self.dtype} for {len(values)} values of {values.dtype}")
         self.use()
-        if not (self.folder / "key.json").exists():
+        if read_key(self.folder) is None:
             write_json(self.folder / "key.json", self.key)
         step = max(1, SHARD_BYTES // max(1, values[:1].nbytes))
         for start in range(0, len(keys), step):
@@ -201,12 +206,22 @@ class ShardStore:
         if not new:
             return True
         with ThreadPoolExecutor(min(len(new), os.cpu_count() or 1), thread_name_prefix="verify") as pool:
-            whole = list(pool.map(lambda number: is_whole(self._shards[number].path, self._shards[number].sha256), new))
+            whole = list(pool.map(self._is_whole, new))
         for number, good in zip(new, whole, strict=True):
             self._shards[number].verified = good
             if not good:
                 self._drop(number)
         return all(whole)
+
+    def _is_whole(self, number: int) -> bool:
+        """Return whether a shard has its checksum, the rows of its index, and the store's type and shape of a row."""
+        shard = self._shards[number]
+        layout = shard_layout(shard.path) if is_whole(shard.path, shard.sha256) else None
+        if layout is None or layout[0] != self.dtype or layout[1][:1] != (shard.rows,):
+            return False
+        # The first shard that is used says what a row is like.
+        self._row_shape = self._row_shape or layout[1][1:]
+        return layout[1][1:] == self._row_shape
 
     def _drop(self, number: int) -> None:
         index = self._shards[number].path.with_suffix(".rows")
@@ -237,7 +252,7 @@ class ShardStore:
         keys, digest = content
         places = np.empty((len(keys), 2), dtype=np.int32)
         places[:, 0], places[:, 1] = len(self._shards), np.arange(len(keys))
-        self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, index.name in self._written))
+        self._shards.append(_Shard(index.with_suffix(".safetensors"), digest, len(keys), index.name in self._written))
         self._read.add(index.name)
         order = np.argsort(keys, kind="stable")
         keys, places = keys[order], places[order]
@@ -265,53 +280,88 @@ def in_use(folder: Path) -> bool:
     return busy
 
 
+def read_key(folder: Path) -> dict[str, Any] | None:
+    """Return what a store was made from, as its key.json says; None where that is missing or not what names it."""
+    try:
+        key = read_json(folder / "key.json")
+        named = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    except (OSError, ValueError, RecursionError):
+        return None
+    return key if isinstance(key, dict) and named == folder.name else None
+
+
 def read_index(index: Path) -> tuple[np.ndarray, str] | None:
     """Return the keys (n,) of a shard's rows and the shard's checksum; None where the index is damaged."""
     try:
-        metadata, shape, offset = _header(index)
+        metadata, dtype, shape, offset = _header(index)
+        if dtype != np.uint8 or len(shape) != 2 or shape[1] != _KEY.itemsize or not shape[0]:
+            return None
         listed = np.fromfile(index, dtype=np.uint8, offset=offset).reshape(shape)
-        if hashlib.sha256(listed.tobytes()).hexdigest() != metadata["rows"]:
+        if hashlib.sha256(listed.tobytes()).hexdigest() != metadata["rows"] or len(metadata["sha256"]) != 64:
             return None
         return listed.reshape(-1).view(_KEY), str(metadata["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+    except _DAMAGE:
         return None
 
 
 def index_length(index: Path) -> int:
     """Return the number of a shard's rows by the header of its index; 0 where that is damaged."""
     try:
-        return int(_header(index)[1][0])
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return _header(index)[2][0]
+    except _DAMAGE:
         return 0
+
+
+def shard_layout(shard: Path) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """Return type and shape of a shard's values by its header; None where that is damaged."""
+    try:
+        return _header(shard)[1:3]
+    except _DAMAGE:
+        return None
 
 
 def is_whole(shard: Path, digest: str) -> bool:
     """Return whether a shard has its checksum."""
     try:
-        return sha256(shard) == digest
+        return shard.is_file() and sha256(shard) == digest
     except OSError:
         return False
 
 
 def remove_shard(index: Path) -> None:
-    """Remove a shard and its index, the index first, since a shard without one does not count."""
-    index.unlink(missing_ok=True)
-    index.with_suffix(".safetensors").unlink(missing_ok=True)
+    """Remove a shard and its index, the index first, since a shard without one does not count; one that is a folder is
+    moved aside, with what is in it."""
+    for path in (index, index.with_suffix(".safetensors")):
+        if path.is_dir() and not path.is_symlink():
+            path.rename(path.with_name(f"{path.name}.folder-{secrets.token_hex(4)}"))
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _header(path: Path) -> tuple[dict[str, Any], tuple[int, ...], int]:
-    """Return the metadata of a safetensors file, and shape and offset of its one tensor ``rows``."""
+def _header(path: Path) -> tuple[dict[str, Any], np.dtype[Any], tuple[int, ...], int]:
+    """Return the metadata of a safetensors file, and type, shape and offset of its one tensor ``rows``.
+
+    Raises:
+        ValueError: the header does not fit the file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is no file")
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(min(length, 2**20)))
-    tensor = header["rows"]
-    if tensor["dtype"] not in _DTYPES:
-        raise ValueError(tensor["dtype"])
-    return header.get("__metadata__", {}), tuple(tensor["shape"]), 8 + length + tensor["data_offsets"][0]
+    tensor, metadata = header["rows"], header.get("__metadata__", {})
+    dtype, shape = np.dtype(_DTYPES[tensor["dtype"]]), tuple(tensor["shape"])
+    start, end = tensor["data_offsets"]
+    whole = all(type(number) is int and number >= 0 for number in (*shape, start, end)) and isinstance(metadata, dict)
+    if not whole or not shape or end - start != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{path} has another size than its header says")
+    if path.stat().st_size != 8 + length + end:
+        raise ValueError(f"{path} is cut short")
+    return metadata, dtype, shape, 8 + length + start
 
 
 def _mapped(shards: Sequence[_Shard], dtype: np.dtype[Any], number: int) -> np.ndarray:
-    _, shape, offset = _header(shards[number].path)
+    _, _, shape, offset = _header(shards[number].path)
     return np.memmap(shards[number].path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -14,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from citycam.files import cache_root, explain_os_error, lock
-from citycam.shards import in_use, index_length, is_whole, read_index, remove_shard
+from citycam.shards import in_use, index_length, is_whole, read_index, read_key, remove_shard, shard_layout
 
 _PRUNED = ".pruned-"
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store. ``key``: what it was made from; ``size``: bytes; ``made``, ``used``: seconds since the epoch; ``busy``:
-    whether a living process uses it, None where that cannot be known."""
+    """A store.
+
+    ``key``: what it was made from, None where its key.json is damaged; ``size``: bytes; ``made``, ``used``: seconds
+    since the epoch; ``busy``: whether a living process uses it, None where that cannot be known.
+    """
 
     folder: Path
-    key: dict[str, Any]
+    key: dict[str, Any] | None
     rows: int
     size: int
     made: float
@@ -109,12 +111,13 @@ def _stores(root: Path, busy: Callable[[Path], bool | None]) -> list[Store]:
             continue
         try:
             made = (folder / "key.json").stat().st_mtime
-            key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except OSError:
             continue
         used = max([made, *(path.stat().st_mtime for path in [folder / "used"] if path.exists())])
         rows = sum(map(index_length, folder.glob("*.rows")))
-        stores.append(Store(folder, dict(key), rows, sum(map(_size, folder.rglob("*"))), made, used, busy(folder)))
+        stores.append(
+            Store(folder, read_key(folder), rows, sum(map(_size, folder.rglob("*"))), made, used, busy(folder))
+        )
     return sorted(stores, key=lambda store: store.used)
 
 
@@ -143,7 +146,11 @@ def _tidy(store: Store) -> Iterator[Store]:
 
 def _whole(index: Path) -> bool:
     content = read_index(index)
-    return content is not None and is_whole(index.with_suffix(".safetensors"), content[1])
+    shard = index.with_suffix(".safetensors")
+    layout = shard_layout(shard)
+    return (
+        layout is not None and content is not None and layout[1][0] == len(content[0]) and is_whole(shard, content[1])
+    )
 
 
 def _size(path: Path) -> int:

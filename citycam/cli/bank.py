@@ -108,8 +108,10 @@ def _prune(given: argparse.Namespace) -> int:
     return 0
 
 
-def _made_from(key: dict[str, Any]) -> list[str]:
+def _made_from(key: dict[str, Any] | None) -> list[str]:
     """What a store holds, and backbone, weights, pixels, views and precision where its key names them."""
+    if key is None:
+        return ["not known: its key.json is damaged", *["-"] * 5]
     cut, view = key.get("cut"), key.get("view") or {}
     if not isinstance(cut, dict):
         holds = f"{cut}s"

@@ -15,6 +15,7 @@ from citycam.config import Accelerator
 from citycam.devices import choose_device, cores, gpus, processor
 from citycam.errors import CitycamError
 from citycam.files import cache_root, check_room, check_writable, folder_size
+from citycam.sweep.gate import read_request
 from citycam.words import counted, size
 
 _NAMED = ("torch", "torchvision", "pytorch-lightning", "timm", "grad-cam", "hydra-core")
@@ -109,8 +110,6 @@ def _place(subject: str, folder: Path, holds: str, way_out: str) -> list[str]:
 
 
 def _weights() -> list[str]:
-    from citycam.sweep.gate import read_request
-
     request = read_request([])
     name = str(request.jobs[0].config.backbone.name) if request is not None else ""
     if import_problem("citycam.model.backbone") is not None:

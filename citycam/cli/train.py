@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from citycam.doors import door
+from citycam.jobs.launch import answer, launch
+from citycam.sweep.gate import read_request
 
 
 def run(arguments: Sequence[str]) -> int:
     """Pass the light gate, make what the jobs share, run the jobs, and print the table; returns the exit code."""
-    from citycam.jobs.launch import answer, launch
-    from citycam.sweep.gate import read_request
-
     request = read_request(arguments)
     if request is None:
         answer(arguments)

@@ -9,8 +9,9 @@ from citycam.config import AUTO, Accelerator
 from citycam.devices import choose_device, cores
 from citycam.errors import CitycamError
 from citycam.explain.grid import map_stride
+from citycam.files import to_dict
 from citycam.inference.runs import TrainedRun
-from citycam.model.checkpoint import load_checkpoint
+from citycam.model.checkpoint import ABOUT, load_checkpoint, read_checkpoint
 from citycam.model.head import make_head
 from citycam.model.network import Network
 from citycam.resolved import Resolved, WeightsSource
@@ -53,19 +54,31 @@ def load_network(run: TrainedRun, resolved: Resolved) -> Network:
         CitycamError: the checkpoint or the body is missing, damaged, or of other classes or another network.
     """
     config = run.config
+    _check_settings(run)
     if resolved.frozen:
         backbone = shared_body(config, resolved.source, resolved.device)
     else:
         backbone = load_body(config.backbone, config.image_size, WeightsSource("random", None, None, ""), config.seed)
     outputs = 1 if config.partition.name == "binary" else len(run.classes)
     network = Network(backbone, make_head(config.head, backbone.num_features, outputs, config.seed))
-    said = load_checkpoint(run.checkpoint, network, run.classes)
-    if said["partition"] != config.partition.name:
-        raise CitycamError(
-            f"{run.checkpoint} is of partition={said['partition']} and its run of {config.partition.name}; "
-            "put the run's own checkpoint back."
-        )
+    load_checkpoint(run.checkpoint, network, run.classes)
     network.requires_grad_(False)
     network.backbone.freeze("none")
     network.eval()
     return network.to(torch.device(resolved.device))
+
+
+def _check_settings(run: TrainedRun) -> None:
+    """Refuse settings that are not those of the checkpoint, before a network is made of them.
+
+    Raises:
+        CitycamError: they differ, or the checkpoint is missing or damaged.
+    """
+    config, said = run.config, read_checkpoint(run.checkpoint)[ABOUT]
+    own = {"partition": config.partition.name, "head": to_dict(config.head), "image_size": config.image_size}
+    for name, value in own.items():
+        if said[name] != value:
+            raise CitycamError(
+                f"{run.checkpoint} is of {name}={said[name]} and its run of {value}; put the run's own checkpoint and "
+                "config.yaml back."
+            )

@@ -8,9 +8,9 @@ from citycam.data.catalog import Catalog, Picture
 from citycam.data.pictures import digest_bytes, read_bytes
 from citycam.data.sources import source_of
 from citycam.data.splits import Split
-from citycam.errors import CitycamError, UnreadablePicture
-from citycam.files import read_csv
+from citycam.errors import CitycamError, DamagedFile, UnreadablePicture
 from citycam.inference.runs import TrainedRun
+from citycam.sweep.stored import read_split
 
 
 def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
@@ -20,14 +20,15 @@ def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
         CitycamError: split.csv is missing or damaged.
     """
     try:
-        table = read_csv(run.folder / "split.csv")
-        pictures = [Picture(row["path"], row["digest"], row["city"], row["group"] or None) for row in table]
-        parts = tuple(row["part"] for row in table)
-    except (OSError, KeyError, ValueError) as error:
+        table = read_split(run.folder)
+    except (FileNotFoundError, DamagedFile) as error:
+        reason = error.reason if isinstance(error, DamagedFile) else "it is missing"
         raise CitycamError(
-            f"{run.folder / 'split.csv'} is not there or damaged, so it is not known which pictures the run was "
-            "trained and validated with; put it back, or train the run again."
+            f"{run.folder / 'split.csv'} is not there or damaged ({reason}), so it is not known which pictures the run "
+            "was trained and validated with; put it back, or train the run again."
         ) from error
+    pictures = [Picture(row.path, row.digest, row.city, row.group) for row in table]
+    parts = tuple(row.part for row in table)
     catalog = Catalog(run.record.data.kind, root, tuple(pictures), target=run.target)
     return catalog, Split(run.record.split.kind, None, parts)
 

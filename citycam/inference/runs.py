@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from citycam.config import SCHEMAS, Config
 from citycam.doors import as_called
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, DamagedFile
+from citycam.files import reason_of
+from citycam.resolved import MEMORY_FORMATS
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
+from citycam.sweep.stored import read_settings
 
 _WHAT = "a run's folder (multirun/SWEEP/RUN), or a checkpoint in it (RUN/checkpoints/best.ckpt)"
 
@@ -155,12 +156,13 @@ def _read(folder: Path, checkpoint: Path) -> TrainedRun:
             "install that version, or train the run here."
         )
     try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        config = config_from(settings)
+        config = config_from(read_settings(folder))
     except FileNotFoundError as error:
         raise CitycamError(f"{folder} lacks its config.yaml, so its settings are not known; train it again.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, CitycamError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".;")
+    except DamagedFile:
+        raise
+    except (CitycamError, ValueError) as error:
+        reason = reason_of(error).rstrip(";")
         raise CitycamError(
             f"{folder / 'config.yaml'} does not fit this version of citycam ({reason}); train the run again."
         ) from error
@@ -185,6 +187,13 @@ def _check(run: TrainedRun) -> None:
         raise CitycamError(
             f"{run.folder / NAME} lacks {', '.join(lacking)}, so the run cannot be used; train it again."
         )
+    if its.precision not in ("fp32", "bf16") or its.memory_format not in (None, *MEMORY_FORMATS):
+        raise CitycamError(
+            f"{run.folder / NAME} names an arithmetic that is not known ({its.precision}, {its.memory_format}), so the "
+            "run cannot be used; train it again."
+        )
+    if any("/" in name or "\0" in name for name in (str(its.backbone.weights.digest), str(run.config.backbone.name))):
+        raise CitycamError(f"{run.folder / NAME} names a body that is none; train the run again.")
     body = run.body
     if not run.checkpoint.is_file():
         raise CitycamError(f"There is no checkpoint {run.checkpoint}; put it back, or train the run again.")
@@ -193,9 +202,10 @@ def _check(run: TrainedRun) -> None:
 
 
 def _batch(folder: Path, config_hash: str) -> int:
-    """Return pictures per pass as resolved; 32 for a run away from its sweep.json, which only changes rounding."""
-    try:
-        resolved = Ledger(folder.parent).resolved(config_hash) or {}
-    except (OSError, ValueError, TypeError, AttributeError):
-        resolved = {}
-    return int(resolved.get("batch", 32))
+    """Return pictures per pass as resolved; 32 for a run away from its sweep.json, which only changes rounding.
+
+    Raises:
+        CitycamError: the sweep.json is damaged.
+    """
+    resolved = Ledger(folder.parent).resolved(config_hash)
+    return 32 if resolved is None else resolved.batch

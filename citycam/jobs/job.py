@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import re
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 
 from citycam.config import Config
 from citycam.devices import machine_devices
 from citycam.errors import CitycamError
-from citycam.files import explain_os_error, write_text
+from citycam.files import explain_os_error, is_leftover, write_text
 from citycam.jobs.slots import hold
-from citycam.processes import forget
+from citycam.processes import Terminated, forget
 from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
 from citycam.sweep.compose import job_config_dir
@@ -31,6 +33,8 @@ from citycam.words import say
 if TYPE_CHECKING:
     from citycam.train.run import Attempt
 
+# As TensorBoard names them: time, host, process, number.
+_EVENTS = re.compile(r"events\.out\.tfevents\.\d{10}\..+\.\d+\.\d+")
 _NO_MEMORY = "{} ran out; make batch_size, image_size or bank.batch smaller."
 
 
@@ -43,7 +47,8 @@ def is_complete(folder: Path, config: Config, data_digest: str) -> bool:
     """
     record = read_record(folder)
     if record is None:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / ".hydra").is_dir():
+        # A run that was killed before its first run.json has Hydra's record alone; other programs of Hydra have more.
+        if folder.is_dir() and not {path.name for path in folder.iterdir() if not is_leftover(path)} <= {".hydra"}:
             raise CitycamError(f"{folder} holds files of others, which are not written over; choose another folder.")
         return False
     if record.config_hash != config_hash(config):
@@ -92,7 +97,7 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
         if earlier is not None and earlier.status == "completed":
             return "skipped"
         raise CitycamError(f"{folder.parent / 'sweep.json'} no longer knows {folder.name}; run the same command again.")
-    if is_complete(folder, config, resolved["data_digest"]):
+    if is_complete(folder, config, resolved.data_digest):
         return "skipped"
     if earlier is not None and earlier.status == "failed" and earlier.started >= ledger.began:
         return "failed"  # it stands twice in one request
@@ -104,15 +109,15 @@ def _attempt(config: Config, folder: Path, overrides: list[str], hydra: dict[str
 
 
 @contextlib.contextmanager
-def _devices(config: Config, folder: Path, resolved: dict[str, Any]) -> Iterator[list[str]]:
+def _devices(config: Config, folder: Path, resolved: Resolved) -> Iterator[list[str]]:
     """Hold the devices of a job while the context is open; yields torch's names, one per rank.
 
     The job has not touched a device before. Devices are passed by name rather than through CUDA_VISIBLE_DEVICES, since
     a launcher's process runs several jobs and torch reads that variable once.
     """
-    kind = str(resolved["device"]).partition(":")[0]
+    kind = resolved.device.partition(":")[0]
     there, ranks = machine_devices(kind), config.trainer.devices
-    count = min(int(resolved["threads"]), len(there)) if kind == "cpu" else ranks
+    count = min(resolved.threads, len(there)) if kind == "cpu" else ranks
     with hold(
         there,
         count=count,
@@ -131,7 +136,7 @@ def _do(
     folder: Path,
     overrides: list[str],
     hydra: dict[str, str],
-    resolved: dict[str, Any],
+    resolved: Resolved,
     earlier: RunRecord | None,
     devices: list[str],
 ) -> str:
@@ -139,7 +144,7 @@ def _do(
     from citycam.train.resume import find_resume_point
     from citycam.train.run import Attempt
 
-    resume_from, notes = find_resume_point(folder, earlier, resolved["data_digest"])
+    resume_from, notes = find_resume_point(folder, earlier, resolved.data_digest)
     _clear(folder, everything=resume_from is None)
     record = Recorder(
         folder,
@@ -162,7 +167,7 @@ def _do(
         for name, text in hydra.items():
             write_text(folder / ".hydra" / name, text)
         computes_on(devices[0])
-        values = Resolved(**resolved | {"device": devices[0]})
+        values = dataclasses.replace(resolved, device=devices[0])
         _train(Attempt(config, folder, values, record, resume_from, tuple(devices)))
     return record.record.status
 
@@ -181,10 +186,10 @@ def _failed(ledger: Ledger) -> bool:
     )
 
 
-def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: dict[str, Any], devices: list[str]) -> None:
+def _warn_of_another_place(record: Recorder, earlier: RunRecord, resolved: Resolved, devices: list[str]) -> None:
     """Warn if the run is resumed on another kind of device or with another number of threads."""
     then = (str(earlier.device).partition(":")[0], earlier.threads)
-    now = (devices[0].partition(":")[0], resolved["threads"])
+    now = (devices[0].partition(":")[0], resolved.threads)
     if None not in then and then != now:
         sentence = (
             f"It started on {then[0]} (threads={then[1]}) and resumes on {now[0]} (threads={now[1]}), so its last "
@@ -212,12 +217,12 @@ _warm: list[str] = []
 
 @contextlib.contextmanager
 def _ending(record: Recorder, folder: Path) -> Iterator[None]:
-    """Record how a job ends in its run.json and run.log; only Ctrl-C is raised again."""
+    """Record how a job ends in its run.json and run.log; only Ctrl-C and SIGTERM are raised again."""
     try:
         yield
         _end(record, folder, "completed", None)
-    except KeyboardInterrupt:
-        _end(record, folder, "interrupted", "Stopped by Ctrl-C.")
+    except KeyboardInterrupt as error:
+        _end(record, folder, "interrupted", f"Stopped by {'SIGTERM' if isinstance(error, Terminated) else 'Ctrl-C'}.")
         raise
     except CitycamError as error:
         _end(record, folder, "failed", str(error))
@@ -293,10 +298,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _clear(folder: Path, *, everything: bool) -> None:
-    """Remove half-written files of an earlier attempt; with ``everything``, also what a new one would append to."""
-    patterns = ["**/.*.part"]
+    """Remove half-written files of an earlier attempt; with ``everything``, also what a new one would append to.
+
+    A person's own files beside them stay.
+    """
+    doomed = [path for path in folder.rglob(".*.part") if is_leftover(path)]
     if everything:
-        patterns += ["events.out.tfevents.*", "hparams.yaml", "checkpoints/*.ckpt", "run.log"]
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            path.unlink()
+        names = ("hparams.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.log")
+        doomed += [folder / name for name in names if (folder / name).is_file()]
+        doomed += [path for path in folder.glob("events.out.tfevents.*") if _EVENTS.fullmatch(path.name)]
+    for path in doomed:
+        path.unlink()

@@ -13,7 +13,7 @@ from typing import Any
 from citycam import progress
 from citycam.jobs.job import run_job
 from citycam.jobs.joblib_launcher import limit_jobs
-from citycam.processes import changed_environment, end_with_parent
+from citycam.processes import changed_environment, end_with_parent, sigterm_like_ctrl_c
 from citycam.sweep.command import Command, hydra_order, parse
 from citycam.sweep.compose import CONF, help_text, hydra_record, register, to_config
 from citycam.sweep.hydra_internals import reset_hydra
@@ -29,7 +29,8 @@ def task(composed: Any) -> str:
         importlib.import_module("citycam.jobs.worker")
         end_with_parent()
         progress.report_as(folder.name)
-    return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
+    with sigterm_like_ctrl_c():
+        return run_job(to_config(composed), folder, list(hydra.overrides.task), hydra_record(composed))
 
 
 def answer(arguments: Sequence[str]) -> None:

@@ -7,11 +7,11 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from citycam.config import Config
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.devices import Device, choose_device, machine_devices
+from citycam.errors import DamagedFile
 from citycam.files import cache_root, check_room, check_writable
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
 from citycam.jobs.job import computes_on, is_complete
@@ -21,7 +21,9 @@ from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
 from citycam.sweep.gate import Job, Request
 from citycam.sweep.ledger import JobRow, Ledger
+from citycam.sweep.maps import explain_line, other_maps
 from citycam.sweep.record import read_record
+from citycam.sweep.stored import read_settings
 from citycam.words import say, size
 
 
@@ -42,10 +44,25 @@ def prepare(request: Request) -> Prepared:
     check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
     todo = [job for job in request.jobs if not is_complete(job.folder, job.config, inputs[job.folder].catalog.digest)]
+    _say_other_maps(request, [job for job in request.jobs if job not in todo])
     if not todo:
         announce(request, [], [])
         return Prepared([], 1)
     return Prepared(todo, _prepare_jobs(request, todo, inputs))
+
+
+def _say_other_maps(request: Request, done: Sequence[Job]) -> None:
+    """Say how to draw the maps that completed runs are now asked for and do not have."""
+    lines: dict[str, None] = {}
+    for job in done:
+        try:
+            before = read_settings(job.folder).get("explain")
+        except (FileNotFoundError, DamagedFile):
+            continue
+        settings = other_maps(before, job.config.explain) if isinstance(before, dict) else []
+        lines |= {explain_line(request.sweep_folder, settings): None} if settings else {}
+    for line in lines:
+        say(f"note: Completed runs keep their maps. For those of these settings: {line}")
 
 
 def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inputs]) -> int:
@@ -83,7 +100,7 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
             )
             for job in request.jobs
         ],
-        resolved={digest: values.as_dict() for digest, values in resolved.items()},
+        resolved=resolved,
         devices=devices,
     )
     say(f"{estimate(todo, inputs, resolved, at_once)} on {describe_place(todo, resolved, devices, at_once)}")
@@ -99,7 +116,7 @@ def _resolve(
 
     known = ledger.resolved(job.hash)
     if known is not None and _still_holds(known, job.config, inputs, say):
-        return Resolved(**known)
+        return known
     values = resolve(job.config, inputs, say)
     return dataclasses.replace(values, threads=threads, warnings=values.warnings | warnings)
 
@@ -159,14 +176,14 @@ def _other_versions(request: Request, todo: Sequence[Job], say: Callable[[str], 
     return {"other_versions": sentence}
 
 
-def _still_holds(known: dict[str, Any], config: Config, inputs: Inputs, say: Callable[[str], None]) -> bool:
+def _still_holds(known: Resolved, config: Config, inputs: Inputs, say: Callable[[str], None]) -> bool:
     """Return whether what an earlier request resolved for a job still holds: device, pictures and weights."""
-    before, kind = str(known["device"]).partition(":")[0], _device_kind(config)
+    before, kind = known.device.partition(":")[0], _device_kind(config)
     if before != kind:
         say(f"note: This sweep started on {before} and resumes on {kind}; last digits may differ.")
         return False
-    path = known.get("weights_path")
-    return known.get("data_digest") == inputs.catalog.digest and (path is None or Path(str(path)).is_file())
+    path = known.weights_path
+    return known.data_digest == inputs.catalog.digest and (path is None or Path(path).is_file())
 
 
 def _device_kind(config: Config) -> str:

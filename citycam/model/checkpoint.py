@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def load_checkpoint(path: Path, network: Network, classes: tuple[str, ...]) -> d
             classes; its frozen body is missing or is not the one that it was trained with.
     """
     content = read_checkpoint(path)
-    description = content[ABOUT]
+    description: dict[str, Any] = content[ABOUT]
     name, size, body = description["backbone"], description["image_size"], description["body"]
     if name != network.backbone.name or size != network.backbone.image_size:
         raise CitycamError(
@@ -133,19 +134,62 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CitycamError: the file is missing, damaged or no checkpoint of citycam.
     """
+    if not path.exists():
+        raise CitycamError(f"There is no checkpoint {path}.")
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        # torch does not look at the checksums that its files have.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CitycamError(f"There is no checkpoint {path}.") from error
     except Exception as error:  # a damaged file makes torch raise errors of zip, pickle and many others
         raise CitycamError(f"{path} is no whole checkpoint ({type(error).__name__}); train the run again.") from error
-    if not isinstance(content, dict) or ABOUT not in content or "state_dict" not in content:
+    if not isinstance(content, dict) or not _is_ours(content.get(ABOUT), content.get("state_dict")):
         raise CitycamError(f"{path} is no checkpoint of citycam; give a run's checkpoints/last.ckpt or best.ckpt.")
+    # Lightning keeps infinities of its own beside these.
+    if not all(_is_finite(content.get(name)) for name in ("state_dict", "found", "optimizer_states")):
+        raise CitycamError(f"{path} holds values that are no finite numbers; train the run again.")
     return content
 
 
+def _is_ours(about: Any, state: Any) -> bool:
+    """Return whether a checkpoint's description and weights have the types of `describe_network` and of a network."""
+    if not isinstance(about, dict) or not isinstance(state, dict):
+        return False
+    body = about.get("body", 0)
+    texts = [about.get("backbone"), about.get("partition"), *(about["classes"] if _is_list(about, "classes") else [0])]
+    texts += [body.get("digest"), body.get("path")] if isinstance(body, dict) else []
+    weights = (isinstance(key, str) and isinstance(its, Tensor) for key, its in state.items())
+    return (
+        all(isinstance(text, str) and "\0" not in text for text in texts)
+        and (body is None or isinstance(body, dict))
+        and type(about.get("image_size")) is int
+        and isinstance(about.get("head"), dict)
+        and all(weights)
+    )
+
+
+def _is_list(about: dict[str, Any], name: str) -> bool:
+    return isinstance(about.get(name), list)
+
+
+def _is_finite(content: Any) -> bool:
+    """Return whether all tensors, at any depth, are dense, on the CPU, and hold finite numbers."""
+    if isinstance(content, dict):
+        return all(map(_is_finite, content.values()))
+    if isinstance(content, list | tuple):
+        return all(map(_is_finite, content))
+    if not isinstance(content, Tensor):
+        return True
+    dense = content.layout is torch.strided and content.device.type == "cpu" and not content.is_quantized
+    return dense and bool(torch.isfinite(content).all())
+
+
 def _check_tensors(path: Path, expected: set[str], state: dict[str, Tensor], network: Network) -> None:
-    """Refuse a state dict whose names or shapes are not those of ``network``."""
+    """Refuse a state dict whose names, shapes or types are not those of ``network``."""
     own, given = network.state_dict(), set(state)
     wrong = [f"missing {key}" for key in sorted(expected - given)]
     wrong += [f"surplus {key}" for key in sorted(given - expected)]
@@ -153,6 +197,11 @@ def _check_tensors(path: Path, expected: set[str], state: dict[str, Tensor], net
         f"{key} has shape {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
         for key in sorted(given & expected)
         if state[key].shape != own[key].shape
+    ]
+    wrong += [
+        f"{key} is of {state[key].dtype} instead of {own[key].dtype}"
+        for key in sorted(given & expected)
+        if state[key].dtype != own[key].dtype
     ]
     if wrong:
         more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""

@@ -89,6 +89,11 @@ class CityModule(pl.LightningModule):
         # (logits, labels, indices, positions) of each chunk.
         self._outputs: dict[str, list[Chunk]] = {"train": [], "val": []}
 
+    @property
+    def has_started(self) -> bool:
+        """Whether an epoch of training has started in this process."""
+        return self._epoch_start > 0
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (B, K) of features (B, D) or pictures (B, 3, S, S)."""
         if inputs.ndim == 2:

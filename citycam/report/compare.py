@@ -219,7 +219,7 @@ def _rank_lines(comparable: Comparable) -> list[str]:
         correction = f", with Holm's correction for {tested} tests" if tested > 1 else ""
         lines.append(f"{what} (paired test over {comparable.over}, level 5 %{correction}).")
     if untested:
-        reason = "predictions.csv is missing or has other pictures"
+        reason = "predictions.csv is missing, damaged or of other pictures, or no split.csv can be read"
         lines.append(f"{_numbers(untested)} could not be tested against {best}: {reason}.")
     return lines
 
@@ -280,7 +280,8 @@ def _markdown(comparables: Sequence[Comparable]) -> str:
         header, lines = _cells(comparable)
         names = (", ".join(row.name for row in entry.rows) for entry in comparable.entries)
         table = [[*header, "folder"], ["---"] * (len(header) + 1)]
-        table += [[*line, name] for line, name in zip(lines, names, strict=True)]
+        rows = ([*line, name] for line, name in zip(lines, names, strict=True))
+        table += [[" ".join(cell.splitlines()) for cell in row] for row in rows]
         text += ["", f"## {comparable.title}"] if len(comparables) > 1 else []
         text += ["", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)]
         text += [part for line in _rank_lines(comparable) for part in ("", line)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from citycam.report.page_gallery import gather_galleries
 from citycam.report.page_maps import gather_maps
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.tables import read_rows
 from citycam.sweep.runs import RunRow, differing, warnings_of
+from citycam.sweep.stored import Columns
 
 if TYPE_CHECKING:
     from citycam.report.ranking import Comparable
@@ -105,7 +105,7 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
         "test_interval": list(_pair(row.final.get("test_accuracy_interval"))),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
-        "curves": _curves(row.folder, points),
+        "curves": _curves(row.epochs, points),
     }
 
 
@@ -132,14 +132,16 @@ def _warnings(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _curves(folder: Path, points: int | None) -> dict[str, Any] | None:
+def _curves(columns: Columns, points: int | None) -> dict[str, Any] | None:
     """Return epochs and the four curves of metrics.csv, thinned evenly to ``points``; None without any epoch."""
-    rows = [row for row in read_rows(folder / "metrics.csv", "epoch") if finite(row["epoch"]) is not None]
-    if not rows:
+    count = len(columns.get("epoch", ()))
+    if not count:
         return None
-    if points is not None and len(rows) > points:
-        rows = [rows[round(number * (len(rows) - 1) / (points - 1))] for number in range(points)]
-    return {name: [finite(row.get(name)) for row in rows] for name in ("epoch", *_CURVES)}
+    rows: Sequence[int] = range(count)
+    if points is not None and count > points:
+        rows = [round(number * (count - 1) / (points - 1)) for number in range(points)]
+    none = (None,) * count
+    return {name: [finite(columns.get(name, none)[row]) for row in rows] for name in ("epoch", *_CURVES)}
 
 
 def _pair(value: Any) -> tuple[float | None, float | None]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.tables import read_rows
 from citycam.sweep.runs import RunRow
+from citycam.sweep.stored import PREDICTIONS, read_answers, read_thumbs
 
 _PER_CITY, _PER_PAIR, _PAIRS = 4, 4, 6
 _SIDE = 72
@@ -44,16 +45,18 @@ def _accuracy(row: RunRow) -> float:
 
 
 def _gallery(folder: Path, thumbs: Thumbs) -> dict[str, Any] | None:
-    listed = [line for line in read_rows(folder / "thumbs" / "index.csv", "kind") if line["kind"] in _KINDS]
+    try:
+        listed = [line for line in read_thumbs(folder) if line["kind"] in _KINDS]
+        answers = read_answers(folder / PREDICTIONS)
+    except (FileNotFoundError, DamagedFile):
+        return None
     if not listed:
         return None
-    predictions = {
-        line.get("path"): (line.get("label"), line.get("predicted")) for line in read_rows(folder / "predictions.csv")
-    }
+    predictions = dict(zip(answers.paths, zip(answers.labels, answers.predicted, strict=True), strict=True))
     cities: dict[str, dict[str, list[list[Any]]]] = {}
     confused: dict[str, list[list[Any]]] = {}
     for line in listed:
-        kind, name = line["kind"], line.get("class") or ""
+        kind, name = line["kind"], line["class"]
         if kind == "confused":
             pictures, most = confused.setdefault(name, []), _PER_PAIR
         else:
@@ -74,18 +77,18 @@ def _pairs(predictions: Iterable[tuple[Any, Any]], confused: dict[str, list[list
 def _picture(
     folder: Path, line: Mapping[str, str], predictions: Mapping[Any, tuple[Any, Any]], thumbs: Thumbs
 ) -> list[Any]:
-    label, predicted = predictions.get(line.get("picture"), (None, None))
+    label, predicted = predictions.get(line["picture"], (None, None))
     return [
-        thumbs.add(line.get("digest") or "", [folder], _SIDE),
-        line.get("picture") or "",
-        _probability(line.get("own_probability")),
+        thumbs.add(line["digest"], [folder], _SIDE),
+        line["picture"],
+        _probability(line["own_probability"]),
         predicted if predicted != label else None,
     ]
 
 
-def _probability(text: str | None) -> float | None:
+def _probability(text: str) -> float | None:
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         return None
     return round(value, 3) if 0 <= value <= 1 else None

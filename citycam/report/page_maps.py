@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
-from citycam.report.stored_maps import DamagedMaps, Sample, StoredMaps, read_maps, read_sample
+from citycam.report.stored_maps import Sample, StoredMaps, read_maps, read_sample
 from citycam.sweep.runs import RunRow
 
 _PICTURES, _FEW = 100, 10
@@ -36,7 +37,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
             samples[index] = read_sample(row.folder)
         except FileNotFoundError:
             continue
-        except DamagedMaps:
+        except DamagedFile:
             unreadable.add(index)
     digests = _in_order(samples.values())
     shown = _shown(digests, samples.values(), _FEW if few else _PICTURES)
@@ -47,7 +48,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
     for index in kept:
         try:
             stored = read_maps(rows[index].folder)
-        except (FileNotFoundError, DamagedMaps):
+        except (FileNotFoundError, DamagedFile):
             unreadable.add(index)
             continue
         grids[index] = _grids(stored, shown) | {"same_maps": rows[index].record.explained.get("same_maps")}

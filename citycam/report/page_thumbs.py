@@ -1,4 +1,4 @@
-"""Thumbnails for comparison.html: each picture is embedded once, however many runs show it."""
+"""Thumbnails of runs, read back; for comparison.html each picture is embedded once, however many runs show it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from citycam.files import read_file
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _LARGEST = 4096
+# Bytes and pixels a side of a thumbnail: more than any of ours has.
+_MOST, _WIDEST = 2**20, 1024
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 
 
@@ -33,28 +41,35 @@ class Thumbs:
         return self._positions[digest]
 
 
-def _read(digest: str, folders: Iterable[Path], side: int) -> bytes | None:
+def read_thumbnail(digest: str, folders: Iterable[Path]) -> tuple[bytes, Image.Image] | None:
+    """Return the first readable thumbnail of a picture in ``folders`` of runs: the file's bytes, and the decoded
+    picture; None if there is none."""
+    from PIL import JpegImagePlugin
+
     # A digest comes from a file that anybody may have written, and becomes part of a path here.
     if not _DIGEST.fullmatch(digest):
         return None
     for folder in folders:
         try:
-            content = (folder / "thumbs" / f"{digest}.jpg").read_bytes()
-            return _reduced(content, side)
-        except (OSError, ValueError, SyntaxError):
+            content = read_file(folder / "thumbs" / f"{digest}.jpg", _MOST)
+            # Not by Image.open, which warns of large pictures before their size can be looked at.
+            with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
+                if max(image.size) > _WIDEST:
+                    continue
+                return content, image.convert("RGB")
+        except Exception:  # damage shows as almost any exception
             continue
     return None
 
 
-def _reduced(content: bytes, side: int) -> bytes:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-        image.load()
-        if len(content) <= _LARGEST and max(image.size) <= side:
-            return content
-        small = image.convert("RGB")
-    small.thumbnail((side, side))
+def _read(digest: str, folders: Iterable[Path], side: int) -> bytes | None:
+    thumbnail = read_thumbnail(digest, folders)
+    if thumbnail is None:
+        return None
+    content, image = thumbnail
+    if len(content) <= _LARGEST and max(image.size) <= side:
+        return content
+    image.thumbnail((side, side))
     reduced = io.BytesIO()
-    small.save(reduced, "JPEG", quality=72, optimize=True)
+    image.save(reduced, "JPEG", quality=72, optimize=True)
     return reduced.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from citycam.report import figures
 from citycam.report.ranking import BEST, Comparable, Entry
-from citycam.report.tables import read_rows
+from citycam.sweep.stored import Columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,17 +74,15 @@ def write_panels(path: Path, comparables: Sequence[Comparable]) -> bool:
 
 def _curves(entry: Entry) -> tuple[Curves, ...]:
     """Return points (epoch, value) of each measure, for each run of ``entry`` with a readable metrics.csv."""
-    runs = []
-    for row in entry.rows:
-        epochs = read_rows(row.folder / "metrics.csv", "epoch")
-        with contextlib.suppress(TypeError, ValueError):
-            runs.append({measure: _points(epochs, measure) for measure in _MEASURES})
+    runs = [{measure: _points(row.epochs, measure) for measure in _MEASURES} for row in entry.rows]
     return tuple(curves for curves in runs if any(curves.values()))
 
 
-def _points(epochs: Sequence[dict[str, str]], measure: str) -> list[tuple[float, float]]:
-    points = [(float(row["epoch"]), float(row[measure])) for row in epochs if row.get(measure)]
-    return [point for point in points if math.isfinite(point[1])]
+def _points(columns: Columns, measure: str) -> list[tuple[float, float]]:
+    epochs = columns.get("epoch", ())
+    values = columns.get(measure, (None,) * len(epochs))
+    pairs = zip(epochs, values, strict=True)
+    return [(epoch, value) for epoch, value in pairs if epoch is not None and value is not None]
 
 
 def _panel(comparable: Comparable, entry: Entry, curves: tuple[Curves, ...], heading: str) -> _Panel:

@@ -6,7 +6,6 @@ it. Entries are sorted by validation accuracy. A paired test over the same pictu
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.report.tables import read_rows
+from citycam.errors import DamagedFile
 from citycam.statistics import LEVEL, holm, seeds_interval, sign_flip, welch
 from citycam.sweep.runs import RunRow, differing
+from citycam.sweep.stored import PREDICTIONS, SplitRow, read_answers, read_split
 
 BEST, SAME, BELOW, UNTESTED = "best", "≈ best", "below", "untested"
 
@@ -213,7 +213,12 @@ def _rank(entries: list[Entry]) -> tuple[list[Entry], str]:
     if len(completed) < 2:
         return entries, ""
     best = _Predictions.of(completed[0])
-    groups = None if best is None else _groups(completed[0].rows[0].folder, best.pictures)
+    groups: list[str] | None = None
+    if best is not None:
+        # All of them have the same split; without any split.csv it is not known what the tests are to be over.
+        splits = (_read_split(row.folder) for entry in completed for row in entry.rows)
+        split = next((rows for rows in splits if rows is not None), None)
+        groups, best = (None, None) if split is None else (_groups(split, best.pictures), best)
     p_values = [_p_value(best, _Predictions.of(entry), groups) for entry in completed[1:]]
     tested = [p for p in p_values if p is not None]
     adjusted = iter(holm(tested))
@@ -246,9 +251,7 @@ class _Predictions:
     @classmethod
     def of(cls, entry: Entry) -> _Predictions | None:
         """Read the predictions.csv of each run; None if one is missing or damaged, or if their pictures differ."""
-        tables = [
-            _read_predictions(row.folder / "predictions.csv") for row in entry.counted if row.status == "completed"
-        ]
+        tables = [_read_predictions(row) for row in entry.counted if row.status == "completed"]
         readable = [table for table in tables if table is not None]
         if len(readable) < len(tables) or len({pictures for pictures, _ in readable}) != 1:
             return None
@@ -256,27 +259,28 @@ class _Predictions:
         return cls(readable[0][0], correct.sum(axis=0), tuple(correct.mean(axis=1).tolist()))
 
 
-def _read_predictions(path: Path) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
-    """Return the pictures of a predictions.csv, and whether each prediction is correct; None where it is damaged."""
+def _read_predictions(row: RunRow) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+    """Return the pictures of a run's predictions.csv with their classes, and whether each prediction is correct; None
+    where the file is missing or damaged, or has another accuracy than the run."""
     try:
-        # Without a dictionary per row, which would take three times as long over a thousand runs.
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.reader(file)
-            header = next(table)
-            name, label, predicted = (header.index(title) for title in ("path", "label", "predicted"))
-            rows = [(f"{row[name]}\0{row[label]}", row[label] == row[predicted]) for row in table]
-    except (OSError, ValueError, StopIteration, IndexError, csv.Error):
+        answers = read_answers(row.folder / PREDICTIONS)
+    except (FileNotFoundError, DamagedFile):
         return None
-    if not rows:
-        return None
-    pictures, correct = zip(*rows, strict=True)
-    return pictures, np.array(correct, dtype=np.int64)
+    pictures = tuple(f"{path}\0{label}" for path, label in zip(answers.paths, answers.labels, strict=True))
+    correct = np.array([a == b for a, b in zip(answers.labels, answers.predicted, strict=True)], dtype=np.int64)
+    return (pictures, correct) if abs(correct.mean() - row.final["val_accuracy"]) < 1e-6 else None
 
 
-def _groups(folder: Path, pictures: Sequence[str]) -> list[str] | None:
-    """Return the group of each picture from split.csv; None unless every picture has one."""
-    rows = read_rows(folder / "split.csv", "path", "city", "group")
-    known = {row["path"]: f"{row['city']}\0{row['group']}" for row in rows if row["group"]}
+def _read_split(folder: Path) -> tuple[SplitRow, ...] | None:
+    try:
+        return read_split(folder)
+    except (FileNotFoundError, DamagedFile):
+        return None
+
+
+def _groups(split: Sequence[SplitRow], pictures: Sequence[str]) -> list[str] | None:
+    """Return the group of each picture; None unless every picture has one."""
+    known = {row.path: f"{row.city}\0{row.group}" for row in split if row.group}
     names = [picture.partition("\0")[0] for picture in pictures]
     return [known[name] for name in names] if known.keys() >= set(names) else None
 

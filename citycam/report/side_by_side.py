@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from citycam.errors import DamagedFile
 from citycam.files import write_bytes
 from citycam.report import overlay
 from citycam.report.overlay import BLANK, FAINT, INK, PAPER, RIGHT, WRONG, Pixels, font, shorten
+from citycam.report.page_thumbs import read_thumbnail
 from citycam.report.ranking import Comparable, Entry
-from citycam.report.stored_maps import DamagedMaps, StoredMaps, read_maps
+from citycam.report.stored_maps import StoredMaps, read_maps
 
 # Rows on the page; the others are in the table only.
 MOST = 16
@@ -64,16 +66,14 @@ def _chosen(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry]]
 
 def _read(comparable: Comparable, entry: Entry) -> _Row | None:
     for run in entry.rows:
-        with contextlib.suppress(FileNotFoundError, DamagedMaps):
+        with contextlib.suppress(FileNotFoundError, DamagedFile):
             return _Row(comparable, entry, run.folder, read_maps(run.folder))
     return None
 
 
 def _thumbnail(folders: Sequence[Path], digest: str) -> Pixels | None:
-    for folder in folders:
-        with contextlib.suppress(OSError), Image.open(folder / "thumbs" / f"{digest}.jpg") as image:
-            return overlay.fit(np.asarray(image.convert("RGB")), _SIDE)
-    return None
+    thumbnail = read_thumbnail(digest, folders)
+    return None if thumbnail is None else overlay.fit(np.asarray(thumbnail[1]), _SIDE)
 
 
 def _page(rows: Sequence[_Row], digest: str, thumbnail: Pixels, without: Sequence[int]) -> Pixels:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What numpy raises for a damaged file, or for one whose arrays do not fit each other.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
+from citycam.errors import DamagedFile
+from citycam.files import is_text, reason_of
 
-
-class DamagedMaps(Exception):
-    """The file is damaged, or another program wrote it."""
+NAME = "explain/maps.npz"
+# Columns beside the maps: the kind of numpy's type that each has.
+_COLUMNS = {"digests": "U", "names": "U", "cities": "U", "predicted": "U", "probability": "f", "correct": "b"}
+_COLUMNS |= {"targets": "U"}
+# Bytes of all arrays together, and the side of a map: more than any run of ours has.
+_MOST, _WIDEST = 2**31, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,11 @@ def read_sample(folder: Path) -> Sample:
 
     Raises:
         FileNotFoundError: the run has no maps.
-        DamagedMaps: the file cannot be read.
+        DamagedFile: the file cannot be read.
     """
-    with _open(folder) as arrays:
-        shapes = [arrays[method].shape for method in _methods(list(arrays))]
-        return Sample(tuple(arrays["digests"].tolist()), sum(shape[1] * shape[2] for shape in shapes))
+    with _open(folder) as (arrays, headers):
+        shapes = [headers[method].shape for method in _methods(headers)]
+        return Sample(_texts(arrays["digests"]), sum(shape[1] * shape[2] for shape in shapes))
 
 
 def read_maps(folder: Path) -> StoredMaps:
@@ -69,52 +71,109 @@ def read_maps(folder: Path) -> StoredMaps:
 
     Raises:
         FileNotFoundError: the run has no maps.
-        DamagedMaps: the file cannot be read, or the lengths of its arrays differ.
+        DamagedFile: the file cannot be read, or its arrays do not fit each other.
     """
-    with _open(folder) as arrays:
-        methods = _methods(list(arrays))
-        stored = StoredMaps(
-            digests=tuple(arrays["digests"].tolist()),
-            names=tuple(arrays["names"].tolist()),
-            cities=tuple(arrays["cities"].tolist()),
-            predicted=tuple(arrays["predicted"].tolist()),
-            probability=tuple(arrays["probability"].tolist()),
+    with _open(folder) as (arrays, headers):
+        probability = arrays["probability"]
+        if not ((probability >= 0) & (probability <= 1)).all():
+            raise ValueError("a probability is none")
+        methods = _methods(headers)
+        return StoredMaps(
+            digests=_texts(arrays["digests"]),
+            names=_texts(arrays["names"]),
+            cities=_texts(arrays["cities"]),
+            predicted=_texts(arrays["predicted"]),
+            probability=tuple(probability.tolist()),
             correct=tuple(arrays["correct"].tolist()),
-            targets=tuple(arrays["targets"].tolist()),
+            targets=_texts(arrays["targets"]),
             maps={method: arrays[method] for method in methods},
             blank={method: arrays[f"{method}_blank"] for method in methods},
         )
-        _check_lengths(stored)
-        return stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the file says of an array before it is read."""
+
+    shape: tuple[int, ...]
+    kind: str
+    size: int
 
 
 @contextlib.contextmanager
-def _open(folder: Path) -> Iterator[Mapping[str, Any]]:
+def _open(folder: Path) -> Iterator[tuple[Mapping[str, Any], dict[str, _Header]]]:
+    """Yield the arrays, which are read when they are asked for, and their headers, which fit each other."""
+    path = folder / NAME
+    if path.exists() and not path.is_file():
+        raise DamagedFile(path, "it is no file")
     try:
         # Opened here, since numpy leaves the file open where it is damaged.
-        with (folder / "explain" / "maps.npz").open("rb") as file, np.load(file) as arrays:
-            yield arrays
-    except FileNotFoundError:
+        with path.open("rb") as file:
+            headers = _headers(file)
+            _check(headers)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                yield arrays, headers
+    except (FileNotFoundError, DamagedFile):
         raise
-    except _DAMAGED as error:
-        raise DamagedMaps(str(error)) from error
+    except Exception as error:  # damage shows as almost any exception of zip, zlib and numpy
+        raise DamagedFile(path, reason_of(error)) from error
 
 
-def _methods(names: Sequence[str]) -> list[str]:
-    """Return the methods among the ``names`` of the arrays.
+def _headers(file: Any) -> dict[str, _Header]:
+    headers = {}
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as member:
+                version = np.lib.format.read_magic(member)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read[version](member)
+                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                if size != entry.file_size - member.tell():
+                    raise ValueError(f"{entry.filename} has another size than it says")
+            headers[entry.filename.removesuffix(".npy")] = _Header(shape, dtype.kind, size)
+    return headers
+
+
+def _check(headers: Mapping[str, _Header]) -> None:
+    """Refuse arrays that are missing, of other types or shapes, or too large together.
+
+    Raises:
+        ValueError: of what does not fit.
+    """
+    if sum(header.size for header in headers.values()) > _MOST:
+        raise ValueError("its arrays are too large")
+    columns = dict(_COLUMNS)
+    for method in _methods(headers):
+        columns |= {f"{method}_blank": "b", f"{method}_max": "f"}
+        header = headers[method]
+        if len(header.shape) != 3 or header.kind != "f" or not all(0 < side <= _WIDEST for side in header.shape[1:]):
+            raise ValueError(f"{method} holds no maps")
+    lacking = [name for name in columns if name not in headers]
+    if lacking:
+        raise ValueError(f"it lacks {lacking[0]}")
+    odd = [name for name, kind in columns.items() if len(headers[name].shape) != 1 or headers[name].kind != kind]
+    if odd:
+        raise ValueError(f"{odd[0]} is no such column")
+    lengths = {headers[name].shape[0] for name in (*columns, *_methods(headers))}
+    if len(lengths) > 1 or lengths == {0}:
+        raise ValueError("its arrays have different lengths" if len(lengths) > 1 else "its arrays are empty")
+
+
+def _methods(headers: Mapping[str, _Header]) -> list[str]:
+    """Return the methods among the names of the arrays.
 
     Raises:
         ValueError: there is none.
     """
-    methods = [name for name in names if f"{name}_blank" in names and f"{name}_max" in names]
+    methods = [name for name in headers if f"{name}_blank" in headers and f"{name}_max" in headers]
     if not methods:
-        raise ValueError("no maps")
+        raise ValueError("it holds no maps")
     return methods
 
 
-def _check_lengths(stored: StoredMaps) -> None:
-    count = len(stored.digests)
-    columns = (stored.names, stored.cities, stored.predicted, stored.probability, stored.correct, stored.targets)
-    lengths = {len(column) for column in (*columns, *stored.maps.values(), *stored.blank.values())}
-    if lengths != {count} or any(maps.ndim != 3 for maps in stored.maps.values()):
-        raise ValueError("arrays of different lengths")
+def _texts(column: NDArray[np.str_]) -> tuple[str, ...]:
+    texts = tuple(column.tolist())
+    if not all(map(is_text, texts)):
+        raise ValueError("a name is no text")
+    return texts

@@ -1,8 +1,7 @@
-"""The tables of a run's folder: each is written whole or not at all, and may be missing or damaged when read."""
+"""The tables of a run's folder, each written whole or not at all; `citycam.sweep.stored` reads them back."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.files import read_csv, write_csv
+from citycam.files import write_csv
 
 
 class ClassRow(Protocol):
@@ -95,15 +94,6 @@ def write_split(folder: Path, rows: Iterable[Sequence[Any]]) -> None:
 def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
     """Write ``skipped.csv``: rows of (path, reason), one per skipped picture; the file is written even without rows."""
     write_csv(folder / "skipped.csv", ["path", "reason"], rows)
-
-
-def read_rows(path: Path, *columns: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV file; none where it is missing, damaged or lacks one of ``columns``."""
-    try:
-        rows = read_csv(path)
-    except (OSError, ValueError, csv.Error):
-        return []
-    return rows if rows and rows[0].keys() >= set(columns) else []
 
 
 def _names(numbers: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> list[str]:

@@ -24,13 +24,23 @@ class Command:
 
     @classmethod
     def read(cls, line: str) -> Command:
-        """Return the command that `line` wrote."""
-        words = shlex.split(line)[2:]
+        """Return the command that `line` wrote.
+
+        Raises:
+            ValueError: it is none that `line` writes.
+        """
+        words = shlex.split(line)
+        if words[:2] != ["python", "train.py"]:
+            raise ValueError("it does not start with python train.py")
+        del words[:2]
         config_dir = None
-        if "--config-dir" in words:
+        if "--config-dir" in words[:-1]:
             place = words.index("--config-dir")
             config_dir = Path(words[place + 1])
             del words[place : place + 2]
+        flags = [word for word in words if word.startswith("-") and word != "-m"]
+        if flags:
+            raise ValueError(f"{flags[0]} is not taken from a file")
         return cls(tuple(word for word in words if word != "-m"), "-m" in words, config_dir)
 
     @property
@@ -43,6 +53,15 @@ class Command:
     def line(self) -> str:
         """The command as sweep.json and run.json hold it, however the door was called."""
         return shlex.join(["python", "train.py", *self.words])
+
+
+def override_key(override: str) -> str:
+    """Return the key of an override, without what Hydra allows before it.
+
+    >>> override_key("++optimizer.lr=0.1"), override_key("~data")
+    ('optimizer.lr', 'data')
+    """
+    return override.partition("=")[0].lstrip("+~")
 
 
 def run_command(overrides: Sequence[str], folder: Path, config_dir: Path | None) -> str:

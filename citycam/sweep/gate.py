@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import datetime
 import functools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any
 from citycam.config import Config
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
-from citycam.sweep.command import Command, parse
+from citycam.files import to_dict
+from citycam.sweep.command import Command, override_key, parse
 from citycam.sweep.compose import CONF, groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
 from citycam.sweep.hydra_internals import parse_overrides, split_sweep
+from citycam.sweep.maps import explain_line, other_maps
 from citycam.sweep.names import config_hash
 from citycam.sweep.own_options import check_own_options
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
@@ -74,11 +77,13 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     register()
     resumed = _resumed(given.overrides)
     if resumed is not None:
-        others = [item for item in given.overrides if not item.startswith("sweep.resume=")]
+        others = [item for item in given.overrides if override_key(item) != "sweep.resume"]
         commands = recorded_commands(resumed, others, given.config_dir)
     else:
         commands = [_named(given)]
     composed = [_compose_all(command) for command in commands]
+    if any(job.config.sweep.resume is not None for some in composed for job in some.jobs):
+        raise CitycamError("sweep.resume is taken from the command line only; write sweep.resume=FOLDER there.")
     jobs = {job.folder: job for some in composed for job in some.jobs}
     if resumed is not None:
         refuse_other_settings(resumed, [(job.overrides, job.config, job.hash) for job in jobs.values()])
@@ -108,9 +113,12 @@ def _named(command: Command) -> Command:
 
 
 def _resumed(overrides: Sequence[str]) -> Path | None:
-    """The folder of ``sweep.resume``, where it is given."""
-    value = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.resume=")), "null")
-    return None if value == "null" else Path(value.strip("'\"")).expanduser().absolute()
+    """The folder of ``sweep.resume``, where it is given; as for Hydra, the last one counts, with ``+`` or without."""
+    given = [item for item in overrides if override_key(item) == "sweep.resume" and not item.startswith("~")]
+    value = given[-1].partition("=")[2].strip("'\"") if given else "null"
+    if not value:
+        raise CitycamError(f"{given[-1]} names no folder; write sweep.resume=multirun/NAME.")
+    return None if value == "null" else Path(value).expanduser().absolute()
 
 
 def _quoted(override: str) -> str:
@@ -144,6 +152,7 @@ def _compose_all(command: Command) -> _Composed:
         raise CitycamError(explain_hydra_error(error, command.config_dir)) from error
     jobs = [job for one in composed for job in one.jobs]
     _refuse_twins(jobs)
+    _refuse_sweeps_of_one_run(command, jobs, composed[-1].sweep_folder)
     return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
 
 
@@ -218,6 +227,35 @@ def _refuse_twins(jobs: list[Job]) -> None:
                 f"{' '.join(other.overrides)} and {' '.join(job.overrides)} would both write to {job.folder}; "
                 "leave hydra.sweep.subdir as it is."
             )
+
+
+def _refuse_sweeps_of_one_run(command: Command, jobs: list[Job], sweep_folder: Path) -> None:
+    """Refuse jobs that train the same and differ elsewhere: only one of them would run."""
+    first: dict[Path, Job] = {}
+    pairs = [(one, job) for job in jobs if (one := first.setdefault(job.folder, job)).config != job.config]
+    for one, job in pairs:
+        if dataclasses.replace(job.config, explain=one.config.explain) != one.config:
+            words = [[word for word in a.overrides if word not in b.overrides] for a, b in ((one, job), (job, one))]
+            raise CitycamError(
+                f"{' '.join(words[0])} and {' '.join(words[1])} are one run, since they change no trained number; give "
+                "one of them, or train each under a sweep.name of its own."
+            )
+    if not pairs:
+        return
+    chosen = {override_key(word): word for word in pairs[0][0].overrides}
+    swept = [word for word in command.overrides if _is_of_maps(word) and word not in chosen.values()]
+    words = tuple(chosen[override_key(word)] if word in swept else word for word in command.overrides)
+    once = f"{called('train')} {shlex.join(dataclasses.replace(command, overrides=words).words)}"
+    others = [other_maps(to_dict(one.config.explain), job.config.explain) for one, job in pairs]
+    lines = dict.fromkeys(explain_line(sweep_folder, settings) for settings in others if settings)
+    raise CitycamError(
+        f"{' '.join(swept)} would train each run several times, since maps change no trained number; train once, then "
+        f"draw the other maps: {' ; '.join([once, *lines])}"
+    )
+
+
+def _is_of_maps(word: str) -> bool:
+    return override_key(word).partition(".")[0] == "explain"
 
 
 def _check_key(override: Any) -> None:

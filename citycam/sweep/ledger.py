@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from citycam.devices import Device
-from citycam.errors import CitycamError
-from citycam.files import lock, write_json
+from citycam.errors import CitycamError, DamagedFile
+from citycam.files import is_text, lock, read_json, reason_of, write_json
+from citycam.resolved import Resolved
 from citycam.sweep.record import read_record
 from citycam.sweep.recorder import now
 
 SCHEMA = 1
+NAME = "sweep.json"
 STATES = ("done", "running", "failed", "interrupted", "missing")
 
 
@@ -43,11 +45,14 @@ class Ledger:
     """The sweep.json of a folder, read at construction.
 
     Each change reads it again first, under a lock, so that several requests may add to one sweep at a time.
+
+    Raises:
+        DamagedFile: it is damaged, or another program wrote it.
     """
 
     def __init__(self, sweep_folder: Path) -> None:
         self.folder = sweep_folder
-        self._path = sweep_folder / "sweep.json"
+        self._path = sweep_folder / NAME
         self._read()
 
     @property
@@ -64,24 +69,26 @@ class Ledger:
     def working_folder(self) -> Path | None:
         """The folder in which the latest command was given; None where it no longer exists."""
         known = self._content.get("working_folder")
-        return Path(known) if known is not None and Path(known).is_dir() else None
+        with contextlib.suppress(OSError):  # a name that is too long, say
+            return Path(known) if known is not None and Path(known).is_dir() else None
+        return None
 
     @property
     def began(self) -> str:
         """Start of the latest request, as run.json writes times; empty where there was none."""
         return str(self._content.get("began", ""))
 
-    def resolved(self, config_hash: str) -> dict[str, Any] | None:
+    def resolved(self, config_hash: str) -> Resolved | None:
         """What every ``auto`` of a job became when it was first prepared."""
         values = self._content["resolved"].get(config_hash)
-        return dict(values) if values is not None else None
+        return Resolved.from_dict(values) if values is not None else None
 
     def add(
         self,
         *,
         commands: Sequence[str],
         jobs: Sequence[JobRow],
-        resolved: dict[str, dict[str, Any]],
+        resolved: dict[str, Resolved],
         devices: dict[str, list[Device]],
     ) -> None:
         """Add a request that starts now.
@@ -96,7 +103,7 @@ class Ledger:
             self._content["commands"] += [command for command in commands if command not in self._content["commands"]]
             self._content["working_folder"] = str(Path.cwd())
             self._content["began"] = now()
-            self._content["resolved"] |= resolved
+            self._content["resolved"] |= {digest: values.as_dict() for digest, values in resolved.items()}
             self._content["devices"].setdefault(platform.node(), {}).update(
                 {kind: [[device.name, device.identity] for device in its] for kind, its in devices.items()}
             )
@@ -132,14 +139,52 @@ class Ledger:
     def _read(self) -> None:
         self._content: dict[str, Any] = {"schema": SCHEMA, "commands": [], "devices": {}, "resolved": {}, "jobs": {}}
         try:
-            self._content |= json.loads(self._path.read_text(encoding="utf-8"))
+            self._content |= _checked(read_json(self._path))
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except (ValueError, TypeError) as error:
-            raise CitycamError(
-                f"{self._path} cannot be read ({error}); remove it, and give the sweep's command again: its runs "
-                "stand in their own folders."
+        except (OSError, ValueError) as error:
+            raise DamagedFile(
+                self._path,
+                reason_of(error),
+                "move it away, and give the sweep's command again: its runs stand in their own folders",
             ) from error
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    """Return the content of a sweep.json.
+
+    Raises:
+        ValueError: something in it does not fit.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+        raise ValueError("it was not written by citycam")
+    if content["schema"] > SCHEMA:
+        raise ValueError(f"it was written by a newer citycam (schema {content['schema']}; this one knows {SCHEMA})")
+    texts = ("working_folder", "began")
+    if not all(is_text(content.get(name, "")) and "\0" not in content.get(name, "") for name in texts):
+        raise ValueError(f"{' or '.join(texts)} is no text")
+    if not _are_texts(content.get("commands", [])):
+        raise ValueError("commands are no list of lines")
+    for name, kind in (("devices", dict), ("resolved", dict), ("jobs", dict)):
+        rows = content.get(name, {})
+        if not isinstance(rows, dict) or not all(is_text(key) and isinstance(row, kind) for key, row in rows.items()):
+            raise ValueError(f"{name} does not fit")
+    for name, job in content.get("jobs", {}).items():
+        texts = (job.get("hash"), job.get("folder"), job.get("command") or "")
+        plain = all(map(is_text, texts)) and "\0" not in texts[1] and Path(name).name == name
+        if not plain or not _are_texts(job.get("overrides")):
+            raise ValueError(f"the job {name} does not fit")
+    for digest, values in content.get("resolved", {}).items():
+        try:
+            Resolved.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"what was resolved for {digest} does not fit: {error}") from error
+    json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")  # it is written back
+    return content
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
 
 
 def job_row(folder: Path, config_hash: str, overrides: tuple[str, ...]) -> JobRow:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, DamagedFile
+from citycam.files import is_text, read_json, reason_of
 from citycam.processes import is_gone
 from citycam.resolved import WeightsSource
+from citycam.sweep.numbers import is_metric, number
 from citycam.words import Mark
 
 # The layout of run.json that this version writes.
 SCHEMA = 1
 NAME = "run.json"
+STATUSES = ("running", "completed", "failed", "interrupted")
+# What a completed run has in ``final``, whatever it was trained on.
+_NEEDED = ("val_accuracy", "val_balanced_accuracy", "val_accuracy_interval", "majority_accuracy", "chance", "n_val")
 
 # Metrics by name: numbers; intervals [low, high]; and in words what an interval is over.
 Metrics = Mapping[str, Any]
@@ -191,13 +194,12 @@ def read_record(folder: Path) -> RunRecord | None:
     """
     path = folder / NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error) or type(error).__name__
-        raise CitycamError(f"{path} cannot be read: {reason}; put it back, or move the folder away.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+    except (OSError, ValueError) as error:
+        raise DamagedFile(path, reason_of(error), "put it back, or move the folder away") from error
+    if not isinstance(content, dict) or content.get("status") not in STATUSES:
         raise CitycamError(f"{path} was not written by citycam: it has no status; move the folder away.")
     return _parse(content)
 
@@ -212,27 +214,41 @@ def _parse(content: dict[str, Any]) -> RunRecord:
             values[name] = convert(content[name])
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
             misfits.append(name)
+    for name in ("final", "best"):
+        given, kept = content.get(name), values.get(name, {})
+        misfits += [f"{name}.{key}"[:80] for key in given if key not in kept] if isinstance(given, dict) else []
+    if values["status"] == "completed":
+        final = values.get("final", {})
+        misfits += [f"final.{key}" for key in _NEEDED if key not in final and f"final.{key}" not in misfits]
     seconds = values.pop("seconds", {})
     epochs = seconds.pop("epochs", ())
     return RunRecord(**values, seconds=seconds, epoch_seconds=epochs, misfits=tuple(misfits))
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
+    if not is_text(value):
         raise TypeError(value)
-    return value
+    return str(value)
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**63:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise TypeError(value)
     return value
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _pid(value: Any) -> int:
+    # The system takes 0 and negative numbers for groups of processes.
+    if not 0 < _whole(value) < 2**31:
         raise TypeError(value)
-    return value
+    return int(value)
+
+
+def _duration(value: Any) -> float:
+    seconds = number(value)
+    if not 0 <= seconds < 1e12:
+        raise TypeError(value)
+    return seconds
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -248,37 +264,42 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> dict[str, Any]:
-    phases: dict[str, Any] = {name: _number(its) for name, its in _table(value).items() if name != "epochs"}
-    return phases | {"epochs": tuple(map(_number, value.get("epochs", ())))}
+    phases: dict[str, Any] = {_text(name): _duration(its) for name, its in _table(value).items() if name != "epochs"}
+    return phases | {"epochs": tuple(map(_duration, value.get("epochs", ())))}
 
 
 def _metrics(value: Any) -> dict[str, Any]:
-    """Metrics without those that are no number, interval or, where words belong, words."""
-    return {name: its for name, its in _table(value).items() if _is_metric(name, its)}
-
-
-def _is_metric(name: str, value: Any) -> bool:
-    try:
-        if name.endswith("_interval"):
-            return isinstance(value, list) and len([_number(bound) for bound in value]) == 2
-        return isinstance(value, str) if name.endswith("interval_over") else _number(value) is not None
-    except (TypeError, OverflowError):
-        return False
+    """Metrics without those that cannot be: see `citycam.sweep.numbers`."""
+    return {name: its for name, its in _table(value).items() if is_text(name) and is_metric(name, its)}
 
 
 def _marks(value: Any) -> tuple[Mark, ...]:
-    return tuple(Mark(str(item.get("code", "")), _text(item["sentence"])) for item in value)
+    return tuple(Mark(_text(item.get("code", "")), _text(item["sentence"])) for item in value)
+
+
+def _facts(value: Any) -> dict[str, Any]:
+    """A table of plain values, which JSON can hold again."""
+    return {_text(name): _plain(its) for name, its in _table(value).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _facts(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return _text(value) if isinstance(value, str) else number(value)
 
 
 def _data(value: Any) -> DataRecord:
     its = _table(value)
-    counts = {part: {city: _whole(n) for city, n in _table(cities).items()} for part, cities in _entry(its, "counts")}
+    counts = {
+        _text(part): {_text(city): _whole(n) for city, n in _table(cities).items()}
+        for part, cities in _table(its.get("counts", {})).items()
+    }
     texts = {name: _text(its[name]) for name in ("kind", "root", "digest", "target") if name in its}
     return DataRecord(**texts, counts=counts, skipped=_whole(its.get("skipped", 0)))
-
-
-def _entry(table: dict[str, Any], name: str) -> list[tuple[str, Any]]:
-    return list(_table(table.get(name, {})).items())
 
 
 def _split(value: Any) -> SplitRecord:
@@ -307,8 +328,8 @@ def _backbone(value: Any) -> BackboneRecord:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "status": _text,
     "schema": _whole,
-    "error": str,
-    "pid": _whole,
+    "error": _text,
+    "pid": _pid,
     "host": _text,
     "started": _text,
     "config_hash": _text,
@@ -328,8 +349,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "classes": _texts,
     "threads": _whole,
     "precision": _text,
-    "versions": lambda value: {name: _text(its) for name, its in _table(value).items()},
+    "versions": lambda value: {_text(name): _text(its) for name, its in _table(value).items()},
     "memory_format": _text,
     "seed": _whole,
-    "explained": _table,
+    "explained": _facts,
 }

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from citycam.config import Config
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, DamagedFile
 from citycam.files import to_dict
-from citycam.sweep.command import Command
+from citycam.sweep.command import Command, override_key
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import OUTSIDE, quoted
+from citycam.sweep.stored import read_settings
+
+# What of Hydra a resumed sweep takes from its sweep.json: folders, and citycam's launchers with plain values.
+_TAKEN = re.compile(
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir)=.*|hydra/launcher=(basic|joblib)"
+    r"|hydra\.launcher\.(n_jobs|backend|prefer|verbose|timeout|batch_size)=[\w.-]+",
+    flags=re.DOTALL,
+)
 
 
 def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> list[Command]:
@@ -27,7 +34,7 @@ def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: 
         config_dir: the folder of the user's own options where it lies now; None for where it was.
 
     Raises:
-        CitycamError: the folder holds no sweep.
+        CitycamError: the folder holds no sweep, or a command holds more than settings of citycam and of its launchers.
     """
     ledger = Ledger(sweep_folder)
     if not ledger.commands:
@@ -36,17 +43,44 @@ def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: 
             "which is multirun/NAME."
         )
     os.chdir(ledger.working_folder or ".")
-    return [_moved(Command.read(line), sweep_folder, replacing, config_dir) for line in ledger.commands]
+    commands = []
+    for line in ledger.commands:
+        try:
+            command = Command.read(line)
+        except ValueError as error:
+            raise CitycamError(
+                f"sweep.resume={sweep_folder}: its sweep.json holds a command that citycam does not write ({error}); "
+                "give the sweep's command again, with its sweep.name, instead of sweep.resume."
+            ) from error
+        _check_words(sweep_folder, command, {override_key(item) for item in replacing})
+        commands.append(_moved(command, sweep_folder, replacing, config_dir))
+    return commands
+
+
+def _check_words(sweep_folder: Path, command: Command, replaced: Collection[str]) -> None:
+    """Refuse words of Hydra in a command that a file holds, but for folders and known launchers: others may run code.
+
+    Those that are ``replaced`` by the person's own do not count.
+    """
+    for word in command.overrides:
+        key = override_key(word)
+        if key.partition(".")[0].partition("/")[0] != "hydra" and "@" not in key:
+            continue
+        if key not in replaced and not _TAKEN.fullmatch(word.lstrip("+")):
+            raise CitycamError(
+                f"sweep.resume={sweep_folder}: its sweep.json holds {word}, and settings of Hydra, which may run code, "
+                f"are not taken from a file; if you trust it, give it yourself beside sweep.resume."
+            )
 
 
 def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> Command:
     """The command with the sweep's folder, and the user's own options, where they lie now."""
-    replaced = {_key(item) for item in replacing} | {"hydra.sweep.dir"}
-    overrides = [word for word in command.overrides if _key(word) not in replaced]
+    replaced = {override_key(item) for item in replacing} | {"hydra.sweep.dir"}
+    overrides = [word for word in command.overrides if override_key(word) not in replaced]
     if "hydra/launcher" in replaced:  # settings of the launcher that is replaced
         overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
-    run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
-    overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
+    run_folder = next((word.partition("=")[2] for word in overrides if override_key(word) == "hydra.run.dir"), None)
+    overrides = [word for word in overrides if override_key(word) != "hydra.run.dir"]
     if command.multirun:
         place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
     else:
@@ -82,10 +116,10 @@ def refuse_other_settings(sweep_folder: Path, jobs: Iterable[tuple[tuple[str, ..
 
 
 def changed_settings(folder: Path, config: Config) -> str:
-    """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``."""
+    """Return what a run's config.yaml says otherwise: ``epochs=5 (now 10)``; empty where it cannot be read."""
     try:
-        before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        before = read_settings(folder)
+    except (FileNotFoundError, DamagedFile):
         return ""
     then, now = _flat(before), _flat(to_dict(config))
     names = [name for name in now if name.partition(".")[0] not in OUTSIDE and then.get(name) != now[name]]
@@ -103,7 +137,3 @@ def _flat(settings: Any, above: str = "") -> dict[str, Any]:
 
 def _without_place(overrides: Sequence[str]) -> list[str]:
     return [item for item in overrides if not item.startswith(("sweep.", "hydra"))]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from citycam.errors import CitycamError
-from citycam.files import read_csv
+from citycam.errors import CitycamError, DamagedFile
+from citycam.files import read_file
 from citycam.statistics import marks
+from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import NAME, SCHEMA, Metrics, RunRecord, SplitRecord, read_record
-from citycam.words import Mark, natural
+from citycam.sweep.stored import Columns, read_metrics, read_settings
+from citycam.words import Mark, natural, say
 
 # Settings of where and how to run; they make no other experiment.
 _NOT_SETTINGS = ("sweep.", "hydra.", "hydra/")
+# Bytes of Hydra's own list of overrides, at most.
+_MOST_OVERRIDES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class RunRow:
         overrides: what was asked for, and each setting that another run read with it names, from its config.yaml.
         record: its run.json; without one, the metrics of its last epoch.
         label: its name where runs of several sweeps stand together; empty elsewhere.
+        epochs: the columns of its metrics.csv; empty without one.
+        damage: warnings about its files that do not fit.
     """
 
     folder: Path
@@ -38,6 +44,8 @@ class RunRow:
     overrides: dict[str, str]
     record: RunRecord
     label: str = ""
+    epochs: Columns = field(default_factory=dict)
+    damage: tuple[Mark, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,8 +76,8 @@ class RunRow:
 
     @property
     def warnings(self) -> tuple[Mark, ...]:
-        """What it recorded, and what its run.json itself makes doubtful."""
-        return (*_format_marks(self.record), *self.record.warnings)
+        """What it recorded, and what its files themselves make doubtful."""
+        return (*_format_marks(self.record), *self.damage, *self.record.warnings)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -108,20 +116,21 @@ def _read_folder(sweep_folder: Path) -> list[RunRow]:
 def _never_started(sweep_folder: Path, known: set[str]) -> list[RunRow]:
     """Rows of the jobs of sweep.json that have no run folder."""
     try:
-        jobs = json.loads((sweep_folder / "sweep.json").read_text(encoding="utf-8"))["jobs"]
-        return [
-            RunRow(
-                sweep_folder / name,
-                "missing",
-                "It never started.",
-                _parse_overrides(row["overrides"]),
-                RunRecord(status="missing", command=row.get("command")),
-            )
-            for name, row in jobs.items()
-            if name not in known
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []  # not a sweep.json of ours
+        jobs = Ledger(sweep_folder).jobs
+    except DamagedFile as error:
+        say(f"note: {error.path} cannot be read ({error.reason}), so jobs that never started are not shown.")
+        return []
+    return [
+        RunRow(
+            sweep_folder / name,
+            "missing",
+            "It never started.",
+            _parse_overrides(row["overrides"]),
+            RunRecord(status="missing", command=row.get("command")),
+        )
+        for name, row in jobs.items()
+        if name not in known
+    ]
 
 
 def read_all(folders: Sequence[Path]) -> list[RunRow]:
@@ -161,20 +170,17 @@ def _filled(rows: list[RunRow]) -> list[RunRow]:
 
 
 def _fill(row: RunRow, keys: Sequence[str]) -> RunRow:
-    config = _config(row.folder) if keys else {}
+    if not keys:
+        return row
+    try:
+        config = read_settings(row.folder)
+    except FileNotFoundError:
+        return row
+    except DamagedFile as error:
+        sentence = f"Its config.yaml cannot be read ({error.reason}), so {', '.join(keys)} of it are not known."
+        return replace(row, damage=(*row.damage, Mark("config_damaged", sentence)))
     filled = {key: text for key in keys if (text := _setting(config, key)) is not None}
-    return replace(row, overrides=row.overrides | filled) if filled else row
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    import yaml
-
-    # The C parser is ten times as fast, and not everywhere.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), loader)
-        return config if isinstance(config, dict) else {}
-    return {}
+    return replace(row, overrides=row.overrides | filled)
 
 
 def _setting(config: dict[str, Any], key: str) -> str | None:
@@ -189,7 +195,9 @@ def _setting(config: dict[str, Any], key: str) -> str | None:
         return None if value is None else str(value)
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"
-    return {None: "null", True: "true", False: "false"}.get(value) or str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def differing(rows: Sequence[RunRow]) -> list[str]:
@@ -219,24 +227,55 @@ def _is_run(folder: Path) -> bool:
 
 
 def _read_run(folder: Path) -> RunRow:
+    epochs, damage = _read_epochs(folder)
     try:
         record = read_record(folder)
     except CitycamError as error:
-        return _without_record(folder, "unreadable", str(error).removeprefix(f"{folder}/"))
+        return _without_record(folder, "unreadable", str(error).removeprefix(f"{folder}/"), epochs, damage)
     if record is None:
-        return _without_record(folder, "interrupted", "The run stopped before it wrote run.json.")
+        return _without_record(folder, "interrupted", "The run stopped before it wrote run.json.", epochs, damage)
     gone = record.state != record.status
     reason = f"Its process {record.pid} is gone." if gone and record.error is None else record.error
-    return RunRow(folder, record.state, reason, _parse_overrides(record.overrides), record)
+    damage = (*damage, *_disagreements(record, epochs))
+    overrides = _parse_overrides(record.overrides)
+    return RunRow(folder, record.state, reason, overrides, record, epochs=epochs, damage=damage)
 
 
-def _without_record(folder: Path, status: str, error: str) -> RunRow:
+def _read_epochs(folder: Path) -> tuple[Columns, tuple[Mark, ...]]:
+    """Return the columns of a run's metrics.csv, and a warning where it is damaged."""
+    try:
+        return read_metrics(folder), ()
+    except FileNotFoundError:
+        return {}, ()
+    except DamagedFile as error:
+        return {}, (Mark("metrics_damaged", f"Its metrics.csv cannot be read ({error.reason}), so it has no curves."),)
+
+
+def _disagreements(record: RunRecord, epochs: Columns) -> tuple[Mark, ...]:
+    """Warn if a completed run's run.json has other numbers than the last row of its metrics.csv, or other counts."""
+    if record.status != "completed":
+        return ()
+    names = []
+    for name, value in record.final.items():
+        other = next(reversed(epochs.get(name, ())), None)
+        if other is None or not isinstance(value, int | float):
+            continue
+        if not math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-12):
+            names.append(name)
+    counts = sum(record.data.counts.get("val", {}).values())
+    if counts and record.final.get("n_val") not in (None, counts):
+        names.append(f"n_val (it counts {counts})")
+    if not names:
+        return ()
+    sentence = f"Its run.json does not agree with itself or with its metrics.csv in {', '.join(names)}"
+    return (Mark("numbers_differ", f"{sentence}, so one of them was changed."),)
+
+
+def _without_record(folder: Path, status: str, error: str, epochs: Columns, damage: tuple[Mark, ...]) -> RunRow:
     """What the other files of a folder show: its overrides, and the metrics of its last epoch."""
-    final: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        last = read_csv(folder / "metrics.csv")[-1]
-        final = {key: float(value) for key, value in last.items() if value}
-    return RunRow(folder, status, error, _hydra_overrides(folder), RunRecord(status=status, final=final))
+    final = {name: column[-1] for name, column in epochs.items() if column and column[-1] is not None}
+    record = RunRecord(status=status, final=final)
+    return RunRow(folder, status, error, _hydra_overrides(folder), record, epochs=epochs, damage=damage)
 
 
 def _format_marks(record: RunRecord) -> list[Mark]:
@@ -259,7 +298,7 @@ def _format_marks(record: RunRecord) -> list[Mark]:
 def _hydra_overrides(folder: Path) -> dict[str, str]:
     # Hydra's file is a YAML list of plain strings; one per line is enough of YAML here.
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        lines = (folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8").splitlines()
+        lines = read_file(folder / ".hydra" / "overrides.yaml", _MOST_OVERRIDES).decode("utf-8").splitlines()
         return _parse_overrides(line[2:].strip("'\"") for line in lines if line.startswith("- "))
     return {}
 

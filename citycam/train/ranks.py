@@ -12,8 +12,10 @@ import contextlib
 import dataclasses
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import write_bytes
-from citycam.processes import Child, end_with_input
+from citycam.processes import Child, Terminated, end_with_input
 from citycam.sweep.record import read_record
 
 if TYPE_CHECKING:
@@ -90,6 +92,9 @@ def _watch(place: Path, children: Sequence[Child], devices: Sequence[str]) -> No
 def _reason(place: Path, children: Sequence[Child], devices: Sequence[str]) -> BaseException:
     failed = [rank for rank, child in enumerate(children) if child.code]  # first: these have written their failures
     failures = sorted((_read_failure(path) for path in place.glob("*.failed")), key=lambda failure: failure[0])
+    stops: list[BaseException] = [error for _, error, _ in failures if isinstance(error, KeyboardInterrupt)]
+    if stops or any(child.code == -signal.SIGTERM for child in children):
+        return stops[0] if stops else Terminated()
     mistakes = [error for _, error, _ in failures if isinstance(error, CitycamError)]
     if mistakes:
         return mistakes[0]
@@ -108,6 +113,23 @@ def _reason(place: Path, children: Sequence[Child], devices: Sequence[str]) -> B
 def _read_failure(path: Path) -> _Failure:
     when, error, trace = pickle.loads(path.read_bytes())
     return when, error, trace
+
+
+def _end_on_sigterm(place: Path, rank: int) -> None:
+    """On SIGTERM, report `Terminated` and exit at once.
+
+    Lightning's handler would wait in a collective for the other ranks, so the signal is kept from it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no SIGTERM either
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        write_bytes(place / f"{rank}.failed", _failure(Terminated()))
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _failure(error: BaseException) -> bytes:
@@ -155,6 +177,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, required=True)
     given = parser.parse_args()
     end_with_input()
+    _end_on_sigterm(given.place, given.rank)
     try:
         _take_part(given.place, given.rank)
     except BaseException as error:

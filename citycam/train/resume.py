@@ -8,6 +8,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import citycam
 from citycam.errors import CitycamError
@@ -45,10 +46,29 @@ def find_resume_point(
     if changed:
         return None, _restart(folder, f"since it was started by other versions ({changed}).")
     try:
-        epochs = int(read_checkpoint(checkpoint)["epoch"]) + 1
+        content = read_checkpoint(checkpoint)
     except CitycamError as error:
         return None, _restart(folder, f"since {error}")
+    if not _can_resume(content):
+        return None, _restart(folder, f"since {checkpoint} lacks what training needs to resume.")
+    epochs = content["epoch"] + 1
     return ResumePoint(checkpoint, epochs), {"goes_on": f"{folder.name} resumes after epoch {epochs}."}
+
+
+def _can_resume(content: dict[str, Any]) -> bool:
+    """Return whether a checkpoint holds what Lightning and the module restore, each of its type and of one epoch."""
+    results, epoch = content.get("found"), content.get("epoch")
+    if type(epoch) is not int or not 0 <= epoch < 10**6 or not isinstance(results, dict):
+        return False
+    kinds = {"history": list, "validation": dict, "best_row": dict, "best_validation": dict, "epoch_seconds": list}
+    wanted = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "global_step": int}
+    typed = [isinstance(results.get(name), kind) for name, kind in kinds.items()]
+    typed += [isinstance(content.get(name), kind) for name, kind in wanted.items()]
+    typed += [isinstance(content.get("pytorch-lightning_version"), str), set(results) == set(kinds)]
+    if not all(typed) or len(results["history"]) != epoch + 1:
+        return False
+    states = content["optimizer_states"]
+    return all(isinstance(state, dict) and {"state", "param_groups"} <= state.keys() for state in states)
 
 
 def differences(earlier: RunRecord) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from citycam.bank.body import body_file, load_body, shared_body
 from citycam.bank.extract import TORCH_FORMATS
@@ -20,8 +21,9 @@ from citycam.config import Config
 from citycam.data.datamodule import CityDataModule, PictureReader, Reader
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.data.views import assert_range, open_working, scale, views
+from citycam.errors import CitycamError
 from citycam.explain.sample import validation_sample
-from citycam.files import to_dict, write_text
+from citycam.files import reason_of, to_dict, write_text
 from citycam.model.backbone import synchronise_norms
 from citycam.model.checkpoint import describe_network
 from citycam.model.divergence import DIVERGED
@@ -29,6 +31,7 @@ from citycam.model.head import make_head
 from citycam.model.module import CityModule
 from citycam.model.network import Network
 from citycam.model.norms import trained_norms
+from citycam.processes import Terminated
 from citycam.resolved import Resolved
 from citycam.statistics import marks
 from citycam.sweep.record import BackboneRecord, DataRecord, SplitRecord
@@ -146,13 +149,29 @@ def spread_norms(network: Network, devices: Sequence[str]) -> list[str]:
 def fit(
     trainer: pl.Trainer, module: CityModule, datamodule: CityDataModule, resume_from: ResumePoint | None = None
 ) -> None:
-    """Run Lightning's fit, with Ctrl-C as KeyboardInterrupt, for which Lightning calls ``sys.exit``."""
+    """Run Lightning's fit, with Ctrl-C and SIGTERM as what they raise, for which Lightning calls ``sys.exit``.
+
+    Raises:
+        CitycamError: what a person can mend; or the checkpoint to resume from does not fit.
+    """
     try:
         trainer.fit(module, datamodule, ckpt_path=resume_from.checkpoint if resume_from is not None else None)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+            raise type(error.__context__) from error
+        if isinstance(error, SIGTERMException):
+            raise Terminated from error
         raise
+    except CitycamError:
+        raise
+    except Exception as error:
+        if resume_from is None or module.has_started:
+            raise
+        raise CitycamError(
+            f"{resume_from.checkpoint} cannot be resumed from ({type(error).__name__}: {reason_of(error)}); remove it, "
+            "and the same command restarts the run.",
+            exit_code=1,
+        ) from error
 
 
 def describe(record: Recorder, run: PlannedRun, devices: tuple[str, ...]) -> None:

@@ -88,7 +88,10 @@ sys.exit(train.main())
 """
 
 
-@pytest.mark.parametrize(("name", "code", "status"), [("SIGKILL", -9, "running"), ("SIGINT", 130, "interrupted")])
+@pytest.mark.parametrize(
+    ("name", "code", "status"),
+    [("SIGKILL", -9, "running"), ("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "interrupted")],
+)
 def test_a_killed_or_stopped_run_is_found_interrupted_and_the_same_command_goes_on(
     name: str, code: int, status: str, train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
@@ -105,6 +108,8 @@ def test_a_killed_or_stopped_run_is_found_interrupted_and_the_same_command_goes_
     states = {record(path.parent)["status"] for path in results.glob("*/run.json")}
     assert states == {"completed", status}
     assert not list(results.rglob("*.part"))
+    errors = [record(path.parent)["error"] for path in results.glob("*/run.json")]
+    assert ("Stopped by SIGTERM." in errors) is (name == "SIGTERM")
     from citycam.sweep.runs import read_runs
 
     assert {row.status for row in read_runs(results)} == {"completed", "interrupted"}
@@ -257,6 +262,30 @@ def test_an_interrupted_run_is_not_resumed_under_other_settings(
     assert "holds a run with other settings (optimizer.lr=0.001 (now 0.5), seed=0 (now 7))" in outcome.err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert train(*asked).code == 0
+
+
+def test_what_a_person_keeps_in_a_runs_folder_stays(train: Train, tmp_path: Path) -> None:
+    train("epochs=1", "explain=none")
+    folder = next((tmp_path / "multirun" / "s").glob("*/run.json")).parent
+    content = record(folder)
+    (folder / "run.json").write_text(json.dumps(content | {"status": "failed", "versions": {}}))
+    own = ["checkpoints/mine.ckpt", "events.out.tfevents.1.mine", ".notes.part", "notes/.a.part", "hparams.yaml.mine"]
+    for name in own:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("precious")
+    assert train("epochs=1", "explain=none").code == 0
+    assert record(folder)["attempts"] == 2
+    assert {name: (folder / name).read_text() for name in own} == dict.fromkeys(own, "precious")
+
+
+def test_the_folder_of_another_program_of_hydra_is_refused(train: Train, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    for name in (".hydra/overrides.yaml", "checkpoints/last.ckpt"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).write_text("precious")
+    outcome = train("explain=none", "hydra.run.dir=theirs")
+    assert (outcome.code, "holds files of others" in outcome.err) == (2, True)
+    assert {path.read_text() for path in theirs.rglob("*") if path.is_file()} == {"precious"}
 
 
 FOREIGN = ["checkpoints/last.ckpt", "metrics.csv", "events.out.tfevents.1.mine", "hparams.yaml", ".notes.part", "a.txt"]

@@ -24,7 +24,7 @@ begin, once = citycam.jobs.job._train, pathlib.Path({once!r})
 def killing(attempt):
     if attempt.config.epochs == 2 and not once.exists():
         once.touch()
-        os.kill({victim}, signal.SIGKILL)
+        os.kill({victim}, signal.{signal})
         signal.pause()
     begin(attempt)
 citycam.jobs.job._train = killing
@@ -86,13 +86,14 @@ def test_after_a_failure_fail_fast_starts_no_further_job(train: Train) -> None:
 @pytest.fixture
 def sweep_that_kills(
     tmp_path: Path, cities: Path, tiny_weights: Path
-) -> Callable[[str], subprocess.CompletedProcess[str]]:
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """A sweep of four as a process; in its first call a job kills the given process."""
 
-    def call(victim: str) -> subprocess.CompletedProcess[str]:
+    def call(victim: str, signal: str = "SIGKILL") -> subprocess.CompletedProcess[str]:
         site = tmp_path / "site"
         site.mkdir(exist_ok=True)
-        (site / "sitecustomize.py").write_text(KILLS_ONCE.format(once=str(tmp_path / "done"), victim=victim))
+        text = KILLS_ONCE.format(once=str(tmp_path / "done"), victim=victim, signal=signal)
+        (site / "sitecustomize.py").write_text(text)
         arguments = ["-m", *small_settings(cities, tiny_weights), "epochs=1,2,3,4", "explain=none", *JOBLIB]
         # Ends when all have ended that write to its pipes: also the processes of the launcher.
         return subprocess.run(
@@ -133,6 +134,21 @@ def test_a_killed_worker_loses_nothing_that_was_done(
     assert {name: done(sweep)[name] for name in completed} == completed
     claims = [path.name for path in Path(os.environ["CITYCAM_CACHE"]).rglob("slots/*/*")]
     assert claims == ["claims.lock"]
+
+
+@pytest.mark.parametrize("victim", [ITSELF, ITS_PARENT])
+def test_sigterm_to_a_worker_or_to_the_sweep_interrupts_it_like_ctrl_c(
+    victim: str, tmp_path: Path, sweep_that_kills: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    sweep, first = tmp_path / "multirun" / "s", sweep_that_kills(victim, "SIGTERM")
+    assert first.returncode == 143, first.stderr
+    assert "Traceback" not in first.stderr
+    assert "citycam: stopped; run the same command again to resume." in first.stderr
+    states = {row["state"] for row in json.loads((sweep / "sweep.json").read_text())["jobs"].values()}
+    assert {"interrupted"} <= states <= {"done", "interrupted", "missing"}
+    second = sweep_that_kills(victim, "SIGTERM")
+    assert second.returncode == 0, second.stderr
+    assert len(done(sweep)) == 4
 
 
 def test_workers_end_with_the_process_that_started_them(

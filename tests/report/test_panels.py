@@ -73,5 +73,5 @@ def test_equal_runs_give_equal_figures_and_runs_without_curves_none(tmp_path: Pa
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert np.frombuffer((tmp_path / "a").read_bytes()[:4], dtype=np.uint8).tolist() == [0x89, 0x50, 0x4E, 0x47]
     (folder / "metrics.csv").unlink()
-    assert not panels.write_panels(tmp_path / "c", comparables)
+    assert not panels.write_panels(tmp_path / "c", arrange(read_runs(tmp_path)))
     assert not (tmp_path / "c").exists()

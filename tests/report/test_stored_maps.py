@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from citycam.errors import DamagedFile
 from citycam.report.ranking import arrange
 from citycam.report.side_by_side import write_side_by_side
-from citycam.report.stored_maps import DamagedMaps, read_maps, read_sample
+from citycam.report.stored_maps import read_maps, read_sample
 from citycam.sweep.runs import read_runs
 from tests.report.page_runs import digest, make_run
 
@@ -65,6 +66,6 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_maps_are_refused_and_not_drawn(run: Path, damage: str) -> None:
     DAMAGE[damage](run)
-    with pytest.raises(DamagedMaps):
+    with pytest.raises(DamagedFile):
         read_maps(run)
     assert not write_side_by_side(run.parent / "overlays.png", arrange(read_runs(run.parent)))

@@ -72,17 +72,3 @@ def test_split_and_skipped(tmp_path: Path) -> None:
     tables.write_skipped(tmp_path, [])
     assert (tmp_path / "split.csv").read_text() == "path,digest,city,group,part\na.jpg,00ff,Oslo,,train\n"
     assert (tmp_path / "skipped.csv").read_text() == "path,reason\n"
-
-
-@pytest.mark.parametrize(
-    "content", [None, b"", b"path,city\n", b"path,city\na", b"path,group\n\xff,x\n", b"path,group\n" + b"x" * 200_000]
-)
-def test_a_table_that_is_missing_damaged_or_lacks_a_column_has_no_rows(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "table.csv").write_bytes(content)
-    assert tables.read_rows(tmp_path / "table.csv", "path", "group") == []
-
-
-def test_a_table_with_byte_order_mark_and_other_line_ends_is_read(tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfgroup,path\r\nw,a.jpg\r\n")
-    assert tables.read_rows(tmp_path / "table.csv", "path", "group") == [{"group": "w", "path": "a.jpg"}]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from citycam.config import Config
+from citycam.doors import called
 from citycam.errors import CitycamError
 from citycam.sweep.command import hydra_order
 from citycam.sweep.compose import CONF
@@ -64,6 +68,14 @@ WRONG = {
     "hydra.foo=1": "hydra.foo is no setting",
     "seed=[": "see python train.py --help.",
     "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
+    "sweep.resume=": "sweep.resume= names no folder; write sweep.resume=multirun/NAME.",
+    "+sweep.resume=nowhere": "nowhere holds no sweep.json with a command to resume",
+    "++sweep.resume=nowhere": "nowhere holds no sweep.json with a command to resume",
+    "-m ++sweep.resume=nowhere epochs=1,2": "nowhere holds no sweep.json with a command to resume",
+    "-m trainer.devices=1,2": "trainer.devices=1 and trainer.devices=2 are one run, since they change no trained",
+    "-m bank.enabled=true,false seed=1,2": "bank.enabled=True and bank.enabled=False are one run",
+    "image_size=5000": "image_size=5000 must lie between 32 and 4096.",
+    "head.hidden=1000000000000": "must lie between 1 and 65536.",
     "sweep.resume=nowhere": "holds no sweep.json with a command to resume; give the folder of a sweep",
     "trainer.devices=0": "trainer.devices=0 must be a whole number of at least 1.",
     "trainer=ddp batch_size=1": "batch_size=1 cannot be shared by trainer.devices=2",
@@ -222,3 +234,82 @@ def test_a_refused_request_imports_nothing_heavy() -> None:
 def test_near_matches_name_what_is_known_where_nothing_is_close() -> None:
     with pytest.raises(CitycamError, match="known are adam, adamw, sgd"):
         read_request(["optimizer=lion"])
+
+
+MAPS = {
+    "explain.target=city,predicted": ["explain.target=city", "explain.target=predicted"],
+    "explain=none,default": ["explain=none", "'explain.methods=[cam,gradcam,smoothgradcampp]'"],
+    "explain=default,none": ["explain=default"],
+    "explain.methods=[cam],[gradcam,layercam]": ["'explain.methods=[cam]'", "'explain.methods=[gradcam,layercam]'"],
+    "explain.weights=last,best": ["explain.weights=last", "explain.weights=best"],
+}
+
+
+@pytest.mark.parametrize("word", MAPS)
+def test_a_sweep_over_maps_names_the_commands_that_do_it(word: str) -> None:
+    once, *others = MAPS[word]
+    with pytest.raises(CitycamError) as refused:
+        read_request(["-m", word, "seed=1,2", "sweep.name=s"])
+    first, *lines = str(refused.value).partition("draw the other maps: ")[2].split(" ; ")
+    assert first == f"{called('train')} -m {once} seed=1,2 sweep.name=s"
+    assert lines == [f"{called('explain')} run=multirun/s {other}" for other in others]
+    request = read_request(shlex.split(first)[2:])
+    assert request is not None
+    assert len(request.jobs) == 2
+
+
+def test_equal_values_of_a_sweep_are_one_run() -> None:
+    request = read_request(["-m", "seed=1,1", "explain.target=city,city"])
+    assert request is not None
+    assert len(request.jobs) == 1
+
+
+HOSTILE = {
+    "+hydra.callbacks.x._target_=os.system": "its sweep.json holds +hydra.callbacks.x._target_=os.system",
+    "++hydra.callbacks.x._target_=os.system": "are not taken from a file",
+    "hydra.launcher._target_=os.system": "are not taken from a file",
+    "hydra/launcher=joblib hydra.launcher.pre_dispatch=exit()": "are not taken from a file",
+    "hydra/sweeper=other": "are not taken from a file",
+    "hydra={callbacks:{}}": "are not taken from a file",
+    "~hydra.callbacks": "are not taken from a file",
+    "optimizer@hydra.callbacks.x=sgd": "are not taken from a file",
+    "hydra/launcher=submitit_local": "are not taken from a file",
+    "+foo._target_=os.system": "foo is no setting of citycam",
+    "sweep.resume=elsewhere": "sweep.resume is taken from the command line only",
+    "--config-path /tmp": "--config-path is not taken from a file",
+    "--config-dir": "--config-dir is not taken from a file",
+    "'": "holds a command that citycam does not write",
+}
+
+
+def recorded(folder: Path, line: str) -> Path:
+    """A sweep's folder whose sweep.json holds one command."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps({"schema": 1, "commands": [line]}))
+    return folder
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_only_settings_are_taken_from_a_sweep_json(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = recorded(tmp_path / "s", f"python train.py epochs=1 {words}")
+    with pytest.raises(CitycamError) as refused:
+        read_request([f"sweep.resume={folder}"])
+    assert HOSTILE[words] in str(refused.value)
+
+
+@pytest.mark.parametrize("line", ["rm -rf /", "", "python other.py epochs=1", "python"])
+def test_a_command_of_another_program_is_not_taken(line: str, tmp_path: Path) -> None:
+    with pytest.raises(CitycamError, match="holds a command that citycam does not write"):
+        read_request([f"sweep.resume={recorded(tmp_path / 's', line)}"])
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_folders_and_known_launchers_are_taken_with_or_without_plus(
+    plus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = "hydra/launcher=joblib hydra.launcher.n_jobs=2 hydra.sweep.dir=old 'hydra.sweep.subdir=x${epochs}'"
+    line = f"python train.py -m epochs=1,2 {given}"
+    with pytest.raises(CitycamError, match="epochs=1 is not part of it"):  # the words are taken, and no job is known
+        read_request([f"{plus}sweep.resume={recorded(tmp_path / 's', line)}"])

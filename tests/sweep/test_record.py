@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,24 @@ from citycam.sweep.recorder import Recorder
 from citycam.words import Mark
 
 names = st.text(min_size=1, max_size=8)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
 seconds = st.integers(0, 10**6).map(lambda ms: ms / 1000)
-metrics = st.dictionaries(st.sampled_from(["val_accuracy", "n_val", "chance"]), numbers) | st.fixed_dictionaries(
-    {"val_accuracy_interval": st.lists(numbers, min_size=2, max_size=2), "interval_over": names}
+metrics = st.fixed_dictionaries(
+    {
+        "val_accuracy": shares,
+        "val_balanced_accuracy": shares,
+        "val_accuracy_interval": st.lists(shares, min_size=2, max_size=2).map(sorted),
+        "majority_accuracy": shares,
+        "chance": shares,
+        "n_val": st.integers(1, 10**9),
+    },
+    optional={"val_loss": st.floats(0, 1e300), "interval_over": names, "more": st.floats(-1e300, 1e300)},
 )
 records = st.builds(
     RunRecord,
     status=st.sampled_from(["running", "completed", "failed", "interrupted"]),
     error=st.none() | names,
-    pid=st.none() | st.integers(1, 2**31),
+    pid=st.none() | st.integers(1, 2**31 - 1),
     host=st.none() | names,
     overrides=st.lists(names).map(tuple),
     seconds=st.dictionaries(st.sampled_from(["data", "train", "total"]), seconds),
@@ -58,11 +67,12 @@ def test_what_is_written_is_read_back(record: RunRecord, tmp_path_factory: pytes
 
 
 WRONG: dict[str, Any] = {
+    "error": {},
     "pid": 2**70,
-    "host": 5,
+    "host": "\ud800",
     "overrides": [7, "x"],
-    "seconds": {"train": "long"},
-    "final": [1],
+    "seconds": {"train": -1},
+    "best": [1],
     "warnings": [{"code": "x"}],
     "attempts": "many",
     "data": {"digest": {}},
@@ -72,29 +82,56 @@ WRONG: dict[str, Any] = {
     "seed": "a",
     "versions": {"torch": 2},
     "threads": 1.5,
-    "explained": "no",
+    "explained": {"methods": [math.nan]},
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_entry_that_does_not_fit_is_left_out_and_named(name: str, tmp_path: Path) -> None:
-    content = {"schema": 1, "status": "completed", "attempts": 3, name: WRONG[name]}
+    content = {"schema": 1, "status": "failed", "attempts": 3, name: WRONG[name]}
     (tmp_path / "run.json").write_text(json.dumps(content))
     record = read_record(tmp_path)
     assert record is not None
     assert record.misfits == (name,)
-    assert getattr(record, name) == getattr(RunRecord(status="completed"), name)
+    assert getattr(record, name) == getattr(RunRecord(status="failed"), name)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "high", None, 10**400, True, [1, 2]])
-def test_a_metric_that_is_no_number_is_left_out(value: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pid", [0, -1, 2**31, 2**63 - 1, True, "1"])
+def test_what_the_system_cannot_take_for_a_process_is_none(pid: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"status": "running", "pid": pid, "host": platform.node()}))
+    record = read_record(tmp_path)
+    assert record is not None
+    assert (record.pid, record.state, record.misfits) == (None, "running", ("pid",))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "high", None, 10**400, True, [1, 2], -1, 1.5, 2**31])
+def test_a_metric_that_cannot_be_is_left_out_and_named(value: Any, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"status": "failed", "final": {"val_accuracy": value, "n_val": 3}}))
     record = read_record(tmp_path)
     assert record is not None
     assert dict(record.final) == {"n_val": 3}
+    assert record.misfits == ("final.val_accuracy",)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\xff", "{}", '{"status": 3}', "[" * 100_000, "1" * 5000])
+@pytest.mark.parametrize("interval", [[0.9, 0.1], [0.1], [0.1, 0.2, 0.3], [0, 9], [0, None], {"0": 1}, "01"])
+def test_an_interval_that_cannot_be_is_left_out_and_named(interval: Any, tmp_path: Path) -> None:
+    final = {"val_accuracy_interval": interval, "val_loss": 2.5}
+    (tmp_path / "run.json").write_text(json.dumps({"status": "failed", "final": final}))
+    record = read_record(tmp_path)
+    assert record is not None
+    assert (dict(record.final), record.misfits) == ({"val_loss": 2.5}, ("final.val_accuracy_interval",))
+
+
+def test_a_completed_run_without_its_numbers_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 1, "status": "completed", "final": {"val_accuracy_": 1}}))
+    record = read_record(tmp_path)
+    assert record is not None
+    assert "final.val_accuracy" in record.misfits
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "\xff", "{}", '{"status": 3}', '{"status": "x"}', "[" * 100_000, "1" * 5000]
+)
 def test_a_damaged_file_is_refused_in_one_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(CitycamError, match=r"run\.json (cannot be read|was not written by citycam)"):

@@ -134,6 +134,17 @@ def test_a_killed_rank_fails_the_job_and_one_device_goes_on(
     assert_like(run, tmp_path / "alone" / "run")
 
 
+def test_sigterm_to_a_rank_interrupts_the_run(
+    train: Train, children: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank_does("os.kill(os.getpid(), signal.SIGTERM)", tmp_path, monkeypatch)
+    stopped = train(*SETTINGS, "explain=none", "trainer=ddp")
+    assert stopped.code == 143, stopped.err
+    assert all(child.code is not None for child in children)
+    (run,) = stopped.runs
+    assert (record(run)["status"], record(run)["error"]) == ("interrupted", "Stopped by SIGTERM.")
+
+
 def test_a_loss_that_is_no_number_is_named_at_its_step(train: Train) -> None:
     outcome = train(*SETTINGS[:1], "epochs=2", "explain=none", "optimizer=sgd", "optimizer.lr=0.05,1e30", multirun=True)
     assert outcome.code == 1
