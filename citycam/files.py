@@ -190,6 +190,14 @@ def open_file(path: Path) -> BinaryIO:
         raise
 
 
+def file_mode(path: Path) -> int:
+    """Return the mode of what lies at ``path``, links followed; 0 where nothing does, or nobody may look."""
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
 def _check_regular(status: os.stat_result, path: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -111,8 +111,7 @@ def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> 
         image.load()
         orientation = _orientation(image)
         upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-        rgb = _to_rgb(upright)
-        return rgb if isinstance(rgb, np.ndarray) else _by_tiles(rgb, np.asarray)
+        return _to_rgb(upright)
 
     return _guarded(content, path, pixels)
 
@@ -249,11 +248,16 @@ def _heic(file: io.BytesIO) -> Any:
     return importlib.import_module("pillow_heif").HeifImageFile(file)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image | np.ndarray:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Return the picture in RGB, uint8 (H, W, 3), tile by tile, so that a large one needs no other large copy."""
     if image.mode.startswith("I") or image.mode == "F":
         return _shallow(image)
+    return _by_tiles(image, lambda tile: np.asarray(_plain(tile)))
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     if image.mode == "CMYK":
         return _from_cmyk(image)
     if image.mode == "LAB":
@@ -280,7 +284,7 @@ def _shallow(deep: Image.Image) -> np.ndarray:
 
 
 def _by_tiles(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    """Return the whole of what ``convert`` makes of tiles, uint8 (H, W, 3): large pictures need no large copies."""
+    """Return what ``convert`` makes of every tile as a whole, uint8 (H, W, 3)."""
     whole = np.empty((image.height, image.width, 3), dtype=np.uint8)
     for left, top, tile in _tiles(image):
         whole[top : top + tile.height, left : left + tile.width] = convert(tile)
