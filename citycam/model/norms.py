@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,6 +10,7 @@ from citycam.config import Config
 from citycam.errors import CitycamError
 from citycam.model.backbone import reference
 from citycam.model.stages import stage_units
+from citycam.processes import remember
 from citycam.resolved import Resolved
 
 
@@ -45,7 +44,7 @@ def _smallest_share(pictures: int, batch: int, ranks: int) -> int:
     return min(min(batch, pictures), pictures % batch or batch) // ranks
 
 
-@functools.lru_cache(maxsize=64)
+@remember(8)
 def needs_two_pictures(name: str, image_size: int, finetune: str) -> bool:
     """Return whether a network cannot train on one picture, tried on torch's meta device, without values.
 
