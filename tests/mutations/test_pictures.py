@@ -1,4 +1,4 @@
-"""Damaged pictures of every kind: the scan refuses what decoding refuses, and nothing else comes out than a sentence."""
+"""Damaged pictures of every kind: the scan refuses exactly what decoding refuses, each with a sentence."""
 
 from __future__ import annotations
 
