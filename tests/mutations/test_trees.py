@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,9 +96,14 @@ def put(path: Path, folders: list[Path], rng: random.Random) -> None:
         path.write_bytes(rng.choice(samples())[1] + rng.randbytes(2))
 
 
-def remove(root: Path) -> None:
-    """Remove a tree that may be deeper than Python's stack."""
-    subprocess.run(["rm", "-rf", root], check=True)
+@contextlib.contextmanager
+def grown(root: Path, rng: random.Random) -> Iterator[None]:
+    """Make a tree, and remove it however the test ends: it may be deeper than what pytest itself can remove."""
+    try:
+        grow(root, rng)
+        yield
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)
 
 
 def assert_accounted_for(root: Path, catalog: Catalog) -> None:
@@ -136,20 +143,18 @@ def assert_kept(catalog: Catalog, folder: Path, rng: random.Random) -> None:
 @pytest.mark.parametrize("seeds", batches(40, 400))
 def test_any_tree_is_refused_or_accounted_for(seeds: range, tmp_path: Path) -> None:
     def check(rng: random.Random) -> None:
-        root = tmp_path / str(rng.random())
-        grow(root, rng)
+        root = tmp_path / "tree"
         bad = rng.choice((OnBad.skip, OnBad.skip, OnBad.error))
-        group = rng.choice((None, None, "level:1", "."))
-        config = FolderConfig(root=str(root), on_bad=bad, limit=rng.choice((None, None, 2)), group=group)
-        try:
-            catalog = load_catalog(config)
-            if config.limit is None:
-                assert_accounted_for(root, catalog)
-            assert {picture.name for picture in catalog.pictures} <= set(find_pictures(root).names)
-            assert_kept(catalog, tmp_path, rng)
-        except CitycamError as error:
-            assert_sentence(error)
-        remove(root)
+        limit, group = rng.choice((None, None, 2)), rng.choice((None, None, "level:1", "."))
+        with grown(root, rng):
+            try:
+                catalog = load_catalog(FolderConfig(root=str(root), on_bad=bad, limit=limit, group=group))
+                if limit is None:
+                    assert_accounted_for(root, catalog)
+                assert {picture.name for picture in catalog.pictures} <= set(find_pictures(root).names)
+                assert_kept(catalog, tmp_path, rng)
+            except CitycamError as error:
+                assert_sentence(error)
 
     each(seeds, check)
 
@@ -172,13 +177,12 @@ def test_predict_takes_any_tree(
 
     def check(rng: random.Random) -> None:
         root, out = tmp_path / "tree", tmp_path / "p.csv"
-        grow(root, rng)
-        ended = call("predict", run, root, "--out", out)
-        hold(ended.code, ended.err)
-        if ended.code != 2:
-            names = {name for name in find_pictures(root).names if is_text(name) and readable(root / name)}
-            assert {row["path"] for row in read(out)} == names
-        remove(root)
+        with grown(root, rng):
+            ended = call("predict", run, root, "--out", out)
+            hold(ended.code, ended.err)
+            if ended.code != 2:
+                names = {name for name in find_pictures(root).names if is_text(name) and readable(root / name)}
+                assert {row["path"] for row in read(out)} == names
 
     each(seeds, check)
 
