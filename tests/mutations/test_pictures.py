@@ -21,7 +21,7 @@ from citycam.data.sources import load_catalog
 from citycam.errors import UnreadablePicture
 from tests.conftest import Outcome
 from tests.mutations.mutate import batches, damaged_bytes, each, hold
-from tests.sweeps import caller, only, read, train_once
+from tests.sweeps import caller, read
 
 # Pillow warns of damage in metadata, which loses no pixel.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -164,18 +164,11 @@ def paint(root: Path, rng: random.Random, count: int) -> dict[str, bytes]:
     return bad
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, cities: Path, tiny_weights: Path) -> Path:
-    """A run to predict with."""
-    place = tmp_path_factory.mktemp("run")
-    return only(train_once(place, cities, tiny_weights, "partition=multi", "explain=none"), "multi")
-
-
 @pytest.mark.parametrize(
     "seeds", [pytest.param(range(3), id="few"), pytest.param(range(3, 13), marks=pytest.mark.slow)]
 )
 def test_predict_refuses_what_the_scan_refuses(
-    seeds: range, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    seeds: range, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = caller(cli, "citycam", monkeypatch, capsys)
 
@@ -185,7 +178,7 @@ def test_predict_refuses_what_the_scan_refuses(
         catalog = load_catalog(FolderConfig(root=str(root), on_bad=OnBad.skip))
         refused = {skipped.name for skipped in catalog.skipped}
         assert refused == {name for name, content in bad.items() if outcome(content) is not None}
-        ended = call("predict", run, root, "--out", root / "p.csv")
+        ended = call("predict", small_run, root, "--out", root / "p.csv")
         hold(ended.code, ended.err, (1,) if refused else (0,))
         assert {row["path"] for row in read(root / "p.csv")} == {picture.name for picture in catalog.pictures}
 

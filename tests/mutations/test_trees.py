@@ -27,7 +27,7 @@ from citycam.words import is_text
 from tests.data.test_names import HARD
 from tests.mutations.mutate import assert_sentence, batches, each, hold
 from tests.mutations.test_pictures import samples
-from tests.sweeps import caller, only, read, train_once
+from tests.sweeps import caller, read
 
 RAW = (b"\xff", b"caf\xe9", b"\xed\xa0\x80", b"a\xffb.png")
 PARTS = ("train", "val", "test", "Training", "test_unlabelled", "seg_train")
@@ -159,26 +159,18 @@ def test_any_tree_is_refused_or_accounted_for(seeds: range, tmp_path: Path) -> N
     each(seeds, check)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, cities: Path, tiny_weights: Path) -> Path:
-    """A run to predict with."""
-    return only(
-        train_once(tmp_path_factory.mktemp("run"), cities, tiny_weights, "partition=multi", "explain=none"), "multi"
-    )
-
-
 @pytest.mark.parametrize(
     "seeds", [pytest.param(range(5), id="few"), pytest.param(range(5, 40), marks=pytest.mark.slow)]
 )
 def test_predict_takes_any_tree(
-    seeds: range, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    seeds: range, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = caller(cli, "citycam", monkeypatch, capsys)
 
     def check(rng: random.Random) -> None:
         root, out = tmp_path / "tree", tmp_path / "p.csv"
         with grown(root, rng):
-            ended = call("predict", run, root, "--out", out)
+            ended = call("predict", small_run, root, "--out", out)
             hold(ended.code, ended.err)
             if ended.code != 2:
                 names = {name for name in find_pictures(root).names if is_text(name) and readable(root / name)}
