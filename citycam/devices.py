@@ -108,7 +108,7 @@ def free_memory(devices: Sequence[Device]) -> dict[str, int]:
     with contextlib.suppress(subprocess.SubprocessError, OSError):
         lines = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
         pairs = [line.split(",") for line in lines if line.count(",") == 1]
-        return {name.strip(): int(free) for name, free in pairs if free.strip().isdigit()}
+        return {name.strip(): int(free) for name, free in pairs if free.strip().isdecimal()}
     return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -36,6 +37,9 @@ def door(main: Callable[[], int]) -> Callable[[], int]:
     def guarded() -> int:
         """Call ``main`` and return its exit code, or that of what it raised."""
         collect_rarely()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
         try:
             with sigterm_like_ctrl_c():
                 return main()

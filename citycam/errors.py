@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from citycam.words import printable
+
 
 class CitycamError(Exception):
     """A person's mistake or a fault outside citycam, in one sentence.
@@ -14,7 +16,7 @@ class CitycamError(Exception):
     """
 
     def __init__(self, sentence: str, *, exit_code: int = 2) -> None:
-        super().__init__(" ".join(sentence.split()))
+        super().__init__(printable(" ".join(sentence.split())))
         self.exit_code = exit_code
 
 

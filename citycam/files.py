@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import filelock
 import platformdirs
@@ -99,8 +99,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 whole or not at all (see `write_whole`)."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write ``text`` as UTF-8 whole or not at all (see `write_whole`); lone surrogates become escapes as in JSON."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -130,16 +130,97 @@ def to_dict(config: Any) -> Any:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table whole or not at all; floats keep every digit (``repr``), None is an empty cell."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    write_cells(text, [header, *rows])
     write_text(path, text.getvalue())
 
 
+def write_cells(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows of a CSV table to an open file, so that `read_csv` returns every cell as it was."""
+    table = csv.writer(_Lines(file), lineterminator="\r\n")
+    table.writerows(["" if cell is None else cell for cell in row] for row in rows)
+
+
+class _Lines:
+    """A file for csv.writer that ends lines with a line feed. The writer quotes only those carriage returns and line
+    feeds that are part of its own line end, so it has to know both."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table with a header, as dictionaries of text; a leading byte-order mark is skipped."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+    """Return the rows of a table with a header, as dictionaries of text; a leading byte-order mark is skipped.
+
+    Raises:
+        OSError: see `open_file`.
+        ValueError: the content is no table in UTF-8.
+    """
+    with _open_table(path) as file:
+        try:
+            return list(csv.DictReader(file))
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the first row of a table, empty where it has none; raises as `read_csv` does."""
+    with _open_table(path) as file:
+        try:
+            return next(csv.reader(file), [])
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+
+
+def _open_table(path: Path) -> TextIO:
+    return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes. To open a pipe would wait for its writer, and a device has no end.
+
+    Raises:
+        OSError: the file cannot be opened, or it is no regular file.
+    """
+    try:
+        _check_regular(Path(path).stat(), path)  # first of all, since a device may act on being opened
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name has a null character", str(path)) from error
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_regular(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def file_mode(path: Path) -> int:
+    """Return the mode of what lies at ``path``, links followed; 0 where nothing does, or nobody may look."""
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a regular file in UTF-8.
+
+    Raises:
+        OSError: see `open_file`.
+        UnicodeDecodeError: the content is not UTF-8 text.
+    """
+    with open_file(path) as file:
+        return file.read().decode("utf-8")
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -190,8 +271,8 @@ def is_text(value: Any) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
+    """Return the hex SHA-256 of a regular file's bytes."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def derive(*parts: int | str) -> int:
     """Return a 128-bit integer that depends on every part and on their order."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest(), "little")
 
 
 def stream(*parts: int | str) -> np.random.Generator:

@@ -7,6 +7,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Control characters, separators of lines and paragraphs, lone surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# int() refuses longer texts.
+_LONGEST_NUMBER = 4000
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -21,8 +26,33 @@ class Mark:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr at once; stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
+    """Print lines on stderr at once; stdout is for results."""
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return text for one line of a terminal or a file: control characters and bytes that are not text as escapes.
+
+    >>> printable("a\\rb\\udcff.png")
+    'a\\\\rb\\\\xff.png'
+    """
+    return _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if "\udc80" <= character <= "\udcff":  # how Python gives the bytes of a file's name that are not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def is_text(name: str) -> bool:
+    """Return whether a file's name is UTF-8 text, so that tables and JSON can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def counted(number: int, word: str) -> str:
@@ -40,7 +70,11 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
     >>> sorted(["frame10", "frame9"], key=natural)
     ['frame9', 'frame10']
     """
-    return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name))
+    return tuple((int(piece), "") if _is_number(piece) else (-1, piece) for piece in re.split(r"(\d+)", name))
+
+
+def _is_number(piece: str) -> bool:
+    return piece.isdecimal() and len(piece) <= _LONGEST_NUMBER
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -47,3 +48,16 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
         writer.stdout.close()
         assert writer.stderr.read() == ""
         assert writer.wait() == 141
+
+
+def test_names_that_a_terminal_cannot_show_are_no_traceback() -> None:
+    code = (
+        "from citycam.doors import door, leave\n"
+        "@door\n"
+        "def main():\n    print('caf\\udce9 é')\n    return 0\n"
+        "leave(main())"
+    )
+    for encoding, shown in (("utf-8", "caf\\udce9 é\n"), ("ascii", "caf\\udce9 \\xe9\n")):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+        assert ended.stdout.decode(encoding) == shown

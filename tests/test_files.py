@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from citycam import files
 from citycam.errors import CitycamError
@@ -226,3 +230,39 @@ def test_the_size_of_a_folder_is_that_of_its_files_at_any_depth(tmp_path: Path) 
     files.write_bytes(tmp_path / "c", b"123")
     assert files.folder_size(tmp_path) == 8
     assert files.folder_size(tmp_path / "nowhere") == 0
+
+
+CELL = st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.text(alphabet="a\r\n\t\",;=-' ")
+
+
+@given(st.lists(st.tuples(CELL, CELL), min_size=1))
+def test_every_text_comes_back_from_a_table(rows: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.csv"
+        files.write_csv(path, ["a\rb", "c\nd"], rows)
+        assert files.read_header(path) == ["a\rb", "c\nd"]
+        assert [tuple(row.values()) for row in files.read_csv(path)] == rows
+
+
+def test_lone_surrogates_come_back_from_json(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "x.json", ["\udcff", "\ud800é"])
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == ["\udcff", "\ud800é"]
+
+
+@pytest.mark.parametrize("read", [files.read_csv, files.read_header, files.read_text, files.sha256])
+def test_only_regular_files_are_read(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero"), Path("a\0b")):
+        with pytest.raises(OSError, match=r"not a regular file|null character"):
+            read(path)
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path)
+
+
+def test_what_is_no_table_is_a_value_error(tmp_path: Path) -> None:
+    for content in (b"\xff\xfe", b'"' + b"a" * 200_000):
+        (tmp_path / "x.csv").write_bytes(content)
+        for read in (files.read_csv, files.read_header):
+            with pytest.raises(ValueError, match=r"codec|field limit"):
+                read(tmp_path / "x.csv")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from citycam.words import counted, duration, natural, size, text_table
+from citycam.words import counted, duration, is_text, natural, printable, size, text_table
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,20 @@ def test_a_table_is_as_wide_as_its_widest_cells() -> None:
     rows = [["store", "rows"], ["a", "12"], ["longer", "1"]]
     assert text_table(rows) == ["store   rows", "a       12", "longer  1"]
     assert text_table(rows, right=True) == ["store   rows", "a         12", "longer     1"]
+
+
+@given(st.text() | st.text(alphabet="a\r\n\t\x1b\x85\u2028\ud800\udcff"))
+def test_printable_text_is_one_line_that_utf8_can_hold(text: str) -> None:
+    shown = printable(text)
+    shown.encode()
+    assert len(f"x{shown}x".splitlines()) == 1
+    assert printable(shown) == shown
+    assert is_text(text) or "\\" in shown
+
+
+def test_bytes_that_are_not_text_are_shown_as_bytes() -> None:
+    assert printable(os.fsdecode(b"caf\xe9\r.png")) == "caf\\xe9\\r.png"
+
+
+def test_numbers_longer_than_int_takes_sort() -> None:
+    assert sorted(["9" * 5000, "2"], key=natural) == ["9" * 5000, "2"]

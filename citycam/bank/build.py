@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from citycam.bank.work import Claim, WorkList
+from citycam.data.pictures import read_bytes
 from citycam.data.views import ViewSpec, open_working, views
+from citycam.errors import UnreadablePicture
 from citycam.files import check_room
 from citycam.progress import Advance
 from citycam.shards import SHARD_BYTES, Row, Rows, ShardStore, key_rows
@@ -220,8 +222,8 @@ def _in_turns(
 
 def _touch(path: Path) -> None:
     """Read a file into the system's cache; decoding reports it if it cannot be read."""
-    with contextlib.suppress(OSError):
-        path.read_bytes()
+    with contextlib.suppress(UnreadablePicture):
+        read_bytes(path)
 
 
 def _batches(pictures: Iterator[tuple[list[Row], np.ndarray]], batch: int) -> Iterator[tuple[list[Row], np.ndarray]]:

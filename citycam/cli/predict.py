@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from citycam.errors import CitycamError
-from citycam.files import write_csv
-from citycam.words import text_table
+from citycam.files import read_header, write_cells, write_csv
+from citycam.words import printable, say, text_table
 
 if TYPE_CHECKING:
     from citycam.inference.predict import Predictions, Verdict
@@ -54,6 +53,8 @@ def _run(given: argparse.Namespace) -> int:
     verdict = verify(predictions, run, files)
     if verdict is not None:
         _print_verdict(verdict, predictions.classes, words)
+    for warning in files.warnings:
+        say(f"note: {warning}")
     _print_unreadable(predictions.unreadable)
     counted = f"{len(predictions.names):,} of {len(files.names):,} pictures classified by {run.folder.name}"
     print(counted + (f": {given.out}" if given.out is not None else ""), file=words)
@@ -62,14 +63,13 @@ def _run(given: argparse.Namespace) -> int:
 
 def _check_out(path: Path, header: Sequence[str]) -> None:
     """Refuse a file that is not a table of predictions of the same classes."""
-    if path.is_dir():
-        raise CitycamError(f"--out {path} is a folder; give a file, for example {path / 'predictions.csv'}.")
-    if not path.exists():
-        return
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            own = next(csv.reader(file), None) == list(header)
-    except (OSError, UnicodeDecodeError, csv.Error):
+        own = read_header(path) == list(header)
+    except FileNotFoundError:
+        return
+    except IsADirectoryError as error:
+        raise CitycamError(f"--out {path} is a folder; give a file, for example {path / 'predictions.csv'}.") from error
+    except (OSError, ValueError):
         own = False
     if not own:
         raise CitycamError(f"--out {path} holds something else, which is not written over; give another file.")
@@ -84,9 +84,7 @@ def _give(predictions: Predictions, out: Path | None) -> None:
     elif sys.stdout.isatty():
         _print_table(predictions)
     else:
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(_header(predictions.classes))
-        table.writerows(rows(predictions))
+        write_cells(sys.stdout, [_header(predictions.classes), *rows(predictions)])
 
 
 def _print_table(predictions: Predictions) -> None:
@@ -99,7 +97,7 @@ def _print_table(predictions: Predictions) -> None:
         table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     answers = zip(predictions.names, predictions.predicted, predictions.probabilities, strict=True)
     for name, number, shares in list(answers)[:_SHOWN]:
-        table.add_row(escape(name), escape(predictions.classes[number]), f"{shares[number]:.3f}")
+        table.add_row(escape(printable(name)), escape(printable(predictions.classes[number])), f"{shares[number]:.3f}")
     console = Console()
     console.print(table)
     if len(predictions.names) > _SHOWN:
@@ -136,9 +134,9 @@ def _confusion(verdict: Verdict, classes: Sequence[str]) -> list[str]:
 
 def _print_unreadable(unreadable: dict[str, str]) -> None:
     for name, reason in list(unreadable.items())[:_NAMED]:
-        print(f"cannot be read: {name}: {reason}", file=sys.stderr)
+        say(f"cannot be read: {name}: {reason}")
     if len(unreadable) > _NAMED:
-        print(f"… and {len(unreadable) - _NAMED:,} more that cannot be read", file=sys.stderr)
+        say(f"… and {len(unreadable) - _NAMED:,} more that cannot be read")
 
 
 def _header(classes: Sequence[str]) -> list[str]:

@@ -6,9 +6,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -23,15 +23,14 @@ from citycam.data.catalog import (
     plain,
     shared_between_cities,
 )
-from citycam.data.layout import city_of, grouping, locate, read_table, time_of
+from citycam.data.find import KINDS, Tree, find
+from citycam.data.layout import city_of, grouping, like_parts, locate, read_table, time_of
 from citycam.data.lesson import Lesson, city_lesson
-from citycam.data.pictures import SUFFIXES, cannot_open, check_bytes, digest_bytes, read_bytes
+from citycam.data.pictures import cannot_open, check_bytes, digest_bytes, read_bytes
 from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.files import cache_root, write_json
-from citycam.words import counted
-
-_SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+from citycam.files import cache_root, read_text, write_json
+from citycam.words import counted, is_text, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +61,16 @@ class Folder:
     def scan(self, progress: Progress | None = None, /) -> Catalog:
         """Return the catalog of the root.
 
-        Hidden files and folders and files without a picture's suffix are ignored. Every picture is read once to its
-        last byte. The cache remembers which files are readable by name, size and times, so the next scan reads only
-        files that are new or changed.
+        See `find` for which files are pictures. Every picture is decoded once. The cache remembers which files are
+        readable by name, size and times, so the next scan reads only files that are new or changed.
 
         Raises:
             CitycamError: the root, the table or the groups are wrong, or a city has no readable picture.
             UnreadablePicture: with ``on_bad=error``, the first picture that cannot be read.
         """
         config, root = self.config, self.root
-        names = find(root)
+        tree = find(root)
+        names = tree.names
         places = locate(names)
         rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
         cities = {name: city_of(name, places, rows) for name in names}
@@ -79,10 +78,10 @@ class Folder:
         if not chosen:
             raise CitycamError(
                 f"data.root={root} holds no pictures in folders of cities; it needs one sub-folder of pictures "
-                f"({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))}) per city."
+                f"({KINDS}) per city."
             )
         reads = _read_all(root, chosen, config.limit, progress)
-        skipped = tuple(Skipped(name, read.reason) for name, read in sorted(reads.items()) if read.reason is not None)
+        skipped = _skipped(reads)
         _check_readable(root, skipped, chosen, reads, config.on_bad)
         group_of = grouping(config.group, places, rows)
         pictures = tuple(
@@ -97,7 +96,14 @@ class Folder:
             for name, read in sorted(reads.items())
             if read.reason is None
         )
-        warnings = (*_empty(root, names), *_outside(root, cities), *_skips(skipped), *shared_between_cities(pictures))
+        warnings = (
+            *_empty(root, tree),
+            *tree.warnings,
+            *_outside(root, cities),
+            *_skips(skipped),
+            *like_parts(names, places, rows),
+            *shared_between_cities(pictures),
+        )
         target = None if config.target is None else plain(config.target)
         return Catalog(config.kind, root, pictures, skipped, target, warnings)
 
@@ -110,41 +116,13 @@ class Folder:
         return city_lesson(config, catalog, train)
 
 
-def find(root: Path) -> list[str]:
-    """Return the paths below ``root``, with slashes, sorted, of all files with a picture's suffix; follow links.
-
-    Raises:
-        CitycamError: ``root`` is not a folder, or a folder below it cannot be listed.
-    """
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise CitycamError(f"data.root={root} {what}; give the folder that holds one sub-folder of pictures per city.")
-    return sorted(_walk(root, "", frozenset()))
-
-
-def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
-    try:
-        status = folder.stat()
-        entries = _visible(folder)
-    except OSError as error:
-        raise CitycamError(
-            f"The folder {folder} cannot be listed ({(error.strerror or str(error)).lower()}); check its permissions."
-        ) from error
-    # A link to a folder that contains the link would be followed forever.
-    here = (status.st_dev, status.st_ino)
-    if here in ancestors:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {here})
-        elif PurePosixPath(entry.name).suffix.lower() in SUFFIXES and (entry.is_file() or entry.is_symlink()):
-            yield prefix + entry.name
-
-
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        seen = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _SYSTEM_FOLDERS]
-    return sorted(seen, key=lambda entry: entry.name)
+def _skipped(reads: Mapping[str, _Read]) -> tuple[Skipped, ...]:
+    """Return what cannot be read; names that no table can hold are written with escapes."""
+    return tuple(
+        Skipped(name if is_text(name) else printable(name), read.reason)
+        for name, read in sorted(reads.items())
+        if read.reason is not None
+    )
 
 
 def _outside(root: Path, cities: Mapping[str, str]) -> list[str]:
@@ -154,9 +132,9 @@ def _outside(root: Path, cities: Mapping[str, str]) -> list[str]:
     return [f"Skipped {counted(len(outside), 'picture')} in no city's folder of {root} (first: {outside[0]})."]
 
 
-def _empty(root: Path, names: Sequence[str]) -> list[str]:
-    full = {name.split("/", 1)[0] for name in names}
-    empty = sorted(entry.name for entry in _visible(root) if entry.is_dir() and entry.name not in full)
+def _empty(root: Path, tree: Tree) -> list[str]:
+    full = {name.split("/", 1)[0] for name in tree.names}
+    empty = [folder for folder in tree.folders if folder not in full]
     if not empty:
         return []
     return [f"Skipped {counted(len(empty), 'folder')} of {root} without pictures (first: {empty[0]})."]
@@ -247,13 +225,9 @@ class _Memory:
         """Read the file and remember the result. Several threads may call this at the same time."""
         path = self._root / name
         try:
-            # A name that is not text cannot be written to a table.
-            name.encode()
             stamp = self._stamp(name)
             content = read_bytes(path)
             check_bytes(content, path)
-        except UnicodeEncodeError:
-            return _Read("", "its name is not UTF-8 text")
         except OSError as error:
             return _Read("", cannot_open(error))
         except UnreadablePicture as error:
@@ -274,13 +248,13 @@ class _Memory:
 
     def _load(self) -> dict[str, list[int | str]]:
         try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            stored = json.loads(read_text(self._path))
             # Another version of Pillow may be able to read other files.
             if stored["pillow"] != PIL.__version__:
                 return {}
             return {name: [*map(int, row[:3]), str(row[3])] for name, row in stored["files"].items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
             # A damaged file is replaced.
             return {}

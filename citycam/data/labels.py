@@ -10,6 +10,9 @@ from citycam.config import Balance, Partition
 from citycam.data.catalog import Catalog
 from citycam.errors import CitycamError, near_matches
 
+# The class of all cities but the target.
+REST = "rest"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -35,7 +38,7 @@ def make_labels(catalog: Catalog, partition: Partition, target: str | None) -> L
     """Return the labels of every picture.
 
     Raises:
-        CitycamError: ``binary`` without a target, or with one that is not a city of the catalog.
+        CitycamError: ``binary`` without a target, with one that is not a city of the catalog, or with one called rest.
     """
     if partition is Partition.multi:
         order = {city: index for index, city in enumerate(catalog.cities)}
@@ -50,8 +53,13 @@ def make_labels(catalog: Catalog, partition: Partition, target: str | None) -> L
         raise CitycamError(
             f"data.target={target} is not a city of {catalog.root}; {near_matches(target, catalog.cities)}"
         )
+    if target == REST:
+        raise CitycamError(
+            f"data.target={target} has the name of all other cities in partition=binary; rename that city's folder, or "
+            "use partition=multi."
+        )
     values = np.array([picture.city == target for picture in catalog.pictures], dtype=np.int64)
-    return Labels(partition.name, ("rest", target), values)
+    return Labels(partition.name, (REST, target), values)
 
 
 def class_weights(values: np.ndarray, n_classes: int, balance: Balance) -> np.ndarray | None:

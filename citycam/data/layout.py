@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from citycam.data.catalog import plain, qualified
 from citycam.errors import CitycamError, near_matches
-from citycam.files import read_csv
+from citycam.files import read_csv, read_header
 from citycam.words import counted
 
 PARTS = {"train": "train", "training": "train"}
@@ -50,10 +50,33 @@ def locate(names: Sequence[str]) -> dict[str, Place]:
     return places
 
 
+def like_parts(names: Sequence[str], places: Mapping[str, Place], rows: Mapping[str, Row] | None) -> list[str]:
+    """Return a warning if folders are named like parts of a split, but count as cities or as folders below them."""
+    if any(place.part is not None for place in places.values()):
+        return []
+    known = "train, val and test (also training, valid, validation, testing)"
+    warnings = []
+    if rows is None or not any(row.get("city") for row in rows.values()):
+        cities = sorted({place.city for place in places.values()})
+        parts = [city for city in cities if PARTS.keys() & set(re.split(r"[\W\d_]+", city.lower()))]
+        if parts:
+            warnings.append(
+                f"Folders named like parts of a split count as cities: {', '.join(parts)} (all: {', '.join(cities)}). "
+                f"They are parts only if all pictures lie in folders named {known}; rename or move the others."
+            )
+    below = sorted({name for name in names if name.count("/") > 1 and name.split("/")[1].lower() in PARTS})
+    if below:
+        warnings.append(
+            f"A split that the data bring along is not used, since only {counted(len(below), 'picture')} of "
+            f"{len(names):,} lie in folders named {known} (first: {below[0]}); move the others into such folders."
+        )
+    return warnings
+
+
 def city_of(name: str, places: Mapping[str, Place], rows: Mapping[str, Row] | None) -> str:
     """Return the city that the table names, else that of the folder, else an empty string."""
     named = rows[name].get("city") if rows is not None else None
-    if named:
+    if named and named.strip():
         return plain(named)
     return places[name].city if name in places else ""
 
@@ -65,14 +88,13 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
         CitycamError: the table cannot be read, its columns are unknown, or it lacks a picture or lists one twice.
     """
     try:
-        rows = read_csv(table)
-    except (OSError, UnicodeDecodeError) as error:
+        header, rows = read_header(table), read_csv(table)
+    except (OSError, ValueError) as error:
         raise CitycamError(f"data.table={table} cannot be read ({error}); give a CSV file in UTF-8.") from error
-    header = list(rows[0]) if rows else []
-    if "path" not in header:
+    if "path" not in header or not rows:
         raise CitycamError(
             f"data.table={table} has no column path, or no rows; give it the columns path and, if known, city, group, "
-            "time."
+            "time, separated by commas."
         )
     for number, row in enumerate(rows, start=2):
         if None in row:
@@ -81,9 +103,9 @@ def read_table(table: Path, root: Path, names: Sequence[str]) -> dict[str, Row]:
             )
     for column in header:
         if column not in COLUMNS:
-            raise CitycamError(
-                f"data.table={table} has an unknown column {column!r}; {near_matches(str(column), COLUMNS)}"
-            )
+            raise CitycamError(f"data.table={table} has an unknown column {column!r}; {near_matches(column, COLUMNS)}")
+        if header.count(column) > 1:
+            raise CitycamError(f"data.table={table} has two columns {column}; keep one of them.")
     by_name: dict[str, Row] = {}
     for number, row in enumerate(rows, start=2):
         name = PurePosixPath(row["path"] or "").as_posix()
@@ -130,7 +152,7 @@ def grouping(
 
 def _by_level(setting: str, places: Mapping[str, Place]) -> Callable[[str, str], str]:
     number = setting.removeprefix("level:")
-    if not number.isdecimal() or int(number) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,3}", number):
         raise CitycamError(f"data.group={setting} needs a level of 1 or more, for example data.group=level:1.")
     level = int(number)
 

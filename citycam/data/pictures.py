@@ -5,31 +5,57 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from citycam.errors import UnreadablePicture
+from citycam.files import open_file
+from citycam.words import is_text, size
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif"})
-MAX_PIXELS = 200_000_000
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
+# A picture in memory, as it is stored and as RGB: 200 million pixels in colour.
+MAX_BYTES = 1_400_000_000
+# So many first bytes of a file tell its format.
+HEAD = 64
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Leave the resolution, which nobody needs: damaged EXIF can make Pillow refuse a picture for it."""
+
 
 # The first bytes of a file decide its format, not its suffix. Opening files here, not by Image.open, avoids Pillow's
 # own size limit (a warning from 89 million pixels on) without changing it for other code.
 _OPENERS: tuple[tuple[bytes, Callable[..., Any]], ...] = (
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"\xff\xd8\xff", _Jpeg),
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"GIF87a", GifImagePlugin.GifImageFile),
+    (b"GIF89a", GifImagePlugin.GifImageFile),
     (b"II*\0", TiffImagePlugin.TiffImageFile),
     (b"MM\0*", TiffImagePlugin.TiffImageFile),
     (b"II+\0", TiffImagePlugin.TiffImageFile),
     (b"MM\0+", TiffImagePlugin.TiffImageFile),
 )
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -42,6 +68,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _BIT_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+_TILE = 2**21
 
 _Result = TypeVar("_Result")
 
@@ -69,8 +96,8 @@ def decode(path: Path, *, at_least: int | None = None) -> np.ndarray:
         uint8 of shape (H, W, 3), C-contiguous.
 
     Raises:
-        UnreadablePicture: the file is damaged, truncated, too large (more than `MAX_PIXELS`), of an unknown format, or
-            HEIC without the extra that reads it.
+        UnreadablePicture: the file is damaged, truncated, too large (more than `MAX_BYTES`), of an unknown format, no
+            regular file, or HEIC without the extra that reads it.
     """
     return decode_bytes(read_bytes(path), path, at_least=at_least)
 
@@ -79,12 +106,12 @@ def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> 
     """Decode a picture as `decode` does, from its bytes; ``path`` only names the picture in errors."""
 
     def pixels(image: Image.Image) -> np.ndarray:
-        if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
+        if at_least is not None and isinstance(image, _Jpeg):
             image.draft(None, (at_least, at_least))
         image.load()
         orientation = _orientation(image)
         upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-        return np.ascontiguousarray(_to_rgb(upright), dtype=np.uint8)
+        return _to_rgb(upright)
 
     return _guarded(content, path, pixels)
 
@@ -98,16 +125,20 @@ def _orientation(image: Image.Image) -> int:
 
 
 def check_bytes(content: bytes, path: Path) -> None:
-    """Read the picture to its last byte and drop it; JPEGs at an eighth of their size, in a third of the time.
+    """Decode the picture and drop it: what passes here, `decode` reads.
+
+    JPEGs are read at an eighth of their size, in a third of the time: damage shows where their bytes are unpacked,
+    which is done in full at any size.
 
     Raises:
         UnreadablePicture: as `decode`.
     """
 
     def read(image: Image.Image) -> None:
-        if isinstance(image, JpegImagePlugin.JpegImageFile):
+        if isinstance(image, _Jpeg):
             image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
+        _to_rgb(image)
 
     _guarded(content, path, read)
 
@@ -130,12 +161,27 @@ def read_bytes(path: Path) -> bytes:
     """Return the file's bytes.
 
     Raises:
-        UnreadablePicture: the file cannot be opened.
+        UnreadablePicture: the file cannot be opened, is no regular file or too large, or tables cannot hold its name.
     """
+    if not is_text(str(path)):
+        raise UnreadablePicture(path, "its name is not UTF-8 text")
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length > MAX_BYTES:
+                raise UnreadablePicture(path, f"the file has {size(length)}, more than the limit of {size(MAX_BYTES)}")
+            return file.read()
     except OSError as error:
         raise UnreadablePicture(path, cannot_open(error)) from error
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Return whether the first bytes of a file are those of a picture; False where they cannot be read."""
+    try:
+        with open_file(path) as file:
+            return _opener(file.read(HEAD)) is not None
+    except OSError:
+        return False
 
 
 def cannot_open(error: OSError) -> str:
@@ -148,11 +194,7 @@ def _guarded(content: bytes, path: Path, use: Callable[[Image.Image], _Result]) 
         raise UnreadablePicture(path, "the file is empty")
     try:
         with _open(content, path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadablePicture(
-                    path,
-                    f"it claims {image.width:,} × {image.height:,} pixels, more than the limit of {MAX_PIXELS:,}",
-                )
+            _check_size(image, path)
             return use(image)
     except (UnreadablePicture, MemoryError):
         raise
@@ -161,30 +203,61 @@ def _guarded(content: bytes, path: Path, use: Callable[[Image.Image], _Result]) 
         raise UnreadablePicture(path, f"the picture is damaged or truncated ({_brief(error)})") from error
 
 
+def _check_size(image: Image.Image, path: Path) -> None:
+    deep = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    needed = image.width * image.height * (deep + 3)
+    if needed > MAX_BYTES:
+        raise UnreadablePicture(
+            path,
+            f"it claims {image.width:,} × {image.height:,} pixels, which take {size(needed)} of memory, more than the "
+            f"limit of {size(MAX_BYTES)}",
+        )
+
+
 def _open(content: bytes, path: Path) -> Image.Image:
-    for magic, opener in _OPENERS:
-        if content.startswith(magic):
-            opened: Image.Image = opener(io.BytesIO(content))
-            return opened
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        return _open_heic(content, path)
-    raise UnreadablePicture(path, "its content is not a JPEG, PNG, WebP, BMP, TIFF or HEIC picture")
-
-
-def _open_heic(content: bytes, path: Path) -> Image.Image:
+    opener = _opener(content[:HEAD])
+    if opener is None:
+        raise UnreadablePicture(path, "its content is not a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC picture")
     try:
-        heif = importlib.import_module("pillow_heif")
+        opened: Image.Image = opener(io.BytesIO(content))
     except ImportError as error:
         raise UnreadablePicture(path, "HEIC pictures need an extra (pip install 'citycam[heic]')") from error
-    opened: Image.Image = heif.HeifImageFile(io.BytesIO(content))
     return opened
 
 
-def _to_rgb(image: Image.Image) -> Image.Image | np.ndarray:
+def _opener(head: bytes) -> Callable[..., Any] | None:
+    """Return what opens a file that begins with ``head``, or None if it is no picture."""
+    for magic, opener in _OPENERS:
+        if head.startswith(magic):
+            return opener
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return BmpImagePlugin.BmpImageFile
+    if head[4:8] == b"ftyp":
+        # The format, and after a version the formats that it is compatible with.
+        brands = {head[8:12], *(head[place : place + 4] for place in range(16, int.from_bytes(head[:4], "big"), 4))}
+        if brands & _AVIF_BRANDS:
+            return AvifImagePlugin.AvifImageFile
+        if head[8:12] in _HEIC_BRANDS:
+            return _heic
+    return None
+
+
+def _heic(file: io.BytesIO) -> Any:
+    return importlib.import_module("pillow_heif").HeifImageFile(file)
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Return the picture in RGB, uint8 (H, W, 3), tile by tile, so that a large one needs no other large copy."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _shallow(image)
+    return _by_tiles(image, lambda tile: np.asarray(_plain(tile)))
+
+
+def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _shallow(np.asarray(image))
     if image.mode == "CMYK":
         return _from_cmyk(image)
     if image.mode == "LAB":
@@ -195,16 +268,40 @@ def _to_rgb(image: Image.Image) -> Image.Image | np.ndarray:
     return image.convert("RGB")
 
 
-def _shallow(deep: np.ndarray) -> np.ndarray:
-    """Convert a grey picture of many bits (H, W) to 8-bit RGB (H, W, 3), scaled by its range (see `decode`)."""
-    values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
-    brightest = values.max(initial=0.0)
-    if deep.dtype.kind == "f" and brightest <= 1.0:
+def _shallow(deep: Image.Image) -> np.ndarray:
+    """Convert a grey picture of many bits to 8-bit RGB (H, W, 3), scaled by its range (see `decode`)."""
+
+    def values(tile: Image.Image) -> np.ndarray:
+        numbers = np.asarray(tile).astype(np.float64)
+        return np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0.0)
+
+    brightest = max(float(values(tile).max(initial=0.0)) for _, _, tile in _tiles(deep))
+    if deep.mode == "F" and brightest <= 1.0:
         white = 1.0
     else:
         white = next((2.0**bits - 1 for bits in _BIT_DEPTHS if brightest <= 2.0**bits - 1), brightest)
-    grey = np.rint(values * (255.0 / white)).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return _by_tiles(deep, lambda tile: np.rint(values(tile) * (255.0 / white)).astype(np.uint8)[:, :, None])
+
+
+def _by_tiles(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Return what ``convert`` makes of every tile as a whole, uint8 (H, W, 3)."""
+    whole = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for left, top, tile in _tiles(image):
+        whole[top : top + tile.height, left : left + tile.width] = convert(tile)
+    return whole
+
+
+def _tiles(image: Image.Image) -> Iterator[tuple[int, int, Image.Image]]:
+    """Yield left, top and a tile of at most `_TILE` pixels, until all are covered; a small picture is one tile."""
+    if image.width * image.height <= _TILE:
+        yield 0, 0, image
+        return
+    across = min(image.width, _TILE)
+    down = max(1, _TILE // across)
+    for top in range(0, image.height, down):
+        for left in range(0, image.width, across):
+            right, bottom = min(left + across, image.width), min(top + down, image.height)
+            yield left, top, image.crop((left, top, right, bottom))
 
 
 def _from_cmyk(image: Image.Image) -> Image.Image:

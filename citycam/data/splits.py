@@ -61,6 +61,12 @@ def make_split(catalog: Catalog, config: SplitConfig) -> Split:
     if config.kind is SplitKind.auto:
         kind = SplitKind.group.name if catalog.groups_known else SplitKind.random.name
     draft = SPLITS[kind](catalog, config)
+    if kind != SplitKind.folder.name and any(picture.part is not None for picture in catalog.pictures):
+        named = ", ".join(sorted({str(picture.part) for picture in catalog.pictures}))
+        draft.warnings.append(
+            f"The split that the data bring along ({named}) is not used: split={kind} deals all pictures anew; "
+            "split=folder keeps it."
+        )
     _part_twins(catalog, draft)
     _require_every_city(catalog, kind, draft.parts, config)
     parts = tuple(draft.parts[picture.name] for picture in catalog.pictures)

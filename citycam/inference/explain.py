@@ -28,13 +28,13 @@ from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
 from citycam.explain.sample import validation_sample
-from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
+from citycam.files import FOLDER_MODE, read_text, sha256, to_dict, write_json
 from citycam.inference.network import load_network, resolve_here
 from citycam.inference.new_pictures import find_pictures, labels_from_folders
 from citycam.inference.own_pictures import check_digest, find_root, read_own
 from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
-from citycam.words import counted, say
+from citycam.words import counted, printable, say
 
 SCHEMA = 1
 MANIFEST = "explain.json"
@@ -116,7 +116,9 @@ def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
             check_bytes(content, files.path(name))
             digests[name] = digest_bytes(content)
         except UnreadablePicture as error:
-            unreadable[name] = error.reason
+            unreadable[printable(name)] = error.reason
+    for warning in files.warnings:
+        say(f"note: {warning}")
     if not digests:
         raise CitycamError(f"None of the {len(files.names)} pictures at {path} can be read (first: {files.names[0]}).")
     truth = labels_from_folders(list(digests), run.classes, config.partition)
@@ -196,7 +198,7 @@ def _is_there(folder: Path, recipe: dict[str, Any]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["request"] == recipe
+        known = json.loads(read_text(folder / MANIFEST))["request"] == recipe
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:

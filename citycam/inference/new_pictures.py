@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,17 +11,19 @@ import numpy as np
 
 from citycam.config import Partition
 from citycam.data.catalog import plain
-from citycam.data.folder import find
-from citycam.data.pictures import SUFFIXES
+from citycam.data.find import KINDS, find
+from citycam.data.pictures import SUFFIXES, begins_as_picture
 from citycam.errors import CitycamError
+from citycam.files import file_mode
 
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Picture files below ``root``. ``names``: paths below it with slashes, sorted."""
+    """Picture files below ``root``. ``names``: paths below it with slashes, sorted. ``warnings``: what was skipped."""
 
     root: Path
     names: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def path(self, name: str) -> Path:
         """The file of a picture."""
@@ -41,17 +44,14 @@ def find_pictures(path: Path) -> PictureFiles:
     Raises:
         CitycamError: it does not exist, or no picture is there.
     """
-    kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-    if not path.exists():
-        raise CitycamError(f"{path} does not exist; give a folder of pictures, or one picture.")
-    if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise CitycamError(f"{path} is no picture by its name; pictures end in {kinds}.")
+    if stat.S_ISREG(file_mode(path)):
+        if path.suffix.lower() not in SUFFIXES and not begins_as_picture(path):
+            raise CitycamError(f"{path} is no picture by its name or its first bytes; pictures end in {KINDS}.")
         return PictureFiles(path.parent, (path.name,))
-    names = find(path)
-    if not names:
-        raise CitycamError(f"{path} holds no pictures; it needs files that end in {kinds}, at any depth.")
-    return PictureFiles(path, tuple(names))
+    tree = find(path, setting="", way="give a folder of pictures, or one picture")
+    if not tree.names:
+        raise CitycamError(f"{path} holds no pictures; it needs files that end in {KINDS}, at any depth.")
+    return PictureFiles(path, tree.names, tuple(tree.warnings))
 
 
 def labels_from_folders(names: Sequence[str], classes: Sequence[str], partition: Partition) -> Truth | None:

@@ -14,11 +14,13 @@ from citycam.resolved import Resolved
 from citycam.sweep.gate import Job, Request
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.record import read_record
-from citycam.words import counted, duration, say, size
+from citycam.words import counted, duration, printable, say, size
 
 # Bytes of a run beside its maps: checkpoints of a head, tables, figures, events.
 RUN_BYTES = 12 * 2**20
 _OVERLAY_BYTES = 150_000
+# Cities that are named.
+_NAMED = 20
 # For the estimate of time on two cores: a step of a head, files and start of a job, and an overlay.
 _STEP_SECONDS, _JOB_SECONDS, _OVERLAY_SECONDS = 0.002, 1.0, 0.015
 
@@ -39,12 +41,13 @@ def announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) ->
         return
     first = inputs[0]
     counts = Counter(first.split.parts)
-    cities = len(first.catalog.cities)
+    cities = first.catalog.cities
+    names = ", ".join(map(printable, cities[:_NAMED])) + (", …" if len(cities) > _NAMED else "")
     say(
-        f"{first.catalog.kind}: {len(first.catalog.pictures)} pictures of {cities} cities; split {first.split.kind}: "
-        f"{counts['train']} train, {counts['val']} val"
+        f"{first.catalog.kind}: {len(first.catalog.pictures)} pictures of {len(cities)} cities ({names}); split "
+        f"{first.split.kind}: {counts['train']} train, {counts['val']} val"
         + (f", {counts['test']} test" if counts["test"] else "")
-        + f"; maps of {first.target}"
+        + f"; maps of {printable(first.target)}"
     )
     for sentence in dict.fromkeys(sentence for its in inputs for sentence in its.warnings.values()):
         say(f"note: {sentence}")

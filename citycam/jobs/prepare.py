@@ -76,6 +76,7 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
     if at_once > 1:
         start_fork_server()
     from citycam.explain.grid import check_network
+    from citycam.model.norms import check_batches
 
     for job in todo:
         check_network(job.config)
@@ -87,6 +88,8 @@ def _prepare_jobs(request: Request, todo: Sequence[Job], inputs: dict[Path, Inpu
         job.hash: _resolve(job, inputs[job.folder], ledger, shares[job.hash].threads, warnings, say_once)
         for job in todo
     }
+    for job in todo:
+        check_batches(job.config, resolved[job.hash], len(inputs[job.folder].train))
     ledger.add(
         # The commands of a resumed sweep stand in its sweep.json already.
         commands=[command.line for command in request.commands if not request.resumed],

@@ -5,6 +5,7 @@ They are drawn on matplotlib's Agg canvas without pyplot, which changes no globa
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.files import write_whole
+from citycam.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,10 +122,18 @@ def simplify_axes(axes: Axes) -> None:
 
 
 def _cut(name: str, longest: int = 18) -> str:
+    name = printable(name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a PNG, whole or not at all."""
-    # matplotlib would write its version into the file; equal runs have equal files.
-    write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
+    """Write ``figure`` as a PNG, whole or not at all; dollars in names are letters, not formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        # A name in letters that matplotlib's font lacks is drawn as boxes; the tables have it.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        # matplotlib would write its version into the file; equal runs have equal files.
+        write_whole(path, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from citycam.words import printable
+
 Pixels = NDArray[np.uint8]
 
 COLOUR_MAP = "inferno"
@@ -213,7 +215,7 @@ def png(pixels: Pixels) -> bytes:
 
 
 def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, facts: str, room: int) -> None:
-    verdict = f"predicted {caption.predicted}, {100 * caption.probability:.1f} %"
+    verdict = f"predicted {printable(caption.predicted)}, {100 * caption.probability:.1f} %"
     wide = font(17).getlength(verdict)
     city = shorten(caption.city or _UNKNOWN, font(17, bold=True), max(0.4 * room, room - wide - 14))
     pen.text((_MARGIN, _MARGIN), city, font=font(17, bold=True), fill=INK)
@@ -225,8 +227,8 @@ def _write_caption(pen: ImageDraw.ImageDraw, caption: Caption, facts: str, room:
 
 
 def shorten(text: str, face: ImageFont.FreeTypeFont, room: float) -> str:
-    """Return ``text``, shortened in its middle to at most ``room`` pixels."""
-    text = unicodedata.normalize("NFC", text)
+    """Return ``text`` on one line, shortened in its middle to at most ``room`` pixels."""
+    text = unicodedata.normalize("NFC", printable(text))
     if face.getlength(text) <= room:
         return text
     keep = len(text) - 1

@@ -19,6 +19,7 @@ from citycam.report.overlay import BLANK, FAINT, INK, PAPER, RIGHT, WRONG, Pixel
 from citycam.report.page_thumbs import read_thumbnail
 from citycam.report.ranking import Comparable, Entry
 from citycam.report.stored_maps import StoredMaps, read_maps
+from citycam.words import printable
 
 # Rows on the page; the others are in the table only.
 MOST = 16
@@ -92,7 +93,7 @@ def _page(rows: Sequence[_Row], digest: str, thumbnail: Pixels, without: Sequenc
     for row in rows:
         if row.comparable.title != last:
             last = row.comparable.title
-            pen.text((_MARGIN, top + 8), last, font=font(14, bold=True), fill=INK)
+            pen.text((_MARGIN, top + 8), printable(last), font=font(14, bold=True), fill=INK)
             top += _HEADING
         _write_row(pen, top, row, digest)
         left = _MARGIN + _WORDS

@@ -14,7 +14,7 @@ from typing import Any
 
 from citycam.files import write_json
 from citycam.sweep.record import NAME, RunRecord
-from citycam.words import Mark
+from citycam.words import Mark, printable
 
 
 class Recorder:
@@ -39,8 +39,8 @@ class Recorder:
         self.record = replace(self.record, **fields)
 
     def warn(self, code: str, sentence: str) -> None:
-        """Add a warning, once."""
-        mark = Mark(code, sentence)
+        """Add a warning on one line, once."""
+        mark = Mark(code, printable(sentence))
         if mark not in self.record.warnings:
             self.update(warnings=(*self.record.warnings, mark))
 

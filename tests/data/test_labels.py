@@ -61,3 +61,11 @@ def test_balance_none_gives_no_weights() -> None:
 def test_a_class_without_pictures() -> None:
     with pytest.raises(CitycamError, match="Class 1 of 3 has no training picture"):
         class_weights(np.array([0, 2]), 3, Balance.auto)
+
+
+def test_a_target_called_as_all_others_is_refused() -> None:
+    catalog = Catalog("folder", Path("x"), tuple(Picture(f"{city}/a", city, city) for city in ("oslo", "rest", "rome")))
+    with pytest.raises(CitycamError, match=r"data\.target=rest has the name of all other cities"):
+        make_labels(catalog, Partition.binary, "rest")
+    assert make_labels(catalog, Partition.binary, "rome").classes == ("rest", "rome")
+    assert make_labels(catalog, Partition.multi, "rest").classes == ("oslo", "rest", "rome")

@@ -345,3 +345,23 @@ def test_jpegs_are_read_smaller_where_that_is_enough(
     smaller = np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BOX)).astype(int)
     assert np.abs(read.astype(int) - smaller).max() <= 6
     assert decode(tmp_path / "a.png", at_least=at_least).shape == (240, 320, 3)
+
+
+def test_gif_and_avif() -> None:
+    palette = Image.fromarray(QUARTERS).quantize(5)
+    assert (decoded(encoded(palette, "GIF")) == QUARTERS).all()
+    assert decoded(encoded(palette, "GIF", transparency=palette.getpixel((0, 0))))[0, 0].tolist() == [255, 255, 255]
+    later = [Image.new("RGB", (32, 16), "black")]
+    assert (decoded(encoded(palette, "GIF", save_all=True, append_images=later)) == QUARTERS).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6](QUARTERS)))
+    picture = decoded(encoded(stored, "AVIF", quality=95, subsampling="4:4:4", exif=exif))
+    assert np.abs(picture[4::8, 8::16].astype(int) - QUARTERS[4::8, 8::16]).max() < 20
+
+
+def test_exif_without_its_resolution_loses_no_picture() -> None:
+    # An entry of the resolution (0x011A) without a value, beside its unit.
+    unit, resolution = struct.pack(">HHIHH", 0x0128, 3, 1, 2, 0), struct.pack(">HHII", 0x011A, 5, 0, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + resolution + unit + bytes(4)
+    assert decoded(encoded(Image.fromarray(QUARTERS), "JPEG", exif=exif)).shape == QUARTERS.shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,36 @@ def test_what_folders_names_say() -> None:
     assert binary.labels.tolist() == [1, 1, -1, 0, 0]
     assert labels_from_folders(names, ["rest", "paris"], Partition.binary) is None
     assert labels_from_folders(names, ["paris", "rome"], Partition.multi) is None
+
+
+def test_names_that_no_table_can_hold_are_unreadable(
+    predict: Predict, sweep: Path, cities: Path, tmp_path: Path
+) -> None:
+    pictures = Path(shutil.copytree(cities / "corvo" / "walk0", tmp_path / "new"))
+    bad = pictures / os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(pictures / "00.png", bad)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    shutil.copy(pictures / "00.png", pictures / "a\rb.png")
+    shutil.copy(pictures / "00.png", pictures / "c.jpg_large")
+    for path in (pictures, bad):
+        outcome = predict(only(sweep, "multi"), path)
+        assert outcome.code == 1
+        assert "cannot be read: caf\\xe9.png: its name is not UTF-8 text\n" in outcome.err
+    outcome = predict(only(sweep, "multi"), pictures)
+    assert "a\rb.png" in rows_of(outcome.out)
+    assert "note: Skipped 1 file that may be pictures by other names (1 .jpg_large; first: c.jpg_large)" in outcome.err
+
+
+def test_a_picture_is_one_by_its_first_bytes_too(predict: Predict, sweep: Path, cities: Path, tmp_path: Path) -> None:
+    shutil.copy(cities / "corvo" / "walk0" / "00.png", tmp_path / "download.1")
+    assert predict(only(sweep, "multi"), tmp_path / "download.1").code == 0
+
+
+def test_no_pipe_is_opened(predict: Predict, sweep: Path, cities: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    outcome = predict(only(sweep, "multi"), tmp_path / "pipe.png")
+    assert (outcome.code, "is neither a folder nor a regular file" in outcome.err) == (2, True)
+    outcome = predict(only(sweep, "multi"), cities / "brill" / "walk0", "--out", tmp_path / "pipe.png")
+    assert (outcome.code, "holds something else" in outcome.err) == (2, True)

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from citycam.errors import CitycamError
+from citycam.words import printable
+
 PATIENCE = 120  # seconds; a door that takes longer hangs
 BATCH = 20
 
@@ -101,6 +104,12 @@ def hold(code: int, err: str, allowed: tuple[int, ...] = (0, 1, 2)) -> None:
     """Assert that a door ended as doors do: an exit code that is documented, and no traceback."""
     assert code in allowed, f"exit code {code}\n{err}"
     assert "Traceback" not in err, err
+
+
+def assert_sentence(error: CitycamError) -> None:
+    """Assert that an error is a sentence on one line, which every terminal and file can hold."""
+    assert str(error) == printable(str(error))
+    assert str(error).strip()
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import Outcome, paint_cities
+from tests.conftest import TINY, Outcome, paint_cities
 
 Train = Callable[..., Outcome]
 
@@ -194,6 +194,27 @@ def test_finetuning_trains_what_it_says_and_nothing_else(finetune: str, train: T
     assert any(key.startswith("blocks.5") for key in moved)
     before = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
     assert any(key.startswith(before) for key in moved) is (finetune == "all")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fitting"),
+    [
+        (("batch_size=19",), "batch_size=20"),  # of 39
+        (("batch_size=1",), "batch_size=3"),
+        (("batch_size=2", "trainer=ddp", "trainer.devices=2"), "batch_size=5"),
+    ],
+)
+def test_a_step_of_one_picture_that_batch_norms_refuse_is_refused_before(
+    settings: tuple[str, ...], fitting: str, train: Train
+) -> None:
+    outcome = train(*settings, "backbone.finetune=blocks.5", "image_size=32", "explain=none")
+    assert (outcome.code, outcome.runs) == (2, []), outcome.err
+    assert f"a step of 39 training pictures is left with one picture, and the batch norms of {TINY}" in outcome.err
+    assert f"use {fitting}." in outcome.err
+
+
+def test_a_step_of_one_picture_is_trained_where_that_is_possible(train: Train) -> None:
+    assert train("batch_size=19", "backbone.finetune=blocks.5", "explain=none").code == 0
 
 
 def test_a_frozen_body_is_not_in_the_checkpoint_and_not_moved(train: Train, tiny_weights: Path) -> None:
