@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,15 @@ from typing import Any
 
 from citycam.config import Config
 from citycam.doors import called
-from citycam.errors import CitycamError, near_matches
+from citycam.errors import CitycamError
 from citycam.sweep.command import Command, parse
-from citycam.sweep.compose import CONF, groups, hydra_on_conf, register, to_config
+from citycam.sweep.compose import hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
 from citycam.sweep.hydra_internals import parse_overrides, split_sweep
+from citycam.sweep.keys import check_key
 from citycam.sweep.names import config_hash
 from citycam.sweep.own_options import check_own_options
+from citycam.sweep.quoting import value_of
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
 
 _FEW_JOBS = 32
@@ -66,7 +67,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     """
     parsed = parse(arguments)
     _check_flags(parsed)
-    given = Command(tuple(map(_quoted, parsed.overrides)), parsed.multirun, parsed.config_dir)
+    given = Command(tuple(parsed.overrides), parsed.multirun, parsed.config_dir)
     if any(getattr(parsed, flag) for flag in _QUESTIONS):
         if given.config_dir is not None:
             check_own_options(given.config_dir)
@@ -109,16 +110,8 @@ def _named(command: Command) -> Command:
 
 def _resumed(overrides: Sequence[str]) -> Path | None:
     """The folder of ``sweep.resume``, where it is given."""
-    value = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.resume=")), "null")
-    return None if value == "null" else Path(value.strip("'\"")).expanduser().absolute()
-
-
-def _quoted(override: str) -> str:
-    """Hydra takes the bare word true for a truth value; as the name of a target it must be quoted."""
-    key, _, value = override.partition("=")
-    if key.lstrip("+") != "explain.target":
-        return override
-    return f"{key}=" + ",".join("'true'" if word.strip() == "true" else word for word in value.split(","))
+    value = value_of([item for item in overrides if item.startswith("sweep.resume=")], "sweep.resume")
+    return None if value in (None, "null") else Path(str(value)).expanduser().absolute()
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def _batches(command: Command) -> list[list[str]]:
         line = swept[0].input_line
         raise CitycamError(f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}")
     for item in parsed:
-        _check_key(item)
+        check_key(item)
     plain = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
     for item in swept:
         if not item.is_discrete_sweep():
@@ -218,40 +211,3 @@ def _refuse_twins(jobs: list[Job]) -> None:
                 f"{' '.join(other.overrides)} and {' '.join(job.overrides)} would both write to {job.folder}; "
                 "leave hydra.sweep.subdir as it is."
             )
-
-
-def _check_key(override: Any) -> None:
-    """Name a mistyped key with near matches, before Hydra advises to append it."""
-    from omegaconf import DictConfig, OmegaConf
-
-    key = override.key_or_group
-    if override.is_delete() and not key.startswith("hydra"):
-        raise CitycamError(
-            f"~{key} would leave out a setting that every run needs; give it another value: {key}=VALUE."
-        )
-    if key == "hydra.searchpath":
-        raise CitycamError("hydra.searchpath is not taken; --config-dir FOLDER adds options of yours.")
-    if key.startswith("hydra") or "/" in key:
-        return
-    composed = _defaults()
-    top, *rest = key.split(".")
-    known = [*composed, "experiment"]
-    if top not in known:
-        raise CitycamError(f"{top} is no setting of citycam; {near_matches(top, known)}")
-    if rest:
-        # Which keys a group has depends on the option chosen; any option's key is let through here and judged composed.
-        names = set(composed[top]) if isinstance(composed.get(top), DictConfig) else set()
-        for option in (CONF / top).glob("*.yaml"):
-            names |= set(OmegaConf.load(option)) - {"defaults"}
-        if rest[0] not in names:
-            raise CitycamError(f"{key} is no setting of citycam; {near_matches(rest[0], names)}")
-    if override.is_add() or (override.is_force_add() and key in groups()):
-        line = str(override.input_line)
-        raise CitycamError(f"{line} would add what every run has already; write {line.lstrip('+')}.")
-
-
-@functools.cache
-def _defaults() -> Any:
-    from hydra import compose
-
-    return compose("config")

@@ -35,6 +35,24 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
+def parse_override(word: str) -> Override | None:
+    """Parse one ``key=value`` word; None if it is none of Hydra's grammar."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(word)
+    except (HydraException, ValueError, AssertionError, RecursionError):  # numbers too long for int, brackets too deep
+        return None
+
+
+def in_quotes(text: str) -> str:
+    """Return ``text`` in single quotes, as Hydra's grammar escapes it; ``${`` stays the start of an interpolation."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
+
+
 def split_sweep(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the overrides of each job of a sweep, in the order in which Hydra runs them."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper

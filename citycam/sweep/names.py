@@ -53,11 +53,3 @@ def folder_name(overrides: list[str], digest: str) -> str:
 
 def _flat_first(override: str) -> tuple[bool, str]:
     return "." in override.partition("=")[0], override
-
-
-def quoted(value: str) -> str:
-    """Return a value as Hydra's overrides take it, quoted if it has special characters."""
-    if re.fullmatch(r"[\w./-]+", value, flags=re.ASCII):
-        return value
-    escaped = value.replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}'"

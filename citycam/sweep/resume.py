@@ -14,7 +14,8 @@ from citycam.errors import CitycamError
 from citycam.files import to_dict
 from citycam.sweep.command import Command
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import OUTSIDE, quoted
+from citycam.sweep.names import OUTSIDE
+from citycam.sweep.quoting import quoted, value_of
 
 
 def recorded_commands(sweep_folder: Path, replacing: Sequence[str], config_dir: Path | None) -> list[Command]:
@@ -45,12 +46,12 @@ def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], confi
     overrides = [word for word in command.overrides if _key(word) not in replaced]
     if "hydra/launcher" in replaced:  # settings of the launcher that is replaced
         overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
-    run_folder = next((word.partition("=")[2] for word in overrides if _key(word) == "hydra.run.dir"), None)
+    run_folder = value_of(overrides, "hydra.run.dir")
     overrides = [word for word in overrides if _key(word) != "hydra.run.dir"]
     if command.multirun:
         place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
     else:
-        name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder.strip("'\"")).name)
+        name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder).name)
         place = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
     return Command((*overrides, *replacing, place), command.multirun, config_dir or command.config_dir)
 

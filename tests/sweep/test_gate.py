@@ -62,7 +62,7 @@ WRONG = {
     "+optimizer.lr=0.1": "write optimizer.lr=0.1.",
     "backbone=timm": "backbone=timm needs backbone.name=NAME",
     "hydra.foo=1": "hydra.foo is no setting",
-    "seed=[": "see python train.py --help.",
+    "seed=[": "seed=[ is no list that can be read; write seed=[A,B].",
     "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
     "sweep.resume=nowhere": "holds no sweep.json with a command to resume; give the folder of a sweep",
     "trainer.devices=0": "trainer.devices=0 must be a whole number of at least 1.",
