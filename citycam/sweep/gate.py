@@ -18,16 +18,18 @@ from citycam.config import Config
 from citycam.doors import called
 from citycam.errors import CitycamError
 from citycam.sweep.command import Command, parse
-from citycam.sweep.compose import hydra_on_conf, register, to_config
+from citycam.sweep.compose import groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
-from citycam.sweep.hydra_internals import parse_overrides, split_sweep
-from citycam.sweep.keys import check_key
+from citycam.sweep.hydra_internals import Composition, count_jobs, parse_overrides, split_sweep
+from citycam.sweep.keys import check_key, is_any_text
 from citycam.sweep.names import config_hash
 from citycam.sweep.own_options import check_own_options
-from citycam.sweep.quoting import value_of
+from citycam.sweep.quoting import as_one_value, value_of
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
+from citycam.words import counted, say
 
-_FEW_JOBS = 32
+# From so many jobs on, their check takes seconds.
+_MANY_JOBS, _MOST_JOBS = 200, 10_000
 # Flags with which Hydra prints something and trains nothing.
 _QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
@@ -132,7 +134,10 @@ def _compose_all(command: Command) -> _Composed:
         check_own_options(command.config_dir)
     try:
         with hydra_on_conf(command.config_dir):
-            composed = [_job(list(overrides), command) for overrides in _batches(command)]
+            batches, composition = _batches(command), Composition(groups())
+            if len(batches) >= _MANY_JOBS:
+                say(f"citycam: checking the settings of {counted(len(batches), 'run')}")
+            composed = [_job(composition.job(overrides), command) for overrides in batches]
     except (HydraException, OmegaConfBaseException) as error:
         raise CitycamError(explain_hydra_error(error, command.config_dir)) from error
     jobs = [job for one in composed for job in one.jobs]
@@ -142,36 +147,45 @@ def _compose_all(command: Command) -> _Composed:
 
 def _batches(command: Command) -> list[list[str]]:
     """The overrides of each job."""
-    from hydra import compose
-
     parsed = parse_overrides(command.overrides)
-    swept = [item for item in parsed if item.is_sweep_override()]
-    if swept and not command.multirun:
-        line = swept[0].input_line
-        raise CitycamError(f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}")
     for item in parsed:
         check_key(item)
-    plain = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
+    swept = [item for item in parsed if item.is_sweep_override()]
     for item in swept:
-        if not item.is_discrete_sweep():
-            raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    batches = split_sweep(parsed) if command.multirun else [plain]
-    if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
-        for item in swept:
-            for value in item.sweep_string_iterator():
-                compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
-    return batches
+        _check_swept(item, command)
+    if not command.multirun:
+        return [list(command.overrides)]
+    jobs = count_jobs(parsed)
+    if not 0 < jobs <= _MOST_JOBS:
+        lines = " ".join(str(item.input_line) for item in swept)
+        raise CitycamError(
+            f"{lines} gives {counted(jobs, 'run')}; a sweep has at least one and at most {_MOST_JOBS:,}."
+        )
+    return split_sweep(parsed)
 
 
-def _job(overrides: list[str], command: Command) -> _Composed:
-    from hydra import compose
-    from omegaconf import OmegaConf, open_dict
+def _check_swept(item: Any, command: Command) -> None:
+    """Refuse several values where there is one: without -m, for the sweep itself, and what cannot be listed."""
+    key, line = str(item.key_or_group), str(item.input_line)
+    if not command.multirun:
+        one = (
+            f", or quote it if it is one value: {as_one_value(item)}"
+            if is_any_text(key) and item.is_choice_sweep()
+            else ""
+        )
+        raise CitycamError(
+            f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}{one}"
+        )
+    if key.startswith(("sweep.", "hydra.", "hydra/")):
+        raise CitycamError(f"{line} gives several values, but {key} is the same for all runs of a sweep; give one.")
+    if not item.is_discrete_sweep():
+        raise CitycamError(f"{line} is no list of values; write {item.get_key_element()}=A,B,C.")
 
-    composed = compose("config", overrides=overrides, return_hydra_config=True)
+
+def _job(composed: Any, command: Command) -> _Composed:
+    """The job of a composed configuration."""
     config = to_config(composed)
-    task = [item for item in overrides if not item.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    with open_dict(composed):
-        OmegaConf.update(composed, "hydra.overrides.task", task)
+    task = tuple(map(str, composed.hydra.overrides.task))
     if command.multirun:
         sweep_folder = Path(composed.hydra.sweep.dir).absolute()
         folder = sweep_folder / str(composed.hydra.sweep.subdir)
@@ -179,7 +193,7 @@ def _job(overrides: list[str], command: Command) -> _Composed:
         folder = Path(composed.hydra.run.dir).absolute()
         sweep_folder = folder.parent
     at_once = _at_once(composed.hydra.launcher, config) if command.multirun else 1
-    job = Job(tuple(task), config, folder, config_hash(config), command.config_dir)
+    job = Job(task, config, folder, config_hash(config), command.config_dir)
     return _Composed([job], sweep_folder, at_once)
 
 

@@ -38,6 +38,9 @@ def explain_hydra_error(error: Exception, config_dir: Path | None) -> str:
             f"{twice[1]} is chosen twice; among the defaults of an option of yours, write "
             f"'override /{twice[1]}: NAME' instead of '/{twice[1]}: NAME'."
         )
+    key = re.search(r"full_key: (\S+)", text)
+    if key and "Error merging" not in text:
+        return f"{key[1]} cannot be: {_plain(text.splitlines()[0])}"
     return f"{_plain(text.splitlines()[0]).rstrip('.')}; {_see('--help')}"
 
 
@@ -83,6 +86,12 @@ def _see(flags: str) -> str:
 
 
 def _plain(text: str) -> str:
+    text = re.sub(r"^While dereferencing interpolation '(.*?)': ", "", text)
+    text = re.sub(r"^RecursionError raised .*", "its interpolation leads back to itself", text)
+    text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
+    text = re.sub(r"^Error resolving interpolation '(.*?)'.*", r"'\1' names no value", text)
+    text = re.sub(r"^Invalid value assigned: \w+ is not a ListConfig.*", "it is a list, written [A,B]", text)
+    text = re.sub(r"^Value (.*) \(\w+\) is not a valid input for .*", r"\1 is none of its values", text)
     text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Integer", r"'\1' is no whole number", text)
     text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Float", r"'\1' is no number", text)
     text = re.sub(r"Value '(.*)' is not a valid bool.*", r"'\1' is neither true nor false", text)

@@ -36,16 +36,36 @@ def _settings() -> dict[str, dict[str, Any]]:
 
 _TREE = _settings()
 _TOPS = [*_TREE[""], *(name for name in _TREE if name), "experiment"]
+# These hold settings, and have no options to choose from.
+_WITHOUT_OPTIONS = ("bank", "sweep")
 
 
 def is_text(key: str) -> bool:
     """Return whether a setting's value is text, so that a number or a truth value in it is a name like any other."""
-    if key in FOLDERS:
-        return True
+    return is_group(key) or is_any_text(key) or _is_a(key, Enum)
+
+
+def is_any_text(key: str) -> bool:
+    """Return whether a setting takes any text, with commas too: the name of a city, a path, a regular expression."""
+    return key in FOLDERS or _is_a(key, str)
+
+
+def _is_a(key: str, wanted: type) -> bool:
     group, _, name = key.rpartition(".")
     kind = _TREE.get(group, {}).get(name)
     kinds = typing.get_args(kind) if typing.get_origin(kind) is Union else (kind,)
-    return any(isinstance(one, type) and issubclass(one, str | Enum) for one in kinds)
+    return any(isinstance(one, type) and issubclass(one, wanted) for one in kinds)
+
+
+def is_group(key: str) -> bool:
+    """Return whether a key chooses an option of a group by its name."""
+    return key in _TREE or key in ("experiment", "hydra/launcher")
+
+
+def is_setting(key: str) -> bool:
+    """Return whether citycam has such a setting or group."""
+    group, _, name = key.rpartition(".")
+    return key in _TOPS or name in _TREE.get(group, {})
 
 
 def check_key(override: Any) -> None:
@@ -67,6 +87,8 @@ def check_key(override: Any) -> None:
         raise unknown(override.get_key_element().lstrip("+"))
     if rest:
         _check_below(top, rest)
+    elif top in _WITHOUT_OPTIONS:
+        raise CitycamError(f"{line} is no setting of citycam; write {top}.NAME=VALUE, {near_matches('', _TREE[top])}")
     if override.is_add() or (override.is_force_add() and top in _TREE and not rest):
         raise CitycamError(f"{line} would add what every run has already; write {line.lstrip('+')}.")
 

@@ -6,10 +6,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from citycam.errors import CitycamError
 from citycam.sweep.hydra_internals import in_quotes, parse_override
-from citycam.sweep.keys import FOLDERS, is_text, unknown
+from citycam.sweep.keys import FOLDERS, is_group, is_setting, is_text, unknown
 
 _LONGEST = 4000
 _CLOSING = {")": "(", "]": "[", "}": "{"}
@@ -37,8 +38,10 @@ def readable(word: str) -> str:
             return word
         raise CitycamError(f'{word} has no value; write NAME=VALUE, in quotes if it has spaces: "data.root=MY PHOTOS".')
     if parse_override(f"{key}=0") is None:
+        if is_setting(name.strip()):
+            raise CitycamError(f"{word} is not how a setting is written; write {name.strip()}=VALUE.")
         raise unknown(name)
-    if not value.strip(" \t'\""):
+    if not value.strip().strip("'\"").strip():
         raise CitycamError(
             f"{name}= has no value (a variable of the shell that is not set?); write {name}=VALUE, or leave it out."
         )
@@ -74,7 +77,8 @@ def quoted(text: str) -> str:
     >>> quoted("a/b"), quoted("a b"), quoted("${x}")
     ('a/b', "'a b'", "'\\\\${x}'")
     """
-    if re.fullmatch(r"[\w./-]+", text, flags=re.ASCII):
+    bare = parse_override(f"x={text}") if re.fullmatch(r"[\w./-]+", text, flags=re.ASCII) else None
+    if bare is not None and bare.value() == text:
         return text
     return in_quotes(text.replace("${", "\\${"))
 
@@ -129,7 +133,9 @@ def _one(name: str, part: str, *, text: bool) -> str:
     override = parse_override(f"{name}={part}")
     if override is not None:
         known = override.value()
-        if not text or known is None or isinstance(known, str) or str(known) == value:
+        if not text or known is None or isinstance(known, str):
+            return part
+        if str(known) == value and not is_group(name):  # Hydra turns the number back into this text
             return part
     if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]:
         raise CitycamError(f"{name}={value} has quotes within quotes; write {_typed(name, value[1:-1])}.")
@@ -138,8 +144,13 @@ def _one(name: str, part: str, *, text: bool) -> str:
     return in_quotes(value)
 
 
+def as_one_value(override: Any) -> str:
+    """Return a parsed sweep (Hydra's ``Override``) as the one value that its commas may belong to, for a shell."""
+    values = [getattr(value, "text", value) for value in override.sweep_iterator()]
+    return _typed(override.get_key_element(), ",".join(map(str, values)))
+
+
 def _typed(name: str, value: str) -> str:
-    """An override of one value as a shell takes it."""
     quote = "'" if '"' in value or "$" in value else '"'
     inner = in_quotes(value) if "'" not in value else value
     return f"{quote}{name}={inner}{quote}"
