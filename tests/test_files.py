@@ -226,3 +226,9 @@ def test_the_size_of_a_folder_is_that_of_its_files_at_any_depth(tmp_path: Path) 
     files.write_bytes(tmp_path / "c", b"123")
     assert files.folder_size(tmp_path) == 8
     assert files.folder_size(tmp_path / "nowhere") == 0
+
+
+def test_home_is_found_and_nobodys_home_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.at_home("~/photos") == tmp_path / "photos"
+    assert files.at_home("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")

@@ -28,7 +28,7 @@ from citycam.data.lesson import Lesson, city_lesson
 from citycam.data.pictures import SUFFIXES, cannot_open, check_bytes, digest_bytes, read_bytes
 from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.files import cache_root, write_json
+from citycam.files import at_home, cache_root, write_json
 from citycam.words import counted
 
 _SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
@@ -52,7 +52,7 @@ class Folder:
     def root(self) -> Path:
         """The folder that holds one sub-folder of pictures per city."""
         assert self.config.root is not None  # `FolderConfig` refuses it
-        return Path(self.config.root).expanduser()
+        return at_home(self.config.root)
 
     @property
     def place(self) -> str:
@@ -73,7 +73,7 @@ class Folder:
         config, root = self.config, self.root
         names = find(root)
         places = locate(names)
-        rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
+        rows = None if config.table is None else read_table(at_home(config.table), root, names)
         cities = {name: city_of(name, places, rows) for name in names}
         chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
         if not chosen:

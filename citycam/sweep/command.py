@@ -10,6 +10,7 @@ from pathlib import Path
 
 from citycam.doors import called
 from citycam.errors import CitycamError
+from citycam.files import at_home
 from citycam.sweep.hydra_internals import parse_command_line
 from citycam.sweep.quoting import quoted, readable, value_of
 
@@ -63,7 +64,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parsed = _divide(arguments)
     parsed.overrides = [readable(word) for word in parsed.overrides]
     if parsed.config_dir is not None:
-        parsed.config_dir = Path(parsed.config_dir).expanduser().absolute()
+        parsed.config_dir = at_home(parsed.config_dir).absolute()
     return parsed
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from citycam.config import Config
 from citycam.doors import called
 from citycam.errors import CitycamError
+from citycam.files import at_home
 from citycam.sweep.command import Command, parse
 from citycam.sweep.compose import groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
@@ -113,7 +114,7 @@ def _named(command: Command) -> Command:
 def _resumed(overrides: Sequence[str]) -> Path | None:
     """The folder of ``sweep.resume``, where it is given."""
     value = value_of([item for item in overrides if item.startswith("sweep.resume=")], "sweep.resume")
-    return None if value in (None, "null") else Path(str(value)).expanduser().absolute()
+    return None if value in (None, "null") else at_home(str(value)).absolute()
 
 
 @dataclass(frozen=True)

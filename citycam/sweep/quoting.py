@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from citycam.errors import CitycamError
+from citycam.files import at_home
 from citycam.sweep.hydra_internals import in_quotes, parse_override
 from citycam.sweep.keys import FOLDERS, is_group, is_setting, is_text, unknown
 
@@ -34,7 +34,7 @@ def readable(word: str) -> str:
     name = key.lstrip("+~")
     _check_characters(name, word)
     if not equals:
-        if key.startswith("~"):
+        if key.startswith("~") and parse_override(word) is not None:
             return word
         raise CitycamError(f'{word} has no value; write NAME=VALUE, in quotes if it has spaces: "data.root=MY PHOTOS".')
     if parse_override(f"{key}=0") is None:
@@ -45,6 +45,8 @@ def readable(word: str) -> str:
         raise CitycamError(
             f"{name}= has no value (a variable of the shell that is not set?); write {name}=VALUE, or leave it out."
         )
+    if is_group(name) and "${" in value:
+        raise CitycamError(f"{word} chooses an option by what is known only later; write {name}=NAME.")
     override, text = parse_override(word), is_text(name)
     if override is not None and not text:
         return word
@@ -140,7 +142,7 @@ def _one(name: str, part: str, *, text: bool) -> str:
     if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]:
         raise CitycamError(f"{name}={value} has quotes within quotes; write {_typed(name, value[1:-1])}.")
     if name in FOLDERS:
-        value = str(Path(value).expanduser())
+        value = str(at_home(value))
     return in_quotes(value)
 
 
