@@ -252,8 +252,13 @@ def test_folder_names_have_no_slash_and_at_most_100_characters() -> None:
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_option_of_every_group_passes_the_gate(path: object) -> None:
     group, option = path.parent.name, path.stem  # type: ignore[attr-defined]
-    extra = {"data=folder": ["data.root=x"], "backbone=timm": ["backbone.name=resnet26d"]}.get(f"{group}={option}", [])
-    request = read_request([f"{group}={option}", *extra])
+    choice = f"{group}={option}"
+    extra = {
+        "data=folder": ["data.root=x"],
+        "experiment=photos": ["data.root=x"],
+        "backbone=timm": ["backbone.name=resnet26d"],
+    }.get(choice, [])
+    request = read_request([choice, *extra])
     assert request is not None
     assert isinstance(request.jobs[0].config, Config)
 
