@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from citycam.config import SCHEMAS, Config
+from citycam.sweep.command import Command, run_command
 from citycam.sweep.compose import CONF
+from citycam.sweep.gate import Request, read_request
 from tests.conftest import reset_hydra
 from tests.mutations.mutate import HOSTILE, batches, each, hold
 
@@ -134,8 +136,9 @@ def ask(
         monkeypatch.setattr(sys, "argv", ["train.py" if door is train else "explain.py", *words])
         try:
             code = door.main()
-        except _Stopped:
+        except _Stopped as stopped:
             code = 0
+            check_again(stopped.request)
         said = capsys.readouterr().err
         hold(code, said, allowed=(0, 2))
         if code == 2:
@@ -150,9 +153,26 @@ def ask(
 class _Stopped(BaseException):
     """The gate let a request through."""
 
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
 
-def _stop(_request: object) -> None:
-    raise _Stopped
+
+def _stop(request: Request) -> None:
+    raise _Stopped(request)
+
+
+def check_again(request: Request) -> None:
+    """The commands that sweep.json would keep, and those that run.json would, give the same jobs."""
+    jobs = {job.folder: job for job in request.jobs}
+    for command in request.commands:
+        again = read_request(Command.read(command.line).words)
+        assert again is not None
+        assert {job.folder: job for job in again.jobs} == jobs, command.line
+    job = request.jobs[-1]
+    alone = read_request(Command.read(run_command(job.overrides, job.folder, job.config_dir)).words)
+    assert alone is not None
+    assert [(one.folder, one.config) for one in alone.jobs] == [(job.folder, job.config)], job.overrides
 
 
 @pytest.mark.parametrize("seeds", batches(default=200, slow=1000))
