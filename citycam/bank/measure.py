@@ -1,7 +1,8 @@
 """Measure which arithmetic and batch are fastest for a backbone on this machine: once, in about a second if it is idle.
 
 Other programs on the same cores make a pass many times slower, and not every pass alike. The kernel counts how often
-they took a core from this process. A measurement that they disturbed is repeated, and is not kept for later requests.
+they took a core from this process. A measurement that they disturbed is repeated, now and by each later request, and
+its answer holds until one is not disturbed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from citycam import processes
 from citycam.bank.extract import Extractor
 from citycam.config import Precision
 from citycam.devices import device_name
@@ -58,7 +60,7 @@ def choose(
     """Return the fastest of fp32 and bf16 (or the ``wanted`` one), of the memory formats, and of a few batches.
 
     It is measured, since a processor without a unit for bf16 accepts it and is ten times slower. The choice is kept per
-    device, body, size and threads; a disturbed one only in this process.
+    device, body, size and threads; a disturbed one until a request can measure undisturbed.
     """
     key = {
         "device": device_name(next(backbone.parameters()).device),
@@ -71,11 +73,13 @@ def choose(
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = cache_root() / "arithmetic" / f"{name}.json"
     kept = _kept(path)
-    if kept is None:
-        kept = _measured(backbone, image_size, wanted, threads, say)
-        if kept.quiet:
-            write_json(path, {**key, **_plain(kept)})
-    return kept
+    if kept is not None and kept.quiet:
+        return kept
+    choice = _measured(backbone, image_size, wanted, threads, say)
+    if kept is not None and not choice.quiet:
+        return kept
+    write_json(path, {**key, **_plain(choice)})
+    return choice
 
 
 @remember(4, on_device=True)
@@ -92,10 +96,10 @@ def _measured(
     rates: dict[Arithmetic, float] = {}
     batches: dict[int, float] = {}
     for _ in range(_ATTEMPTS):
-        started, lost = time.perf_counter(), _preemptions()
+        started, lost = time.perf_counter(), processes.preemptions()
         these, those = _measure(backbone, image_size, wanted, deadline)
         seconds = time.perf_counter() - started
-        quiet = not on_cpu or _preemptions() - lost < _DISTURBED * seconds * threads
+        quiet = not on_cpu or processes.preemptions() - lost < _DISTURBED * seconds * threads
         if quiet:
             rates, batches = these, those
             break
@@ -104,7 +108,7 @@ def _measured(
         if time.perf_counter() > deadline:
             break
     if not quiet:
-        say("note: Other programs disturbed the measurement; it is made again for the next request.")
+        say("note: Other programs disturbed the measurement; the next request measures again.")
     return _choice(rates, batches, quiet=quiet)
 
 
@@ -144,15 +148,6 @@ def _choice(rates: dict[Arithmetic, float], batches: dict[int, float], *, quiet:
     return Choice(_best(rates), batch, fastest, named, quiet)
 
 
-def _preemptions() -> int:
-    """Return how often other programs took a core from this process; 0 on systems that do not count it."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
 def _rate(backbone: Backbone, arithmetic: Arithmetic, image_size: int, batch: int, hopeless: float) -> float:
     """Return pictures per second: the best of up to three passes after a first one, within `_SPAN` seconds; the first
     one alone if it takes more than ``hopeless`` seconds."""
@@ -176,6 +171,7 @@ def _plain(choice: Choice) -> dict[str, Any]:
         "batch": choice.batch,
         "rate": choice.rate,
         "rates": choice.rates,
+        "quiet": choice.quiet,
     }
 
 
@@ -185,6 +181,7 @@ def _kept(path: Path) -> Choice | None:
         arithmetic = Arithmetic(Precision[content["precision"]], content["memory_format"])
         if content["memory_format"] not in MEMORY_FORMATS or arithmetic.precision is Precision.auto:
             return None
-        return Choice(arithmetic, int(content["batch"]), float(content["rate"]), dict(content["rates"]))
+        quiet = bool(content.get("quiet", True))
+        return Choice(arithmetic, int(content["batch"]), float(content["rate"]), dict(content["rates"]), quiet)
     except (OSError, ValueError, KeyError, TypeError):
         return None
