@@ -18,6 +18,7 @@ hooks: $(MADE)  ## have git run make style before each commit; a hook that is th
 	{ grep -qs 'make style' "$$hook" || printf '#!/bin/sh\nexec make style\n' > "$$hook"; } && chmod +x "$$hook"
 
 $(MADE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import citycam'  # refuses a Python that is too old
 	@echo "making $(VENV): some minutes, 3 GB to download, 6 GB on disk"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

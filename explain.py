@@ -1,7 +1,9 @@
 """Draw maps of trained models: ``citycam explain`` from a checkout. See python explain.py --help."""
 
-from citycam.cli.explain import main
-from citycam.doors import leave
+from citycam.doors import leave, needs_environment
+
+with needs_environment():
+    from citycam.cli.explain import main
 
 if __name__ == "__main__":
     leave(main())

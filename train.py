@@ -1,7 +1,9 @@
 """Train one run, or a sweep with -m: ``citycam train`` from a checkout. See python train.py --help."""
 
-from citycam.cli.train import main
-from citycam.doors import leave
+from citycam.doors import leave, needs_environment
+
+with needs_environment():
+    from citycam.cli.train import main
 
 if __name__ == "__main__":
     leave(main())

@@ -155,7 +155,7 @@ class FolderConfig(DataConfig):
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
-        if self.root is None:
+        if not self.root:
             raise CitycamError("data=folder needs data.root=FOLDER, a folder with one sub-folder of pictures per city.")
         if self.group is not None and self.table is not None:
             raise CitycamError("data.group and data.table both name groups; give one of them.")
@@ -347,6 +347,8 @@ class SweepConfig:
         name = self.name
         if name is not None and (not name.strip() or set(name) & set("/\\\0") or name.startswith(".")):
             raise CitycamError(f"sweep.name={name!r} must be a plain folder name, without slashes or a leading dot.")
+        if name is not None and len(name.encode("utf-8", "replace")) > 200:
+            raise CitycamError(f"sweep.name={name[:20]}… is too long for the name of a folder; give a shorter one.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -383,8 +385,8 @@ class Config:
                 f"batch_size={self.batch_size} cannot be shared by trainer.devices={self.trainer.devices}; "
                 "take a larger batch or fewer devices."
             )
-        if self.seed < 0:
-            raise CitycamError(f"seed={self.seed} must be zero or a positive whole number.")
+        if not 0 <= self.seed < 2**63:
+            raise CitycamError(f"seed={self.seed} must be zero or a positive whole number below 2**63.")
         if isinstance(self.data, FolderConfig) and self.partition is Partition.binary and self.data.target is None:
             raise CitycamError(
                 "partition=binary needs data.target=CITY, the city that is told apart from all others "

@@ -48,6 +48,10 @@ def near_matches(word: str, known: Iterable[str]) -> str:
     return f"known are {', '.join(names)}"
 
 
+# More than any count can be; what computes with them takes 32 bits.
+_MOST = 2**31 - 1
+
+
 def check_known(setting: str, value: str, known: tuple[str, ...]) -> None:
     """Refuse a name that is not known, with near matches."""
     if value not in known:
@@ -58,12 +62,20 @@ def check_at_least(setting: str, value: int, least: int) -> None:
     """Refuse a number below ``least``."""
     if value < least:
         raise CitycamError(f"{setting}={value} is too small; it must be at least {least}.")
+    _check_at_most(setting, value)
 
 
 def check_positive(setting: str, value: int | None) -> None:
     """Refuse a number below 1; None is not set."""
     if value is not None and value < 1:
         raise CitycamError(f"{setting}={value} must be a whole number of at least 1.")
+    if value is not None:
+        _check_at_most(setting, value)
+
+
+def _check_at_most(setting: str, value: int, most: int = _MOST) -> None:
+    if value > most:
+        raise CitycamError(f"{setting}={str(value)[:20]}… is too large; it must be at most {most}.")
 
 
 def check_auto(setting: str, value: int | str, *, most: int) -> None:
@@ -72,7 +84,7 @@ def check_auto(setting: str, value: int | str, *, most: int) -> None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")
-    check_within(setting, value, 1, most)
+    _check_at_most(setting, value, most)
 
 
 def check_within(setting: str, value: float, least: float, most: float) -> None:

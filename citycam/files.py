@@ -43,7 +43,15 @@ _NAMED = 32
 
 def cache_root() -> Path:
     """Return ``$CITYCAM_CACHE``, else the platform's cache folder for citycam."""
-    return Path(os.environ.get("CITYCAM_CACHE") or platformdirs.user_cache_dir("citycam")).expanduser()
+    return at_home(os.environ.get("CITYCAM_CACHE") or platformdirs.user_cache_dir("citycam"))
+
+
+def at_home(path: str) -> Path:
+    """Return a path with ``~`` at its start as the home folder; that of a user who does not exist stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user, or no home
+        return Path(path)
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -83,6 +83,15 @@ def collect_rarely() -> None:
     gc.set_threshold(200_000, 20, 20)
 
 
+def preemptions() -> int:
+    """Return how often other programs took a core from this process; 0 on systems that do not count it."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return this process's environment and ``more``, in which a child finds the package."""
     # train.py also runs where citycam is not installed, from its own folder.

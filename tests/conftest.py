@@ -33,6 +33,14 @@ sys.path.insert(0, str(ROOT))  # for the doors, which are no part of the package
 
 
 @pytest.fixture(scope="session", autouse=True)
+def idle_machine() -> Iterator[None]:
+    """No other program takes a core, so that what is measured once is kept, whatever else this machine does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "preemptions", lambda: 0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache that no other process of the machine shares."""
     folder = tmp_path_factory.mktemp("cache")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import re
 import runpy
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from citycam.errors import CitycamError
 from tests import structure
@@ -23,6 +26,32 @@ EXAMPLES = [name for name, path in structure.modules().items() if ">>> " in path
 def test_the_settings_page_is_that_of_conf() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run python docs/settings.py"
+
+
+def test_the_settings_page_shows_what_hydra_composes() -> None:
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    from citycam.sweep.compose import hydra_on_conf, register
+
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \|", page, flags=re.MULTILINE)
+    assert len(rows) > 60
+    register()
+    with hydra_on_conf(None):
+
+        @functools.cache
+        def settings(*chosen: str) -> dict[str, Any]:
+            return dict(yaml.safe_load(OmegaConf.to_yaml(compose("config", list(chosen)))))
+
+        def value(name: str, *chosen: str) -> Any:
+            return functools.reduce(lambda above, key: above[key], name.split("."), settings(*chosen))
+
+        for name, cell in rows:
+            for text, options in re.findall(r"`([^`]*)`(?: \(([\w, ]+)\))?", cell):
+                for option in options.split(", "):
+                    chosen = [f"{name.partition('.')[0]}={option}"] if option else []
+                    assert value(name, *chosen) == yaml.safe_load(text), (name, text, option)
 
 
 def test_contributing_has_a_line_for_every_package_and_ground_module() -> None:

@@ -266,3 +266,9 @@ def test_what_is_no_table_is_a_value_error(tmp_path: Path) -> None:
         for read in (files.read_csv, files.read_header):
             with pytest.raises(ValueError, match=r"codec|field limit"):
                 read(tmp_path / "x.csv")
+
+
+def test_home_is_found_and_nobodys_home_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.at_home("~/photos") == tmp_path / "photos"
+    assert files.at_home("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")

@@ -57,7 +57,7 @@ SLOW: dict[str, set[str]] = {
 OPTIONAL = {"onnx", "onnxruntime", "pillow_heif", "resource"}
 # Tables that are the same for ever. All else that a process keeps goes through `citycam.processes.remember`.
 TABLES = {"data.views._stream_name", "model.backbone.layout", "report.overlay._table", "report.overlay.font"}
-TABLES |= {"sweep.gate._defaults", "train.resume._sources"}
+TABLES |= {"train.resume._sources"}
 # What a process that only looks at a request must not wait for.
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "scipy", "sklearn", "pytorch_lightning", "torchmetrics", "cv2"}
 LIGHT = ["citycam.jobs.launch", "citycam.jobs.sharing", "citycam.inference.request"]

@@ -53,6 +53,31 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def python(clone: Path) -> Path:
+    """A Python whose environments are made at once."""
+    (clone / ".venv" / ".made").unlink()
+    path = clone / "python"
+    path.write_text("#!/bin/sh\ncase $2 in venv) mkdir -p $3/bin && ln -sf $PWD/python $3/bin/python;; esac\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_making_the_environment_says_what_it_takes(clone: Path, python: Path) -> None:
+    made = run(clone, "make", "venv", f"PYTHON={python}")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("making .venv: some minutes, 3 GB to download, 6 GB on disk\n")
+    assert (clone / ".venv" / ".made").exists()
+    assert run(clone, "make", "venv", f"PYTHON={python}").stdout.startswith("make: Nothing to be done")
+
+
+def test_no_environment_is_made_of_a_python_that_is_too_old(clone: Path, python: Path) -> None:
+    python.write_text("#!/bin/sh\necho 'needs 3.11' >&2; exit 2\n")
+    made = run(clone, "make", "venv", f"PYTHON={python}")
+    assert (made.returncode, made.stdout) == (2, "")
+    assert "needs 3.11" in made.stderr
+
+
 @pytest.mark.parametrize("command", [("make", "hooks"), ("make", "venv", "HOOKS=1")])
 def test_the_hook_refuses_a_commit_with_faults(command: tuple[str, ...], clone: Path) -> None:
     for _ in range(2):

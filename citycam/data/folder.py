@@ -29,7 +29,7 @@ from citycam.data.lesson import Lesson, city_lesson
 from citycam.data.pictures import cannot_open, check_bytes, digest_bytes, read_bytes
 from citycam.devices import cores
 from citycam.errors import CitycamError, UnreadablePicture
-from citycam.files import cache_root, read_text, write_json
+from citycam.files import at_home, cache_root, read_text, write_json
 from citycam.words import counted, is_text, printable
 
 
@@ -51,7 +51,7 @@ class Folder:
     def root(self) -> Path:
         """The folder that holds one sub-folder of pictures per city."""
         assert self.config.root is not None  # `FolderConfig` refuses it
-        return Path(self.config.root).expanduser()
+        return at_home(self.config.root)
 
     @property
     def place(self) -> str:
@@ -72,7 +72,7 @@ class Folder:
         tree = find(root)
         names = tree.names
         places = locate(names)
-        rows = None if config.table is None else read_table(Path(config.table).expanduser(), root, names)
+        rows = None if config.table is None else read_table(at_home(config.table), root, names)
         cities = {name: city_of(name, places, rows) for name in names}
         chosen = names_by_city({name: city for name, city in cities.items() if city}, config.limit)
         if not chosen:

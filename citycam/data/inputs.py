@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +13,17 @@ from citycam import progress
 from citycam.config import Config, DataConfig, Partition, SplitConfig
 from citycam.data.catalog import Catalog
 from citycam.data.labels import Labels, class_weights, make_labels
+from citycam.data.pictures import shorter_side
 from citycam.data.sources import load_catalog
 from citycam.data.splits import Split, make_split
 from citycam.data.views import ViewSpec, plain_spec, training_spec, validation_spec
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, UnreadablePicture
 from citycam.files import to_dict
 from citycam.processes import remember
 from citycam.resolved import Resolved
+
+# The size that most pretrained weights were made for, and how many pictures say how large a data set's are.
+_PHOTOGRAPHS, _LOOKED_AT = 224, 24
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,12 @@ def load_inputs(config: Config) -> Inputs:
             f"augment={config.augment.name} changes validation pictures at random too, as the published work did, so "
             "validation numbers are noisier and lower than on plain pictures."
         )
+    side = _remembered_side(_Key(config.data))
+    if config.image_size < _PHOTOGRAPHS and side > 2 * config.image_size:
+        warnings["small_image_size"] = (
+            f"The pictures have about {side} pixels a side and are read at image_size={config.image_size}, where "
+            f"little is left of windows and signs; photographs want image_size={_PHOTOGRAPHS}, as in experiment=photos."
+        )
     parts = {part: split.indices(part) for part in ("train", "val", "test")}
     return Inputs(
         catalog=catalog,
@@ -126,6 +138,18 @@ def _remembered_catalog(key: _Key) -> Catalog:
         raise TypeError("a catalog is made from data settings")
     with progress.counted("pictures") as tell:
         return load_catalog(key.config, tell)
+
+
+@remember(8)
+def _remembered_side(data: _Key) -> int:
+    """The median of the shorter sides of some pictures, spread over all of them."""
+    catalog = _remembered_catalog(data)
+    some = catalog.pictures[:: max(1, len(catalog.pictures) // _LOOKED_AT)]
+    sides = []
+    for picture in some:
+        with contextlib.suppress(UnreadablePicture):  # it has gone since the scan, which is said where it is read
+            sides.append(shorter_side(catalog.path(picture)))
+    return round(statistics.median(sides)) if sides else 0
 
 
 @remember(32)

@@ -143,6 +143,15 @@ def check_bytes(content: bytes, path: Path) -> None:
     _guarded(content, path, read)
 
 
+def shorter_side(path: Path) -> int:
+    """Return the pixels of a picture's shorter side, as its file says; no pixel is decoded.
+
+    Raises:
+        UnreadablePicture: as `decode`.
+    """
+    return _guarded(read_bytes(path), path, lambda image: min(image.size))
+
+
 def digest(path: Path) -> str:
     """Return the first 32 hex digits of the SHA-256 of the file's bytes.
 

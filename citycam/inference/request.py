@@ -11,6 +11,7 @@ from typing import Any
 from citycam.config import METHODS, ExplainConfig, ExplainTarget
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
+from citycam.files import at_home
 from citycam.inference.runs import TrainedRun, find_runs
 from citycam.sweep.gate import read_request
 
@@ -98,7 +99,7 @@ def _divide(arguments: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
         elif key in places:
             raise CitycamError(f"{key} was given twice; give it once.")
         else:
-            places[key] = Path(value.strip("'\"")).expanduser()
+            places[key] = at_home(value.strip("'\""))
     return places, settings
 
 

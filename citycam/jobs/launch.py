@@ -16,7 +16,7 @@ from citycam.jobs.joblib_launcher import limit_jobs
 from citycam.processes import changed_environment, end_with_parent, sigterm_like_ctrl_c
 from citycam.sweep.command import Command, hydra_order, parse
 from citycam.sweep.compose import CONF, help_text, hydra_record, register, to_config
-from citycam.sweep.hydra_internals import reset_hydra
+from citycam.sweep.hydra_internals import jobs_are_checked, reset_hydra
 
 
 def task(composed: Any) -> str:
@@ -25,6 +25,7 @@ def task(composed: Any) -> str:
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    os.chdir(hydra.runtime.cwd)  # paths start where the command was given; hydra.job.chdir has moved this process
     if multiprocessing.current_process().name != "MainProcess":
         importlib.import_module("citycam.jobs.worker")
         end_with_parent()
@@ -61,7 +62,7 @@ def launch(commands: Sequence[Command], at_once: int) -> None:
     for command in commands:
         try:
             # Without it Hydra prints an error of its launcher and ends the process.
-            with changed_environment("HYDRA_FULL_ERROR", "1"):
+            with changed_environment("HYDRA_FULL_ERROR", "1"), jobs_are_checked():
                 run_hydra(limit_jobs(command.words, at_once))
         except Exception as error:  # jobs catch theirs, so it is the launcher's: most often a process was killed
             if os.environ.get("CITYCAM_DEBUG") == "1":

@@ -6,7 +6,7 @@ import torch
 
 from citycam.bank.body import shared_body
 from citycam.bank.measure import choose
-from citycam.config import AUTO, Config
+from citycam.config import AUTO, Config, Precision
 from citycam.data.inputs import Inputs
 from citycam.devices import choose_device, cores
 from citycam.explain.grid import map_stride
@@ -14,6 +14,11 @@ from citycam.model.backbone import Backbone
 from citycam.processes import remember
 from citycam.resolved import Resolved
 from citycam.train.lesson import Say, find_body
+
+_UNDER_LOAD = (
+    "precision=auto became {} while other programs used the same cores, and may become another one on an idle machine; "
+    "give precision=fp32 or bf16 to compare runs."
+)
 
 
 def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
@@ -27,7 +32,9 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     torch.set_num_threads(threads)
     source, warnings = find_body(config, inputs, say)
     backbone = shared_body(config, source, str(device))
-    choice = choose(backbone, config.image_size, config.precision, threads=threads)
+    choice = choose(backbone, config.image_size, config.precision, threads=threads, say=say)
+    if not choice.quiet and config.precision is Precision.auto:
+        warnings = warnings | {"measured_under_load": _UNDER_LOAD.format(choice.arithmetic.precision.name)}
     stride = map_stride(config)
     if config.explain.methods and stride != backbone.strides[0]:
         _check_grid(backbone, stride)

@@ -41,7 +41,7 @@ def find_weights(config: BackboneConfig) -> WeightsSource | None:
         return WeightsSource(RANDOM, None, None, "random initial weights, as asked")
     if config.weights == AUTO:
         return _pretrained(name)
-    path = Path(config.weights).expanduser()
+    path = files.at_home(config.weights)
     check_weights_file(path, name)
     return WeightsSource("file", path, digest(path), f"given file {path.name}")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from citycam.doors import called
 from citycam.errors import CitycamError
+from citycam.files import at_home
 from citycam.sweep.hydra_internals import parse_command_line
-from citycam.sweep.names import quoted
+from citycam.sweep.quoting import quoted, readable, value_of
 
 
 @dataclass(frozen=True)
@@ -66,29 +67,38 @@ def override_key(override: str) -> str:
 
 def run_command(overrides: Sequence[str], folder: Path, config_dir: Path | None) -> str:
     """Return the line that trains one run again, into the same folder."""
-    name = next((item.partition("=")[2] for item in overrides if item.startswith("sweep.name=")), "")
+    name = value_of(overrides, "sweep.name") or ""
     where = [] if folder == Path.cwd() / "multirun" / name / folder.name else [f"hydra.run.dir={quoted(str(folder))}"]
     return Command((*overrides, *where), config_dir=config_dir).line
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return Hydra's flags and, as ``overrides``, all other words, in any order; ``config_dir`` is an absolute path.
+    """Return Hydra's flags and, as ``overrides``, all other words, in any order.
+
+    The overrides are readable to Hydra; ``config_dir`` is an absolute path.
 
     Raises:
-        CitycamError: a flag that Hydra does not have.
+        CitycamError: a flag that Hydra does not have, or a word that is no override.
     """
-    parsed, unknown = parse_command_line(arguments)
-    if unknown:
-        raise CitycamError(f"{unknown[0]} is no option; see {called('train')} --help.")
+    parsed = _divide(arguments)
+    parsed.overrides = [readable(word) for word in parsed.overrides]
     if parsed.config_dir is not None:
-        parsed.config_dir = Path(parsed.config_dir).expanduser().absolute()
+        parsed.config_dir = at_home(parsed.config_dir).absolute()
     return parsed
 
 
 def hydra_order(arguments: Sequence[str]) -> list[str]:
     """Return the same arguments, overrides first and flags last, as Hydra's own parser takes them."""
-    overrides: list[str] = parse(arguments).overrides
+    overrides: list[str] = _divide(arguments).overrides
     flags = list(arguments)
     for word in overrides:
         flags.remove(word)
-    return [*overrides, *flags]
+    return [*map(readable, overrides), *flags]
+
+
+def _divide(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's flags, and all other words as they were typed."""
+    parsed, unknown = parse_command_line(arguments)
+    if unknown:
+        raise CitycamError(f"{unknown[0]} is no option; see {called('train')} --help.")
+    return parsed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +83,25 @@ def to_config(composed: Any) -> Config:
     """Return the plain `Config` of what Hydra composed (an OmegaConf DictConfig), with every range checked.
 
     Raises:
-        CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong type, range or combination.
+        CitycamError: a key the dataclasses lack (Hydra lets ``+key=value`` in), a wrong range or combination.
+        OmegaConfBaseException: an interpolation that gives a wrong type or nothing.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    names = [f.name for f in dataclasses.fields(Config)]
-    settings = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-    _refuse_unknown("", settings, names)
-    for key in map(str, settings):
-        kind: Any = OmegaConf.get_type(settings, key)
+    keys = [str(key) for key in composed if key != "hydra"]
+    _refuse_unknown("", keys, [f.name for f in dataclasses.fields(Config)])
+    values: dict[str, Any] = {}
+    for key in keys:
+        kind: Any = OmegaConf.get_type(composed, key)
         if dataclasses.is_dataclass(kind):
-            _refuse_unknown(f"{key}.", settings[key], [f.name for f in dataclasses.fields(kind)])
-    try:
-        values: Any = OmegaConf.to_object(settings)
-        return Config(**values)
-    except OmegaConfBaseException as error:
-        raise CitycamError(str(error).splitlines()[0]) from error
+            _refuse_unknown(f"{key}.", composed[key], [f.name for f in dataclasses.fields(kind)])
+        values[key] = OmegaConf.to_object(composed[key]) if OmegaConf.is_config(composed[key]) else composed[key]
+    config = Config(**values)
+    for group, options in SCHEMAS.items():
+        chosen = getattr(config, group)
+        if not isinstance(chosen, options.get(chosen.kind, object)):
+            raise CitycamError(f"{group}.kind={chosen.kind} is another option's; write {group}={chosen.kind}.")
+    return config
 
 
 def hydra_record(composed: Any) -> dict[str, str]:
@@ -118,7 +121,7 @@ def hydra_record(composed: Any) -> dict[str, str]:
     }
 
 
-def _refuse_unknown(prefix: str, given: Any, names: list[str]) -> None:
+def _refuse_unknown(prefix: str, given: Iterable[Any], names: list[str]) -> None:
     for key in given:
         if key not in names:
             raise CitycamError(f"{prefix}{key} is no setting of citycam; {near_matches(str(key), names)}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import functools
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +17,22 @@ from typing import Any
 
 from citycam.config import Config
 from citycam.doors import called
-from citycam.errors import CitycamError, near_matches
-from citycam.files import to_dict
+from citycam.errors import CitycamError
+from citycam.files import at_home, to_dict
 from citycam.sweep.command import Command, override_key, parse
-from citycam.sweep.compose import CONF, groups, hydra_on_conf, register, to_config
+from citycam.sweep.compose import groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
-from citycam.sweep.hydra_internals import parse_overrides, split_sweep
+from citycam.sweep.hydra_internals import Composition, count_jobs, parse_overrides, split_sweep
+from citycam.sweep.keys import check_key, is_any_text
 from citycam.sweep.maps import explain_line, other_maps
 from citycam.sweep.names import config_hash
 from citycam.sweep.own_options import check_own_options
+from citycam.sweep.quoting import as_one_value, value_of
 from citycam.sweep.resume import recorded_commands, refuse_other_settings
+from citycam.words import counted, say
 
-_FEW_JOBS = 32
+# From so many jobs on, their check takes seconds.
+_MANY_JOBS, _MOST_JOBS = 200, 10_000
 # Flags with which Hydra prints something and trains nothing.
 _QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
@@ -69,7 +72,7 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     """
     parsed = parse(arguments)
     _check_flags(parsed)
-    given = Command(tuple(map(_quoted, parsed.overrides)), parsed.multirun, parsed.config_dir)
+    given = Command(tuple(parsed.overrides), parsed.multirun, parsed.config_dir)
     if any(getattr(parsed, flag) for flag in _QUESTIONS):
         if given.config_dir is not None:
             check_own_options(given.config_dir)
@@ -114,19 +117,8 @@ def _named(command: Command) -> Command:
 
 def _resumed(overrides: Sequence[str]) -> Path | None:
     """The folder of ``sweep.resume``, where it is given; as for Hydra, the last one counts, with ``+`` or without."""
-    given = [item for item in overrides if override_key(item) == "sweep.resume" and not item.startswith("~")]
-    value = given[-1].partition("=")[2].strip("'\"") if given else "null"
-    if not value:
-        raise CitycamError(f"{given[-1]} names no folder; write sweep.resume=multirun/NAME.")
-    return None if value == "null" else Path(value).expanduser().absolute()
-
-
-def _quoted(override: str) -> str:
-    """Hydra takes the bare word true for a truth value; as the name of a target it must be quoted."""
-    key, _, value = override.partition("=")
-    if key.lstrip("+") != "explain.target":
-        return override
-    return f"{key}=" + ",".join("'true'" if word.strip() == "true" else word for word in value.split(","))
+    value = value_of(overrides, "sweep.resume")
+    return None if value in (None, "null") else at_home(str(value)).absolute()
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,10 @@ def _compose_all(command: Command) -> _Composed:
         check_own_options(command.config_dir)
     try:
         with hydra_on_conf(command.config_dir):
-            composed = [_job(list(overrides), command) for overrides in _batches(command)]
+            batches, composition = _batches(command), Composition(groups())
+            if len(batches) >= _MANY_JOBS:
+                say(f"citycam: checking the settings of {counted(len(batches), 'run')}")
+            composed = [_job(composition.job(overrides), command) for overrides in batches]
     except (HydraException, OmegaConfBaseException) as error:
         raise CitycamError(explain_hydra_error(error, command.config_dir)) from error
     jobs = [job for one in composed for job in one.jobs]
@@ -158,36 +153,45 @@ def _compose_all(command: Command) -> _Composed:
 
 def _batches(command: Command) -> list[list[str]]:
     """The overrides of each job."""
-    from hydra import compose
-
     parsed = parse_overrides(command.overrides)
-    swept = [item for item in parsed if item.is_sweep_override()]
-    if swept and not command.multirun:
-        line = swept[0].input_line
-        raise CitycamError(f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}")
     for item in parsed:
-        _check_key(item)
-    plain = [str(item.input_line) for item in parsed if not item.is_sweep_override()]
+        check_key(item)
+    swept = [item for item in parsed if item.is_sweep_override()]
     for item in swept:
-        if not item.is_discrete_sweep():
-            raise CitycamError(f"{item.input_line} is no list of values; write {item.get_key_element()}=A,B,C.")
-    batches = split_sweep(parsed) if command.multirun else [plain]
-    if len(batches) > _FEW_JOBS:  # a mistake in one of many values is found before thousands of jobs are composed
-        for item in swept:
-            for value in item.sweep_string_iterator():
-                compose("config", overrides=[*plain, f"{item.get_key_element()}={value}"])
-    return batches
+        _check_swept(item, command)
+    if not command.multirun:
+        return [list(command.overrides)]
+    jobs = count_jobs(parsed)
+    if not 0 < jobs <= _MOST_JOBS:
+        lines = " ".join(str(item.input_line) for item in swept)
+        raise CitycamError(
+            f"{lines} gives {counted(jobs, 'run')}; a sweep has at least one and at most {_MOST_JOBS:,}."
+        )
+    return split_sweep(parsed)
 
 
-def _job(overrides: list[str], command: Command) -> _Composed:
-    from hydra import compose
-    from omegaconf import OmegaConf, open_dict
+def _check_swept(item: Any, command: Command) -> None:
+    """Refuse several values where there is one: without -m, for the sweep itself, and what cannot be listed."""
+    key, line = str(item.key_or_group), str(item.input_line)
+    if not command.multirun:
+        one = (
+            f", or quote it if it is one value: {as_one_value(item)}"
+            if is_any_text(key) and item.is_choice_sweep()
+            else ""
+        )
+        raise CitycamError(
+            f"{line} gives several values; add -m to train a run with each: {called('train')} -m {line}{one}"
+        )
+    if key.startswith(("sweep.", "hydra.", "hydra/")):
+        raise CitycamError(f"{line} gives several values, but {key} is the same for all runs of a sweep; give one.")
+    if not item.is_discrete_sweep():
+        raise CitycamError(f"{line} is no list of values; write {item.get_key_element()}=A,B,C.")
 
-    composed = compose("config", overrides=overrides, return_hydra_config=True)
+
+def _job(composed: Any, command: Command) -> _Composed:
+    """The job of a composed configuration."""
     config = to_config(composed)
-    task = [item for item in overrides if not item.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    with open_dict(composed):
-        OmegaConf.update(composed, "hydra.overrides.task", task)
+    task = tuple(map(str, composed.hydra.overrides.task))
     if command.multirun:
         sweep_folder = Path(composed.hydra.sweep.dir).absolute()
         folder = sweep_folder / str(composed.hydra.sweep.subdir)
@@ -195,7 +199,7 @@ def _job(overrides: list[str], command: Command) -> _Composed:
         folder = Path(composed.hydra.run.dir).absolute()
         sweep_folder = folder.parent
     at_once = _at_once(composed.hydra.launcher, config) if command.multirun else 1
-    job = Job(tuple(task), config, folder, config_hash(config), command.config_dir)
+    job = Job(task, config, folder, config_hash(config), command.config_dir)
     return _Composed([job], sweep_folder, at_once)
 
 
@@ -256,40 +260,3 @@ def _refuse_sweeps_of_one_run(command: Command, jobs: list[Job], sweep_folder: P
 
 def _is_of_maps(word: str) -> bool:
     return override_key(word).partition(".")[0] == "explain"
-
-
-def _check_key(override: Any) -> None:
-    """Name a mistyped key with near matches, before Hydra advises to append it."""
-    from omegaconf import DictConfig, OmegaConf
-
-    key = override.key_or_group
-    if override.is_delete() and not key.startswith("hydra"):
-        raise CitycamError(
-            f"~{key} would leave out a setting that every run needs; give it another value: {key}=VALUE."
-        )
-    if key == "hydra.searchpath":
-        raise CitycamError("hydra.searchpath is not taken; --config-dir FOLDER adds options of yours.")
-    if key.startswith("hydra") or "/" in key:
-        return
-    composed = _defaults()
-    top, *rest = key.split(".")
-    known = [*composed, "experiment"]
-    if top not in known:
-        raise CitycamError(f"{top} is no setting of citycam; {near_matches(top, known)}")
-    if rest:
-        # Which keys a group has depends on the option chosen; any option's key is let through here and judged composed.
-        names = set(composed[top]) if isinstance(composed.get(top), DictConfig) else set()
-        for option in (CONF / top).glob("*.yaml"):
-            names |= set(OmegaConf.load(option)) - {"defaults"}
-        if rest[0] not in names:
-            raise CitycamError(f"{key} is no setting of citycam; {near_matches(rest[0], names)}")
-    if override.is_add() or (override.is_force_add() and key in groups()):
-        line = str(override.input_line)
-        raise CitycamError(f"{line} would add what every run has already; write {line.lstrip('+')}.")
-
-
-@functools.cache
-def _defaults() -> Any:
-    from hydra import compose
-
-    return compose("config")

@@ -28,7 +28,7 @@ def explain_hydra_error(error: Exception, config_dir: Path | None) -> str:
     cause = error.__cause__ if error.__cause__ is not None else error
     override = re.search(r"Error merging override (\S+)", text)
     if override:
-        return f"{override[1]} cannot be: {_plain(str(cause).splitlines()[0])}"
+        return f"{override[1]} cannot be: {_plain(str(cause))}"
     missing = re.search(r"Could not override '([^']+)'", text)
     if missing:
         return _explain_key(missing[1], str(cause))
@@ -38,7 +38,10 @@ def explain_hydra_error(error: Exception, config_dir: Path | None) -> str:
             f"{twice[1]} is chosen twice; among the defaults of an option of yours, write "
             f"'override /{twice[1]}: NAME' instead of '/{twice[1]}: NAME'."
         )
-    return f"{_plain(text.splitlines()[0]).rstrip('.')}; {_see('--help')}"
+    key = re.search(r"full_key: (\S+)", text)
+    if key and "Error merging" not in text:
+        return f"{key[1]} cannot be: {_plain(text)}"
+    return f"{_plain(text).rstrip('.')}; {_see('--help')}"
 
 
 def _option_file(name: str, config_dir: Path | None) -> Path | None:
@@ -54,7 +57,7 @@ def _explain_option(text: str) -> str:
         missing = re.search(r"Could not override '/?([^']+)'", text)
         if missing:
             return f"{missing[1]} is no group of settings; {near_matches(missing[1], groups())}"
-        return _plain(text.splitlines()[0])
+        return _plain(text)
     if re.search(r"Key '[^']*' not in", text):
         return _explain_key(key[1], text)
     return f"{key[1]} cannot be: {_plain(text.splitlines()[1])}"
@@ -83,6 +86,13 @@ def _see(flags: str) -> str:
 
 
 def _plain(text: str) -> str:
+    text = next(iter(text.splitlines()), "it does not fit")
+    text = re.sub(r"^While dereferencing interpolation '(.*?)': ", "", text)
+    text = re.sub(r"^RecursionError raised .*", "its interpolation leads back to itself", text)
+    text = re.sub(r"^\w+ raised while resolving interpolation: ", "", text)
+    text = re.sub(r"^Error resolving interpolation '(.*?)'.*", r"'\1' names no value", text)
+    text = re.sub(r"^Invalid value assigned: \w+ is not a ListConfig.*", "it is a list, written [A,B]", text)
+    text = re.sub(r"^Value (.*) \(\w+\) is not a valid input for .*", r"\1 is none of its values", text)
     text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Integer", r"'\1' is no whole number", text)
     text = re.sub(r"Value '(.*)' of type '\w+' could not be converted to Float", r"'\1' is no number", text)
     text = re.sub(r"Value '(.*)' is not a valid bool.*", r"'\1' is neither true nor false", text)

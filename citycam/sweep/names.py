@@ -14,7 +14,8 @@ from citycam.files import to_dict
 OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
 # A path counts by its last part, so that another spelling of it names the same run.
 _PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
-_LONGEST = 100
+# Characters of a name, and bytes: file systems take 255, and letters of most scripts take two to four.
+_LONGEST, _LONGEST_BYTES = 100, 200
 
 
 def config_hash(config: Config) -> str:
@@ -47,17 +48,10 @@ def folder_name(overrides: list[str], digest: str) -> str:
         plain = not rest and not value[:1].isdigit()
         word = Path(value).name if plain or "/" in value else f"{last or top}{value}"
         words.append(re.sub(r"[^\w.+]+", "_", word).strip("_."))
-    text = "-".join(filter(None, words))[: _LONGEST - len(digest) - 1].rstrip("-_.")
+    text = "-".join(filter(None, words))[: _LONGEST - len(digest) - 1]
+    text = text.encode()[:_LONGEST_BYTES].decode(errors="ignore").rstrip("-_.")
     return f"{text}-{digest}" if text else f"run-{digest}"
 
 
 def _flat_first(override: str) -> tuple[bool, str]:
     return "." in override.partition("=")[0], override
-
-
-def quoted(value: str) -> str:
-    """Return a value as Hydra's overrides take it, quoted if it has special characters."""
-    if re.fullmatch(r"[\w./-]+", value, flags=re.ASCII):
-        return value
-    escaped = value.replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}'"

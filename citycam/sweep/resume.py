@@ -13,7 +13,8 @@ from citycam.errors import CitycamError, DamagedFile
 from citycam.files import to_dict
 from citycam.sweep.command import Command, override_key
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import OUTSIDE, quoted
+from citycam.sweep.names import OUTSIDE
+from citycam.sweep.quoting import quoted, value_of
 from citycam.sweep.stored import read_settings
 
 # What of Hydra a resumed sweep takes from its sweep.json: folders, and citycam's launchers with plain values.
@@ -79,12 +80,12 @@ def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], confi
     overrides = [word for word in command.overrides if override_key(word) not in replaced]
     if "hydra/launcher" in replaced:  # settings of the launcher that is replaced
         overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
-    run_folder = next((word.partition("=")[2] for word in overrides if override_key(word) == "hydra.run.dir"), None)
+    run_folder = value_of(overrides, "hydra.run.dir")
     overrides = [word for word in overrides if override_key(word) != "hydra.run.dir"]
     if command.multirun:
         place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
     else:
-        name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder.strip("'\"")).name)
+        name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder).name)
         place = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
     return Command((*overrides, *replacing, place), command.multirun, config_dir or command.config_dir)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from citycam.config import Config, SplitConfig, SplitKind, ToytownConfig
 from citycam.data import toytown
@@ -68,6 +69,32 @@ def test_every_source_offers_a_lesson(run: Config) -> None:
     assert "backbone.weights=FILE" in lesson.warning
     same = source_of(run.data).lesson(run, inputs.catalog, inputs.train[::-1])
     assert same.key == lesson.key
+
+
+@pytest.mark.parametrize(
+    ("side", "image_size", "warned"),
+    [(183, 64, True), (4000, 96, True), (360, 128, True), (128, 64, False), (100, 64, False), (4000, 224, False)],
+)
+def test_photographs_that_are_read_small_are_warned_of_once(
+    side: int, image_size: int, warned: bool, tmp_path: Path
+) -> None:
+    for number, city in enumerate(("arden", "brill")):
+        (tmp_path / city).mkdir()
+        for name in range(8):
+            Image.new("L", (side, side + name), 100 * number + name).save(tmp_path / city / f"{name}.png")
+    request = read_request(["data=folder", f"data.root={tmp_path}", f"image_size={image_size}"])
+    assert request is not None
+    warnings = load_inputs(request.jobs[0].config).warnings
+    assert ("small_image_size" in warnings) == warned
+    if warned:
+        assert f"about {side} pixels" in warnings["small_image_size"]
+        assert "image_size=224, as in experiment=photos" in warnings["small_image_size"]
+
+
+def test_toytown_is_read_at_its_own_size() -> None:
+    request = read_request(["data.towns=2", "data.pictures=20"])
+    assert request is not None
+    assert "small_image_size" not in load_inputs(request.jobs[0].config).warnings
 
 
 def test_a_source_renders_its_pictures_again_or_says_that_it_cannot(run: Config) -> None:

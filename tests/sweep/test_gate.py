@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from citycam.config import Config
 from citycam.doors import called
 from citycam.errors import CitycamError
 from citycam.sweep.command import hydra_order
-from citycam.sweep.compose import CONF
+from citycam.sweep.compose import CONF, hydra_on_conf, to_config
 from citycam.sweep.gate import read_request
 from citycam.sweep.names import folder_name
 from tests.conftest import ROOT, Outcome
@@ -49,7 +51,7 @@ WRONG = {
     "threads=all": "threads=all must be auto or a whole number of at least 1.",
     "split.val=1.5": "split.val=1.5 must lie between 0.01 and 0.9.",
     "split.val=0.5 split.test=0.5": "leave no pictures to train on",
-    "seed=-1": "seed=-1 must be zero or a positive whole number.",
+    "seed=-1": "seed=-1 must be zero or a positive whole number below 2**63.",
     "sweep.name=a/b": "must be a plain folder name",
     "epochs=5,10": "add -m to train a run with each",
     "--epochs 5": "--epochs is no option; see python train.py --help.",
@@ -66,7 +68,7 @@ WRONG = {
     "+optimizer.lr=0.1": "write optimizer.lr=0.1.",
     "backbone=timm": "backbone=timm needs backbone.name=NAME",
     "hydra.foo=1": "hydra.foo is no setting",
-    "seed=[": "see python train.py --help.",
+    "seed=[": "seed=[ is no list that can be read; write seed=[A,B].",
     "sweep.jobs_per_device=0": "sweep.jobs_per_device=0 must be a whole number of at least 1.",
     "sweep.resume=": "sweep.resume= names no folder; write sweep.resume=multirun/NAME.",
     "+sweep.resume=nowhere": "nowhere holds no sweep.json with a command to resume",
@@ -83,6 +85,46 @@ WRONG = {
     "-m hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0 would run nothing",
     "-m hydra/launcher=joblib trainer=ddp": "leave out hydra/launcher=joblib, and the jobs run one after the other",
     "-m hydra/launcher=jolib": "hydra/launcher=jolib is not known; did you mean joblib?",
+    "epochs=5,": "epochs=5, has a comma without a value; write epochs=5.",
+    "data=folder data.root=": "data.root= has no value (a variable of the shell that is not set?)",
+    "data=folder data.root=''": "data.root= has no value",
+    "-m data.target=,paris": "data.target=,paris has a comma without a value; write data.target=paris.",
+    "data=folder -m epochs=5,10": "data=folder needs data.root=FOLDER",
+    "data=folder data.root=x data.kind=toytown": "data.kind=toytown is another option's; write data=toytown.",
+    "optimizer.kind=sgd": "optimizer.kind=sgd is another option's; write optimizer=sgd.",
+    "head=0.5": "head=0.5 is not known; known are linear, mlp",
+    "lr=0.1": "lr is no setting of citycam; did you mean optimizer.lr?",
+    "data.lr=0.1": "data.lr is no setting of citycam; did you mean optimizer.lr?",
+    "target=x": "did you mean data.target or explain.target?",
+    "epochs.x=1": "epochs.x is no setting of citycam; did you mean epochs?",
+    "data.root.x=1": "data.root.x is no setting of citycam; did you mean data.root?",
+    "optimizer@x=sgd": "optimizer@x is no setting of citycam; did you mean optimizer?",
+    "sweep=x": "sweep=x is no setting of citycam; write sweep.NAME=VALUE",
+    "größe=5": "größe is no setting of citycam",
+    "epochs": "epochs has no value; write NAME=VALUE",
+    "+++epochs=3": "+++epochs=3 is not how a setting is written; write epochs=VALUE.",
+    "--cfg wrong": "--cfg/-c: invalid choice: 'wrong'",
+    "hydra=1": "hydra is no setting that citycam takes",
+    "hydra.mode=MULTIRUN": "hydra.mode is not taken; write -m for a sweep.",
+    "-m hydra.sweeper.params={epochs:[1,2]}": "hydra.sweeper.params is not taken; write the values of a sweep",
+    "-m hydra.launcher.n_jobs=1,2 hydra/launcher=joblib": "hydra.launcher.n_jobs is the same for all runs of a sweep",
+    "-m sweep.name=a,b": "sweep.name is the same for all runs of a sweep; give one.",
+    "-m seed=range(5,0)": "seed=range(5,0) gives 0 runs; a sweep has",
+    "-m seed=range(0,1000000000)": "seed=range(0,1000000000) gives 1,000,000,000 runs; a sweep has",
+    "-m seed=range(0,5,0)": "seed=range(0,5,0)",
+    "data.target=Zürich,Genf": "or quote it if it is one value: \"data.target='Zürich,Genf'\"",
+    "data.target=choice(Zürich,Genf)": "cannot be read; write data.target=A,B,C",
+    "data.target='it's'": "data.target='it's' has quotes within quotes; write \"data.target=it's\".",
+    "data.target=Paris(a,b": "leaves open whether its commas divide values",
+    "data.root=a\udce9": "data.root has the character '\\udce9', which is no text",
+    "seed=${oc.env:HOME}": "is no whole number.",
+    "seed=${seed}": "seed cannot be: Recursive interpolation detected.",
+    "epochs=${nothing}": "epochs cannot be: Interpolation key 'nothing' not found.",
+    "explain.methods=cam": "explain.methods=cam cannot be: it is a list, written [A,B].",
+    f"seed={'9' * 4400}": "seed=99999999999999999999… has 4,400 characters, and no value more than 4,000.",
+    f"seed={'9' * 400}": "must be zero or a positive whole number below 2**63.",
+    f"epochs={'9' * 400}": "epochs=99999999999999999999… is too large; it must be at most 2147483647.",
+    f"sweep.name={'x' * 300}": "sweep.name=xxxxxxxxxxxxxxxxxxxx… is too long for the name of a folder",
 }
 
 
@@ -94,6 +136,56 @@ def test_a_wrong_setting_is_one_sentence(line: str, train: Callable[..., Outcome
     assert outcome.err.startswith("citycam: ")
     assert outcome.err.count("\n") == 1
     assert not outcome.results.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "optimizer=sgd,adam epochs=5,10 partition=binary,multi",
+        "experiment=quick,paper data.limit=20,30 optimizer.lr=0.1",
+        "backbone=timm backbone.name=resnet26d,resnet14t augment=none,default augment.views=1,null",
+        "explain.methods=[cam],[gradcam,cam] hydra/launcher=joblib seed=range(0,3)",
+        "hydra.sweep.subdir=x-${hydra.job.override_dirname} ++seed=3,4",
+    ],
+)
+def test_jobs_are_composed_as_hydra_composes_each(line: str) -> None:
+    request = read_request(["-m", *line.split(), "sweep.name=s"])
+    assert request is not None
+    for job in request.jobs:
+        with hydra_on_conf(None):
+            launcher = [word for word in line.split() if word.startswith("hydra")]
+            alone = compose("config", overrides=[*job.overrides, *launcher], return_hydra_config=True)
+            assert to_config(alone) == job.config
+            assert Path(alone.hydra.sweep.dir, alone.hydra.sweep.subdir).absolute() == job.folder
+
+
+@pytest.fixture
+def compositions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A note of each configuration that Hydra composes."""
+    made: list[str] = []
+    load = ConfigLoaderImpl.load_configuration
+
+    def note(*words: object, **named: object) -> object:
+        made.append(str(named.get("overrides")))
+        return load(*words, **named)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", note)
+    return made
+
+
+def test_many_jobs_are_announced_and_composed_together(
+    compositions: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = read_request(["-m", "seed=range(0,200)", "optimizer=adam,sgd", "sweep.name=s"])
+    assert request is not None
+    assert len(request.jobs) == 400
+    assert len(compositions) == 2
+    assert capsys.readouterr().err == "citycam: checking the settings of 400 runs\n"
+
+
+def test_hydra_composes_each_job_once(train: Callable[..., Outcome], compositions: list[str]) -> None:
+    assert train("seed=0,1,2", "explain=none", multirun=True).code == 0
+    assert len([line for line in compositions if "seed=" in line]) == 3 + 2  # and twice, by Hydra, the sweep itself
 
 
 @pytest.mark.parametrize("swept", ["epochs=5,ten", "epochs=5,0", "optimizer=sgd,sdg", "optimizer.lr=0.1,-1"])
@@ -171,8 +263,13 @@ def test_folder_names_have_no_slash_and_at_most_100_characters() -> None:
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_option_of_every_group_passes_the_gate(path: object) -> None:
     group, option = path.parent.name, path.stem  # type: ignore[attr-defined]
-    extra = {"data=folder": ["data.root=x"], "backbone=timm": ["backbone.name=resnet26d"]}.get(f"{group}={option}", [])
-    request = read_request([f"{group}={option}", *extra])
+    choice = f"{group}={option}"
+    extra = {
+        "data=folder": ["data.root=x"],
+        "experiment=photos": ["data.root=x"],
+        "backbone=timm": ["backbone.name=resnet26d"],
+    }.get(choice, [])
+    request = read_request([choice, *extra])
     assert request is not None
     assert isinstance(request.jobs[0].config, Config)
 

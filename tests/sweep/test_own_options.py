@@ -116,7 +116,7 @@ def test_a_folder_that_is_not_there_is_one_sentence(word: str, tmp_path: Path) -
 def test_help_lists_own_options_too(mine: Path) -> None:
     words = [sys.executable, ROOT / "train.py", "--config-dir", mine, "--help"]
     printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert "  experiment: mine, paper, quick\n" in printed
+    assert "  experiment: mine, paper, photos, quick\n" in printed
     assert "  optimizer: adam, adamw, sgd, slow\n" in printed
 
 

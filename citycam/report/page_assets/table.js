@@ -7,6 +7,8 @@ const TITLES = {
   blank_maps: "Blank maps",
   incomplete_cam: "Maps that do not add up to their logit",
   no_pretrained_weights: "No pretrained weights",
+  small_image_size: "Photographs read small",
+  measured_under_load: "Precision measured under load",
   ece_with_class_weights: "Calibration under class weights",
 };
 const SIGNS = {
