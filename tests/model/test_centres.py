@@ -12,16 +12,24 @@ from tests.model.test_backbone import OPTIONS, option, shaken
 
 PICTURES = 12
 # Centres of the first cells, in pixels, by hand: symmetric padding reads around pixel i * stride, patches, merged cells
-# and unpadded pools of two around their middles, and TensorFlow's padding, for want of pixels on the right, there.
+# and unpadded pools of two around their middles; TensorFlow's padding is on the right, and so is what it reads.
 FIRST = dict.fromkeys(OPTIONS, 0.5)
 FIRST |= {"vgg16": 16.0, "convnext_tiny": 16.0, "swin_tiny_patch4_window7_224": 16.0, "vit_small_patch16_224": 8.0}
 OTHERS = {"tf_efficientnet_lite0": 31.5, "densenet121": 14.5, "resnetblur18": 0.5, "hrnet_w18_small": 0.5}
+# Sizes at which the borders cut off as much on either side of the middle cell; 65 where it is not said.
+SIZES = {"vgg16": 96, "convnext_tiny": 96, "swin_tiny_patch4_window7_224": 224, "vit_small_patch16_224": 48}
+# Gates that average over the whole grid let every pixel count in every cell.
+GATED = ("efficientnet_b0", "regnety_008")
+LARGE = ("resnet50", "resnet101", "vgg16", "swin_tiny_patch4_window7_224")
+MEASURED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in (*OPTIONS, "resnetblur18")
+]
 
 
 def centre(name: str, size: int, stride: int | None = None) -> float:
-    found = layout(name, size, stride).centre
-    assert found is not None
-    return found
+    first = layout(name, size, stride).centre
+    assert first is not None
+    return first
 
 
 @pytest.mark.parametrize("name", [*FIRST, *OTHERS])
@@ -45,27 +53,14 @@ def energy(backbone: Backbone, size: int, cell: int) -> tuple[float, float]:
     return float(shares.sum(1) @ middles / shares.sum()), float(shares.sum(0) @ middles / shares.sum())
 
 
-def balanced(name: str) -> tuple[int, int, float]:
-    """Return a size, a cell and its centre: the one nearest to the middle of the picture, so that borders cut off as
-    much on either side."""
-    patch = {"swin_tiny_patch4_window7_224": [224], "vit_small_patch16_224": [48]}.get(name, [65, 64, 96])
-    choices = []
-    for size in patch:
-        its = layout(name, size)
-        for cell in range(its.cells[0]):
-            middle = centre(name, size) + cell * its.stride
-            choices.append((abs(middle - size / 2), size, cell, middle))
-    _, size, cell, middle = min(choices)
-    return size, cell, middle
-
-
-@pytest.mark.parametrize("name", [*FIRST, *OTHERS])
+@pytest.mark.parametrize("name", MEASURED)
 def test_the_energy_of_the_input_gradient_lies_around_the_centre(name: str) -> None:
-    size, cell, middle = balanced(name)
-    config = option(name) if name in OPTIONS else BackboneConfig(name=name)
-    backbone = shaken(make_backbone(config, size, seed=0)).eval()
-    backbone.requires_grad_(False)
+    size = SIZES.get(name, 65)
+    its = layout(name, size)
+    cell = its.cells[0] // 2
+    middle = centre(name, size) + cell * its.stride
+    assert middle == size / 2
+    backbone = shaken(make_backbone(option(name) if name in OPTIONS else BackboneConfig(name=name), size, seed=0))
+    backbone.eval().requires_grad_(False)
     down, across = energy(backbone, size, cell)
-    print(name, size, cell, middle, round(down,2), round(across,2))
-    assert abs(down - middle) < 1
-    assert abs(across - middle) < 1
+    assert max(abs(down - middle), abs(across - middle)) < (2.0 if name in GATED else 1.0)
