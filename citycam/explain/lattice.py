@@ -71,6 +71,18 @@ def settle_stride(run: PlannedRun, backbone: Backbone, rows: NDArray[np.int64]) 
     return dataclasses.replace(run, resolved=dataclasses.replace(resolved, stride=stride, lattice=measured))
 
 
+def read_lattice(recorded: Any) -> dict[str, Any] | None:
+    """Return what run.json says was measured; None if nothing was, or if the entry is damaged.
+
+    Args:
+        recorded: ``lattice`` of run.json's ``explained``.
+    """
+    kinds = {"stride": int, "share": (int, float), "pictures": int}
+    if not isinstance(recorded, dict) or not all(isinstance(recorded.get(name), its) for name, its in kinds.items()):
+        return None
+    return {name: recorded[name] for name in kinds}
+
+
 def describe_lattice(lattice: dict[str, Any], stride: int, plain: int) -> str:
     """Return a sentence on what was measured, and on the stride that was taken."""
     denser, share = lattice["stride"], lattice["share"]

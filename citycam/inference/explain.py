@@ -27,6 +27,7 @@ from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, UnreadablePicture
 from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
+from citycam.explain.lattice import read_lattice
 from citycam.explain.sample import validation_sample
 from citycam.files import FOLDER_MODE, sha256, to_dict, write_json
 from citycam.inference.network import load_network, resolve_here
@@ -97,11 +98,11 @@ def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConf
 
 def _as_drawn(planned: PlannedRun, run: TrainedRun) -> PlannedRun:
     """Take the stride that the run's own maps have, and what was measured for it, where both leave it to auto."""
-    stride, lattice = (run.record.explained.get(name) for name in ("stride", "lattice"))
+    stride, lattice = run.record.explained.get("stride"), read_lattice(run.record.explained.get("lattice"))
     known = strides(planned.config.backbone, planned.config.image_size)
     if not planned.config.explain.stride == run.config.explain.stride == AUTO or stride not in known:
         return planned
-    if "lattice" in run.record.explained:
+    if lattice is not None or stride == known[0]:
         resolved = dataclasses.replace(planned.resolved, stride=stride, lattice=lattice)
         return dataclasses.replace(planned, resolved=resolved)
     # A run of an older version was not measured. Its maps stay what they were, as if asked for, with their warning.

@@ -177,6 +177,7 @@ def _job(overrides: list[str], command: Command) -> _Composed:
     composed = compose("config", overrides=overrides, return_hydra_config=True)
     config = to_config(composed)
     task = [item for item in overrides if not item.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    _check_random(config, task)
     with open_dict(composed):
         OmegaConf.update(composed, "hydra.overrides.task", task)
     if command.multirun:
@@ -188,6 +189,21 @@ def _job(overrides: list[str], command: Command) -> _Composed:
     at_once = _at_once(composed.hydra.launcher, config) if command.multirun else 1
     job = Job(tuple(task), config, folder, config_hash(config), command.config_dir)
     return _Composed([job], sweep_folder, at_once)
+
+
+def _check_random(config: Config, task: Sequence[str]) -> None:
+    """Refuse to name a part that trains where weights are random; the default ``none`` is nobody's wish.
+
+    Raises:
+        CitycamError: it is named.
+    """
+    part = config.backbone.finetune
+    named = any(item.lstrip("+").startswith("backbone.finetune=") for item in task)
+    if config.backbone.weights == "random" and part != "all" and (named or part != "none"):
+        raise CitycamError(
+            f"backbone.finetune={part} keeps random weights as they are, but backbone.weights=random trains every "
+            "layer; leave one of the two out, or write backbone.finetune=all."
+        )
 
 
 def _at_once(launcher: Any, config: Config) -> int | None:
