@@ -3,10 +3,10 @@
     python benchmarks/pointing.py
 
 Trains multi, Adam, 10 epochs on toytown (or takes the runs that are there), maps every validation picture for its
-own town with Grad-CAM at each output stride, and counts how often the highest cell's middle lies in the distinctive
-mask: for the picture itself, and for the same map dealt to the other validation pictures of the town. A method that
-only knows the town's usual layout has a ratio of 1. Intervals are a bootstrap over pictures, and
-over walks.
+own town with Grad-CAM at each output stride, and counts how often the place that the highest cell looks at lies in the
+distinctive mask: for the picture itself, and for the same map dealt to the other validation pictures of the town. A
+method that only knows the town's usual layout has a ratio of 1. Intervals are a bootstrap over pictures, and over
+walks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from citycam.cells import CellGrid
 from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.data.toytown import distinctive_mask
 from citycam.explain.activations import plain_activations
+from citycam.explain.grid import cell_grid
 from citycam.explain.maps import explain
 from citycam.explain.tail import Tail
 from citycam.model.checkpoint import load_checkpoint
@@ -63,7 +65,7 @@ def main() -> None:
             masks = np.stack([distinctive_mask(inputs.catalog.root, picture.name) for picture in pictures])
             towns = np.array([picture.city for picture in pictures])
             walks = np.array([str(picture.group) for picture in pictures])
-            inside, dealt = hits(maps, masks, towns)
+            inside, dealt = hits(maps, cell_grid(network.backbone, stride), masks, towns)
             spans = [bootstrap(inside, dealt, units) for units in (np.arange(len(towns)).astype(str), walks)]
             shown = "  ".join(f"[{low:.2f}, {high:.2f}]      " for low, high in spans)
             print(
@@ -73,12 +75,12 @@ def main() -> None:
     print(f"masks cover {masks.mean():.3f} of a validation picture on average")
 
 
-def hits(maps: np.ndarray, masks: np.ndarray, towns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each map (N, h, w): whether its highest cell's middle lies in its own picture's mask (N, H, W), and the share
-    of the other pictures of the town in whose masks it lies."""
-    cells, side = maps.shape[1], masks.shape[1]
-    highest = maps.reshape(len(maps), -1).argmax(axis=1)
-    rows, columns = (((place + 0.5) * side / cells).astype(int) for place in np.divmod(highest, maps.shape[2]))
+def hits(maps: np.ndarray, cells: CellGrid, masks: np.ndarray, towns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each map (N, h, w): whether the place that its highest cell looks at lies in its own picture's mask
+    (N, H, W), and the share of the other pictures of the town in whose masks it lies."""
+    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), maps.shape[2])
+    rows = (np.array(cells.rows)[row] * masks.shape[1]).astype(int)
+    columns = (np.array(cells.columns)[column] * masks.shape[2]).astype(int)
     hit = masks[:, rows, columns].T  # (map, picture)
     same = (towns[:, None] == towns[None, :]) & ~np.eye(len(towns), dtype=bool)
     return np.diag(hit).astype(float), (hit & same).sum(axis=1) / same.sum(axis=1)

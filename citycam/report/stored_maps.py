@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citycam.cells import CellGrid
 from citycam.errors import DamagedFile
 from citycam.files import is_text, reason_of
 
@@ -41,6 +42,7 @@ class StoredMaps:
         targets: what the maps explain (N,).
         maps: raw maps by method, float32 (N, h, w).
         blank: whether a map is blank, by method (N,).
+        cells: of every map. Files of older versions do not say where cells look: theirs divide the picture evenly.
     """
 
     digests: tuple[str, ...]
@@ -52,6 +54,7 @@ class StoredMaps:
     targets: tuple[str, ...]
     maps: dict[str, NDArray[np.float32]]
     blank: dict[str, NDArray[np.bool_]]
+    cells: CellGrid
 
 
 def read_sample(folder: Path) -> Sample:
@@ -88,6 +91,7 @@ def read_maps(folder: Path) -> StoredMaps:
             targets=_texts(arrays["targets"]),
             maps={method: arrays[method] for method in methods},
             blank={method: arrays[f"{method}_blank"] for method in methods},
+            cells=_cells(arrays, {headers[method].shape[1:] for method in methods}),
         )
 
 
@@ -177,3 +181,25 @@ def _texts(column: NDArray[np.str_]) -> tuple[str, ...]:
     if not all(map(is_text, texts)):
         raise ValueError("a name is no text")
     return texts
+
+
+def _cells(arrays: Mapping[str, Any], shapes: set[tuple[int, ...]]) -> CellGrid:
+    """Return the grid of cells that the file describes.
+
+    Args:
+        shapes: (h, w) of the maps of each method.
+
+    Raises:
+        ValueError: its centres do not go up, are no numbers, or are not those of every map.
+    """
+    if "cell_rows" not in arrays and "cell_columns" not in arrays:
+        height, width = max(shapes)
+        cells = CellGrid.even(height, width)
+    else:
+        rows, columns = arrays["cell_rows"], arrays["cell_columns"]
+        if any(centres.dtype.kind != "f" or not np.all(np.diff(centres) > 0) for centres in (rows, columns)):
+            raise ValueError("cells in disorder")
+        cells = CellGrid(tuple(rows.tolist()), tuple(columns.tolist()))
+    if shapes != {(len(cells.rows), len(cells.columns))}:
+        raise ValueError("its maps have other cells than it says")
+    return cells

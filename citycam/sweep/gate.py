@@ -192,6 +192,7 @@ def _job(composed: Any, command: Command) -> _Composed:
     """The job of a composed configuration."""
     config = to_config(composed)
     task = tuple(map(str, composed.hydra.overrides.task))
+    _check_random(config, task)
     if command.multirun:
         sweep_folder = Path(composed.hydra.sweep.dir).absolute()
         folder = sweep_folder / str(composed.hydra.sweep.subdir)
@@ -201,6 +202,21 @@ def _job(composed: Any, command: Command) -> _Composed:
     at_once = _at_once(composed.hydra.launcher, config) if command.multirun else 1
     job = Job(task, config, folder, config_hash(config), command.config_dir)
     return _Composed([job], sweep_folder, at_once)
+
+
+def _check_random(config: Config, task: Sequence[str]) -> None:
+    """Refuse to name a part that trains where weights are random; the default ``none`` is nobody's wish.
+
+    Raises:
+        CitycamError: it is named.
+    """
+    part = config.backbone.finetune
+    named = any(item.lstrip("+").startswith("backbone.finetune=") for item in task)
+    if config.backbone.weights == "random" and part != "all" and (named or part != "none"):
+        raise CitycamError(
+            f"backbone.finetune={part} keeps random weights as they are, but backbone.weights=random trains every "
+            "layer; leave one of the two out, or write backbone.finetune=all."
+        )
 
 
 def _at_once(launcher: Any, config: Config) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from citycam.explain.maps import COMPLETE, Maps, find_blank, make_maps, summary, warnings_about
+from citycam.explain.maps import COMPLETE, Maps, completeness_gap, find_blank, make_maps, summary, warnings_about
 from citycam.explain.methods import METHODS
 from citycam.explain.tail import Tail
 from citycam.explain.targets import LogitTarget
@@ -88,9 +88,30 @@ def test_a_large_gap_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("citycam.explain.methods.head_bias", wrong)
     maps = make_maps(make_tail(), make_activations(), TARGETS, ["cam", "gradcam"])
     (warning,) = [warning for warning in warnings_about(maps) if warning["code"] == "incomplete_cam"]
-    assert warning["sentence"].startswith("cam misses its logit by up to ")
+    assert warning["sentence"].startswith("cam misses its logit by a share of up to ")
     assert summary(maps)["methods"]["cam"]["completeness_gap"] > COMPLETE
     assert "completeness_gap" not in summary(maps)["methods"]["gradcam"]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_rounding_is_no_gap_and_a_wrong_bias_is_one_at_any_scale(scale: float) -> None:
+    tail = make_tail()
+    with torch.no_grad():
+        for parameter in tail.head[2].parameters():
+            parameter.mul_(scale)
+    maps = make_maps(tail, make_activations(), TARGETS, ["cam"])
+    assert "incomplete_cam" not in {warning["code"] for warning in warnings_about(maps)}
+    its = maps["cam"]
+    assert its.bias is not None
+    wrong = completeness_gap(its.raw, its.bias + np.float32(0.01 * scale), its.explained, tail)
+    assert wrong.min() > COMPLETE
+
+
+def test_the_advice_for_small_maps_is_no_stride_where_a_denser_grid_is_a_lattice() -> None:
+    small = make_maps(make_tail(), make_activations(2), TARGETS, ["gradcam"])
+    (warning,) = [its for its in warnings_about(small, finer=False) if its["code"] == "small_map"]
+    assert "stride" not in warning["sentence"]
+    assert warning["sentence"].endswith("object; a larger image_size makes them finer.")
 
 
 def test_peaks_are_the_maxima_of_the_raw_maps() -> None:

@@ -102,6 +102,31 @@ def test_methods_target_grid_and_weights_are_obeyed(explain: Explain, sweep: Pat
         assert maps["names"].tolist() == [row["picture"] for row in read(run / "explain_sample.csv")][:2]
 
 
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_maps_made_again_have_the_grid_of_the_runs_own(
+    old: bool, share: float, explain: Explain, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = only(copy_of(sweep, tmp_path), "multi")
+    record = json.loads((run / "run.json").read_text())
+    record["explained"] |= {"stride": 8, "lattice": {"stride": 8, "share": 0.01, "pictures": 3}}
+    if old:
+        record["explained"].pop("lattice")
+    (run / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr("citycam.explain.lattice.lattice_share", lambda *_: share)
+    assert explain(f"run={run}", "explain.methods=[layercam]").code == 0
+    content = json.loads((made(run)[0] / "explain.json").read_text())
+    assert content["explained"]["stride"] == 8
+    # What was measured for the run is not measured again. A run of an older version keeps its grid, with the warning.
+    measured = {"stride": 8, "share": share, "pictures": 3} if old else record["explained"]["lattice"]
+    assert content["explained"]["lattice"] == measured
+    assert [warning["code"] for warning in content["warnings"]] == (["lattice"] if old and share > 0.1 else [])
+    outcome = explain(f"run={run}", "explain.methods=[cam]", "explain.stride=16")
+    assert outcome.code == 0
+    content = json.loads((made(run)[1] / "explain.json").read_text())
+    assert ("lattice" in [warning["code"] for warning in content["warnings"]]) is (share > 0.1)
+
+
 def test_the_true_class_can_be_explained(explain: Explain, sweep: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     settings = ["explain.target=true", "explain.methods=[cam]"]

@@ -229,8 +229,18 @@ def test_a_frozen_body_is_not_in_the_checkpoint_and_not_moved(train: Train, tiny
     assert all(torch.equal(kept[key], given[key]) for key in kept)
 
 
-def test_random_weights_train_the_whole_network(train: Train) -> None:
-    run = train("backbone.weights=random").runs[0]
+@pytest.mark.parametrize("finetune", ["blocks.5", "none", "'none'"])
+def test_random_weights_with_a_part_that_trains_are_refused(finetune: str, train: Train) -> None:
+    outcome = train("backbone.weights=random", f"backbone.finetune={finetune}")
+    assert outcome.code == 2
+    name = finetune.strip("'")
+    assert f"backbone.finetune={name} keeps random weights as they are, but backbone.weights=random" in outcome.err
+    assert not outcome.results.exists()
+
+
+@pytest.mark.parametrize("finetune", [[], ["backbone.finetune=all"]])
+def test_random_weights_train_the_whole_network(finetune: list[str], train: Train) -> None:
+    run = train("backbone.weights=random", *finetune).runs[0]
     found = record(run)["backbone"]
     assert (found["weights"]["origin"], found["finetune"]) == ("random", "all")
 
@@ -274,6 +284,54 @@ def test_maps_are_made_with_the_weights_that_run_json_names(train: Train) -> Non
     same = np.array_equal(np.load(best / "explain/maps.npz")["cam"], raw)
     assert same is (best_epoch == 3)
     assert (best / "metrics.csv").read_bytes()
+
+
+# Recalls of four epochs: equal, equal but for the order of a sum, equal in single precision, and really higher.
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([0.6, 0.6, 0.6, 0.6], 1),
+        ([0.6, 0.1 + 0.2 + 0.3, 0.6, 0.6], 1),
+        ([0.5, 0.6, 0.6 + 1e-8, 0.6], 3),
+        ([0.5, 0.6, 0.7, 0.6], 3),
+        ([0.0, 0.0, 0.0, 0.0], 1),
+    ],
+)
+def test_the_best_epoch_is_the_earliest_of_equals_in_record_and_checkpoint(
+    values: list[float], best: int, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from citycam.model import metrics
+
+    real = metrics.evaluate
+    calls: list[int] = []
+
+    def evaluate(*arguments: Any) -> dict[str, float]:
+        calls.append(len(calls))
+        # Of an epoch train comes first, then val.
+        return real(*arguments) | {"balanced_accuracy": values[len(calls[:-1]) // 2]}
+
+    monkeypatch.setattr(metrics, "evaluate", evaluate)
+    run = train(f"epochs={len(values)}", "explain=none").runs[0]
+    assert record(run)["best"]["epoch"] == best
+    assert torch.load(run / "checkpoints/best.ckpt", weights_only=True)["epoch"] == best - 1
+
+
+def test_maps_say_where_predictions_have_another_arithmetic(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    from citycam.explain import draw
+
+    notes: list[str] = []
+    real = draw.write_maps
+
+    def keep(*arguments: Any, **options: Any) -> Any:
+        notes.append(options["note"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(draw, "write_maps", keep)
+    for precision in ("fp32", "bf16"):
+        run = train(f"precision={precision}", "explain.pictures=1", "explain.methods=[cam]").runs[0]
+        assert record(run)["explained"]["precision"] == "fp32"
+        shutil.rmtree(run.parent)
+    assert ["predictions: bf16" in note for note in notes] == [False, True]
 
 
 def test_cam_is_complete_and_equals_gradcam(train: Train) -> None:
