@@ -52,7 +52,10 @@ def test_the_end_of_a_sweep_and_the_command_write_the_same(train: Callable[..., 
     assert code == 0
     assert {name: (outcome.results / name).read_bytes() for name in FILES} == made
     assert "majority" in out
-    assert out.splitlines()[-1].endswith(", ".join(FILES))
+    page = outcome.results / "comparison.html"
+    last = f"Open {page} in a browser; beside it are comparison.md, comparison.csv, curves.png, overlays.png."
+    assert out.splitlines()[-1] == last
+    assert outcome.out.splitlines()[-1] == last
 
 
 def test_a_sweep_in_which_all_fail_has_a_comparison(

@@ -11,11 +11,17 @@ function lines() {
   return [...first, ...[...choice.colours.keys()].filter(curved)];
 }
 
-/** Return the upper end of the loss axis, at which a diverged run does not flatten the others. */
+const lossesOf = (index) => [...RUNS[index].curves.train_loss, ...RUNS[index].curves.val_loss].filter((value) => value !== null);
+
+/** Return the upper end of the loss axis: losses of other classes are not cut off, and a diverged run does not flatten the others. */
 function lossTop(indices) {
-  const peaks = indices.map((index) => Math.max(0, ...RUNS[index].curves.train_loss, ...RUNS[index].curves.val_loss)).sort((a, b) => a - b);
-  const middle = peaks[Math.floor((peaks.length - 1) / 2)] || 1;
-  return Math.min(peaks[peaks.length - 1] || 1, 3 * middle) * 1.04;
+  const sets = new Map();
+  indices.forEach((index) => sets.set(RUNS[index].among, [...(sets.get(RUNS[index].among) || []), index]));
+  const tops = [...sets.values()].map((members) => {
+    const firsts = members.map((index) => Math.max(0, RUNS[index].curves.train_loss[0], RUNS[index].curves.val_loss[0])).sort((a, b) => a - b);
+    return Math.min(Math.max(0, ...members.flatMap(lossesOf)) || 1, 5 * firsts[Math.floor((firsts.length - 1) / 2)] || 1);
+  });
+  return Math.max(...tops) * 1.04;
 }
 
 function ticks(top, count) {
