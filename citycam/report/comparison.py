@@ -10,7 +10,6 @@ from citycam.report.page import write_page
 from citycam.report.panels import write_panels
 from citycam.report.ranking import Comparable
 
-
 PAGE = "comparison.html"
 
 

@@ -137,7 +137,7 @@ def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int
 def _draw_panel(
     figure: Figure, panel: _Panel, corner: tuple[float, float], span: tuple[float, float], *, together: bool
 ) -> None:
-    """Add the two axes of a panel whose ``corner`` is in inches from the left and from the top, over a span of epochs."""
+    """Add the two axes of a panel over a ``span`` of epochs; its ``corner`` is in inches from the left and the top."""
     (left, down), (width, height) = corner, figure.get_size_inches()
     if panel.heading:
         figure.text(0.1 / width, 1 - down / height, panel.heading, fontsize=11, fontweight="bold")
@@ -207,8 +207,9 @@ def _loss_top(runs: Sequence[Curves]) -> float:
     It is the highest loss, but at most five times the median of the losses after the first epoch, which a run exceeds
     only if it diverges: such a run does not flatten the others.
     """
-    firsts = sorted(max(run[key][0][1] for key in ("train_loss", "val_loss") if run[key]) for run in runs if _losses(run))
-    if not firsts:
+    measured = [run for run in runs if _losses(run)]
+    if not measured:
         return 1.0
-    highest = max(loss for run in runs for loss in _losses(run))
+    firsts = sorted(max(run[key][0][1] for key in ("train_loss", "val_loss") if run[key]) for run in measured)
+    highest = max(loss for run in measured for loss in _losses(run))
     return min(highest, 5 * firsts[(len(firsts) - 1) // 2]) or 1.0

@@ -308,6 +308,7 @@ def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test:
         balanced_accuracy=final["val_balanced_accuracy"],
         balanced_accuracy_interval=final["val_balanced_accuracy_interval"],
         chance=final["chance"],
+        effective_groups=final.get("effective_groups"),
     ):
         record.warn(**mark.as_dict())
 
