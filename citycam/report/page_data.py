@@ -157,12 +157,18 @@ def _run(row: RunRow, points: int | None) -> dict[str, Any]:
         "command": None if row.status == "completed" else row.record.command,
         **{key: finite(row.final.get(name)) for key, name in _NUMBERS.items()},
         **{key: list(_pair(row.final.get(name))) for key, name in _INTERVALS.items()},
-        "shown": {key: _text(row.final.get(name)) for key, name in _NUMBERS.items()}
-        | {key: _between(row.final.get(name)) for key, name in _INTERVALS.items()},
+        "shown": _shown(row),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
         "curves": _curves(row.folder, points),
     }
+
+
+def _shown(row: RunRow) -> dict[str, str]:
+    """Return the numbers of a run as they are read, without those that it lacks."""
+    texts = {key: _text(row.final.get(name)) for key, name in _NUMBERS.items() if key != "chance"}
+    texts |= {key: _between(row.final.get(name)) for key, name in _INTERVALS.items()}
+    return {key: text for key, text in texts.items() if text}
 
 
 def _shared(rows: Sequence[RunRow], keys: Sequence[str]) -> list[list[str]]:
@@ -189,13 +195,16 @@ def _warnings(rows: Sequence[RunRow]) -> list[dict[str, Any]]:
 
 
 def _curves(folder: Path, points: int | None) -> dict[str, Any] | None:
-    """Return epochs and the four curves of metrics.csv, thinned evenly to ``points``; None without any epoch."""
+    """Return epochs and the four curves of metrics.csv, thinned evenly to ``points``; None without any epoch.
+
+    ``last`` has the last value of each curve in words.
+    """
     rows = [row for row in read_rows(folder / "metrics.csv", "epoch") if finite(row["epoch"]) is not None]
     if not rows:
         return None
     if points is not None and len(rows) > points:
         rows = [rows[round(number * (len(rows) - 1) / (points - 1))] for number in range(points)]
-    last = {name: _text(next((row[name] for row in reversed(rows) if row.get(name)), None)) for name in _CURVES}
+    last = [_text(next((row[name] for row in reversed(rows) if row.get(name)), None)) for name in _CURVES]
     return {name: [finite(row.get(name)) for row in rows] for name in ("epoch", *_CURVES)} | {"last": last}
 
 

@@ -87,10 +87,11 @@ function spread(ends) {
 /** Return the lines of the majority class, to be drawn below the runs' lines, and their labels, to be drawn above. */
 function majorities(indices, { x, y, width }) {
   const chosen = indices.filter((index) => choice.has(index));
-  const values = [...new Set((chosen.length ? chosen : indices).map((index) => RUNS[index].majority).filter((value) => value !== null))].slice(0, 4);
+  const known = (chosen.length ? chosen : indices).filter((index) => RUNS[index].majority !== null);
+  const values = [...new Map(known.map((index) => [RUNS[index].majority, RUNS[index].shown.majority]))].slice(0, 4);
   return {
-    below: values.map((value) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
-    above: values.map((value) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${decimal(value)}`)),
+    below: values.map(([value]) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
+    above: values.map(([value, words]) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${words}`)),
   };
 }
 
@@ -134,10 +135,10 @@ function legend() {
 /** Return a sentence with the last numbers of a run. */
 function reading(index) {
   const run = RUNS[index];
-  const last = (name) => run.curves[name].findLast((value) => value !== null);
-  const numbers = run.curves === null ? "no curves" : `after epoch ${run.curves.epoch.at(-1)}: validation loss ${decimal(last("val_loss"))}, `
-    + `accuracy ${decimal(last("val_accuracy"))}; training loss ${decimal(last("train_loss"))}, accuracy ${decimal(last("train_accuracy"))}`;
-  return `${label(index)}: ${numbers}${run.majority === null ? "" : `; majority class ${decimal(run.majority)}`}`;
+  const [trainLoss, loss, trainAccuracy, accuracy] = run.curves === null ? [] : run.curves.last;
+  const numbers = run.curves === null ? "no curves" : `after epoch ${run.curves.epoch.at(-1)}: validation loss ${loss}, accuracy ${accuracy}; `
+    + `training loss ${trainLoss}, accuracy ${trainAccuracy}`;
+  return `${label(index)}: ${numbers}${run.majority === null ? "" : `; majority class ${run.shown.majority}`}`;
 }
 
 pointed.listeners.push((index, previous) => {
