@@ -131,15 +131,24 @@ def marks(
                 "answering the most frequent class.",
             )
         )
-    if effective_groups is not None and effective_groups < FEW_GROUPS:
-        held.append(
-            Mark(
-                "few_groups",
-                f"The pictures are of walks or videos that vary as {decimal(effective_groups, 1)} of equal size would, "
-                f"and over fewer than {FEW_GROUPS} no interval can be trusted; judge on more of them.",
-            )
-        )
-    return tuple(held)
+    return (*held, *few_groups(effective_groups))
+
+
+def few_groups(effective: float | None, part: str = "") -> tuple[Mark, ...]:
+    """Return a mark for fewer effective groups than an interval can rest on.
+
+    Args:
+        effective: see `effective_groups`; None where groups are not known.
+        part: of the pictures, where it is not the one that validates.
+    """
+    if effective is None or effective >= FEW_GROUPS:
+        return ()
+    pictures, code = (f"{part} pictures", f"{part}_few_groups") if part else ("pictures", "few_groups")
+    sentence = (
+        f"The {pictures} are of walks or videos that vary as {decimal(effective, 1)} of equal size would, and over fewer "
+        f"than {FEW_GROUPS} no interval can be trusted; judge on more of them."
+    )
+    return (Mark(code, sentence),)
 
 
 def majority_accuracy(labels: ArrayLike) -> float:

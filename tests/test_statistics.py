@@ -193,6 +193,9 @@ def test_few_groups_are_marked_and_recorded() -> None:
         judgement = s.judge(labels, labels, groups.tolist())
         assert [mark.code for mark in judgement.marks] == ["few_groups"] * few
         assert judgement.as_dict()["groups"] == len(np.unique(groups))
+    (mark,) = s.few_groups(3.42, "test")
+    assert (mark.code, mark.sentence.startswith("The test pictures are of")) == ("test_few_groups", True)
+    assert "vary as 3.4 of equal size" in mark.sentence
     assert "effective_groups" not in s.judge(labels, labels).as_dict()
     assert s.judge(labels, labels, groups.tolist()).as_dict("test")["test_effective_groups"] == 20
 

@@ -4,6 +4,7 @@ const TITLES = {
   balanced_accuracy_reaches_chance: "Not significantly above chance",
   accuracy_not_above_majority: "Not above the majority class",
   few_groups: "Few walks",
+  test_few_groups: "Few walks in the test part",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
   incomplete_cam: "Maps that do not add up to their logit",
