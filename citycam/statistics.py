@@ -145,8 +145,8 @@ def few_groups(effective: float | None, part: str = "") -> tuple[Mark, ...]:
         return ()
     pictures, code = (f"{part} pictures", f"{part}_few_groups") if part else ("pictures", "few_groups")
     sentence = (
-        f"The {pictures} are of walks or videos that vary as {decimal(effective, 1)} of equal size would, and over fewer "
-        f"than {FEW_GROUPS} no interval can be trusted; judge on more of them."
+        f"The {pictures} are of walks or videos that vary as {decimal(effective, 1)} of equal size would; over fewer "
+        f"than {FEW_GROUPS} no interval can be trusted, so judge on more of them."
     )
     return (Mark(code, sentence),)
 

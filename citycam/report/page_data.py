@@ -111,7 +111,7 @@ def _finding(comparable: Comparable, entry: Entry) -> str:
     known = {"majority": entry.mean("majority_accuracy"), "chance": entry.mean("chance")}
     beside = ", ".join(f"{name} {decimal(value)}" for name, value in known.items() if value is not None)
     label = comparable.label(entry)
-    best = "Best" if entry.rank else "The run"
+    best = f"Best{'*' * bool(entry.shows_nothing)}" if entry.rank else "First"
     return f"{best}: #{entry.number}{f' ({label})' if label else ''}, {what}{f' ({beside})' if beside else ''}."
 
 

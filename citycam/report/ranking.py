@@ -237,10 +237,10 @@ def _rank(entries: list[Entry], measure: str) -> tuple[list[Entry], str]:
     best = _Predictions.of(completed[0])
     if best is not None and len(answers := _answers(best.pictures, completed)) > 1:
         groups = _groups(completed[0].rows[0].folder, best.pictures)
-        tested = _p_values(list(answers.values()), _weights(best.pictures, measure), groups)
-        p_values = dict(zip(answers, tested, strict=True))
-        labels = [picture.partition("\0")[2] for picture in best.pictures]
-        few = groups is not None and effective_groups(np.array(labels), groups) < FEW_GROUPS
+        # Accuracy knows no classes.
+        labels = [picture.partition("\0")[2] if measure == BALANCED else "" for picture in best.pictures]
+        p_values = dict(zip(answers, _p_values(list(answers.values()), _weights(labels), groups), strict=True))
+        few = groups is not None and effective_groups(labels, groups) < FEW_GROUPS
         for index, p in p_values.items():
             ranks[index] = FEW if few else SAME if p >= 1 - LEVEL else BELOW
         over = f"the same {len(best.pictures)} validation pictures"
@@ -263,9 +263,8 @@ def _answers(pictures: tuple[str, ...], entries: Sequence[Entry]) -> dict[int, N
     return answers
 
 
-def _weights(pictures: Sequence[str], measure: str) -> NDArray[np.float64]:
-    """Return what a correct prediction of each picture adds to a measure (N,)."""
-    labels = [picture.partition("\0")[2] if measure == BALANCED else "" for picture in pictures]
+def _weights(labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return what a correct prediction of each picture adds to the mean over classes (N,)."""
     _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(counts) * counts[classes]), dtype=np.float64)
 

@@ -192,7 +192,7 @@ def test_what_can_be_compared_is_told_in_the_files(pair: Path, compare: Any) -> 
     words = " ".join(out.split())
     assert "1 is significantly above every row tested against it" in words
     assert "(paired test over the same 40 validation pictures, level 5 %)." in words
-    assert "accuracy is their mean and the interval is Student's over seeds" in words
+    assert "accuracy is their mean, and its interval covers other seeds (Student's) and other pictures" in words
     assert "Runs with different data, classes or split are in separate tables" in words
 
 
