@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,12 @@ _NUMBERS = {
     "balanced": "val_balanced_accuracy",
     "loss": "val_loss",
     "n": "n_val",
-    "test": "test_accuracy",
     "n_test": "n_test",
     "chance": "chance",
 }
 _INTERVALS = {
     "interval": "val_accuracy_interval",
     "balanced_interval": "val_balanced_accuracy_interval",
-    "test_interval": "test_accuracy_interval",
 }
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -59,7 +57,8 @@ def gather(rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> di
     for number, row in enumerate(rows, 1):
         settings = [row.sweep] * several + [row.overrides.get(key, "") for key in keys]
         standing = standings.get(row.folder, {"number": str(number), "rank": "", "star": False, "among": 0})
-        runs.append({**standing, "settings": settings, **_run(row, _POINTS if many else None)})
+        by = comparables[standing["among"]].measure if comparables else ACCURACY
+        runs.append({**standing, "settings": settings, **_run(row, by, _POINTS if many else None)})
     return {
         "keys": ["sweep"] * several + keys,
         "same": _shared(rows, keys),
@@ -149,25 +148,28 @@ def _over_seeds(comparables: Sequence[Comparable]) -> list[dict[str, Any]]:
     ]
 
 
-def _run(row: RunRow, points: int | None) -> dict[str, Any]:
+def _run(row: RunRow, by: str, points: int | None) -> dict[str, Any]:
+    """Return a run of a set that is ranked ``by`` a measure, which is also that of its test part."""
+    numbers = _NUMBERS | {"test": f"test_{by}"}
+    intervals = _INTERVALS | {"test_interval": f"test_{by}_interval"}
     return {
         "name": row.name,
         "status": row.status,
         "error": None if row.error is None else str(row.error).replace(str(row.folder), row.name),
         "command": None if row.status == "completed" else row.record.command,
-        **{key: finite(row.final.get(name)) for key, name in _NUMBERS.items()},
-        **{key: list(_pair(row.final.get(name))) for key, name in _INTERVALS.items()},
-        "shown": _shown(row),
+        **{key: finite(row.final.get(name)) for key, name in numbers.items()},
+        **{key: list(_pair(row.final.get(name))) for key, name in intervals.items()},
+        "shown": _shown(row, numbers, intervals),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
         "curves": _curves(row.folder, points),
     }
 
 
-def _shown(row: RunRow) -> dict[str, str]:
+def _shown(row: RunRow, numbers: Mapping[str, str], intervals: Mapping[str, str]) -> dict[str, str]:
     """Return the numbers of a run as they are read, without those that it lacks."""
-    texts = {key: _text(row.final.get(name)) for key, name in _NUMBERS.items() if key != "chance"}
-    texts |= {key: _between(row.final.get(name)) for key, name in _INTERVALS.items()}
+    texts = {key: _text(row.final.get(name)) for key, name in numbers.items() if key != "chance"}
+    texts |= {key: _between(row.final.get(name)) for key, name in intervals.items()}
     return {key: text for key, text in texts.items() if text}
 
 
