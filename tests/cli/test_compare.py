@@ -204,3 +204,16 @@ def test_comparing_needs_no_torch(pair: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, pair], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert json.loads((pair / "0" / "run.json").read_text())["status"] == "completed"
+
+
+def test_few_walks_are_said_in_the_run_and_in_the_comparison(train: Callable[..., Outcome]) -> None:
+    outcome = train("optimizer=sgd,adam", "data.group='level:1'", "explain.methods=[]", multirun=True)
+    assert outcome.code == 0, outcome.err
+    for run in outcome.runs:
+        record = json.loads((run / "run.json").read_text())
+        assert (record["final"]["groups"], record["final"]["effective_groups"]) == (3, 3)
+        assert "few_groups" in [warning["code"] for warning in record["warnings"]]
+    rows = files.read_csv(outcome.results / "comparison.csv")
+    assert [row["rank"] for row in rows] == ["best", "too few walks to tell"]
+    assert all("few_groups" in row["marks"].split() for row in rows)
+    assert "vary as 3.0 of equal size" in outcome.out.replace("\n", " ")

@@ -58,7 +58,7 @@ function overview() {
   const { targets, cities, days } = DATA.subject;
   const others = targets.length === 1 ? cities.filter((name) => name !== targets[0]) : cities;
   const named = others.length > 6 ? `${others.length} cities` : others.join(", ");
-  if (cities.length) byId("title").textContent = others.length < cities.length ? `${targets[0]} and ${named}` : named;
+  if (cities.length) byId("title").textContent = others.length < cities.length ? `${targets[0]} against ${named}` : named;
   const states = new Map();
   RUNS.forEach((run) => states.set(run.status, (states.get(run.status) || 0) + 1));
   const counts = [...states].map(([status, count]) => `${count.toLocaleString("en")} ${status}`);
