@@ -299,8 +299,8 @@ class _Walks:
         groups = int(numbers.max()) + 1
         keys, walks = np.unique(classes * groups + numbers, return_inverse=True)
         size, of_class = np.bincount(walks).astype(np.float64), keys // groups
-        pictures = np.bincount(of_class, weights=size)
-        concentration = np.bincount(of_class, weights=(size / pictures[of_class]) ** 2)
+        pictures = np.bincount(of_class, weights=size).astype(np.float64)
+        concentration = np.bincount(of_class, weights=(size / pictures[of_class]) ** 2).astype(np.float64)
         return cls(size, np.bincount(walks, weights=values) / size, of_class, pictures, concentration)
 
     def effective_sizes(self) -> tuple[NDArray[np.float64], float | None]:
@@ -352,7 +352,7 @@ class _Walks:
 
     def _sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum values of walks (W,) by class (K,)."""
-        return np.bincount(self.of_class, weights=values, minlength=len(self.pictures))
+        return np.bincount(self.of_class, weights=values, minlength=len(self.pictures)).astype(np.float64)
 
 
 def _number(groups: Sequence[Hashable]) -> NDArray[np.int64]:
