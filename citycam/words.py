@@ -1,4 +1,4 @@
-"""Text for people: lines on stderr, counts, durations, sizes, natural order of names, tables."""
+"""Text for people: lines on stderr, counts, figures, durations, sizes, natural order of names, tables."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ def counted(number: int, word: str) -> str:
     ('1 picture', '1,200 pictures')
     """
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """Return a number as every table, sentence and page shows it, rounded once from its full value; None is empty.
+
+    >>> decimal(0.69047), decimal(1 / 3, 2), decimal(None)
+    ('0.690', '0.33', '')
+    """
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -170,50 +168,70 @@ def test_no_pictures_is_a_sentence() -> None:
         s.judge([], [])
 
 
-def test_paired_differences_equal_all_flips_counted() -> None:
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        differences = rng.integers(-2, 3, 20)
-        groups = [f"g{place // 2}" for place in range(20)]
-        sums = differences.reshape(10, 2).sum(axis=1)
-        flips = np.array(list(itertools.product((-1, 1), repeat=10)))
-        expected = float((np.abs(flips @ sums) >= abs(sums.sum())).mean())
-        assert s.sign_flip(differences, groups) == pytest.approx(expected, abs=1e-12)
-
-
-def test_without_groups_it_is_mcnemars_exact_test() -> None:
-    differences = [1] * 9 + [-1] * 2 + [0] * 30
-    expected = stats.binomtest(2, 11).pvalue
-    assert s.sign_flip(differences) == pytest.approx(expected, abs=1e-12)
-    assert s.sign_flip(differences, range(41)) == pytest.approx(expected, abs=1e-12)
-    assert s.sign_flip([0, 0]) == s.sign_flip([0, 0], ["a", "b"]) == 1.0
-
-
-@settings(deadline=None)
-@given(st.integers(1, 400), st.data())
-def test_mcnemars_p_is_that_of_a_fair_coin(n: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, n))
-    tail = Fraction(sum(math.comb(n, count) for count in range(min(right, n - right) + 1)), 2**n)
-    assert s.sign_flip([1] * right + [-1] * (n - right)) == pytest.approx(min(1.0, float(2 * tail)), abs=1e-10)
-
-
-def test_welch_is_scipys_with_whole_degrees_of_freedom() -> None:
-    one, other = [0.9, 0.92, 0.94, 0.91], [0.85, 0.89, 0.86, 0.88]  # 5.7 degrees of freedom
-    assert s.welch(one, other) >= stats.ttest_ind(one, other, equal_var=False).pvalue
-    t, freedom = stats.ttest_ind(one, other, equal_var=False).statistic, 5
-    assert s.welch(one, other) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-12)
-    assert s.welch(one, other) == pytest.approx(1 - share_within(abs(t), freedom), abs=1e-10)
-    assert s.welch([0.5, 0.5], [0.5, 0.5]) == 1.0
-    assert s.welch([0.5, 0.5], [0.6, 0.6]) == 0.0
-
-
-def test_seeds_interval_is_students() -> None:
+def test_seeds_interval_combines_trainings_and_pictures() -> None:
     values = [0.8, 0.85, 0.9, 0.86]
-    expected = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert s.seeds_interval(values) == pytest.approx(expected, abs=1e-9)
-    assert s.seeds_interval([0.2, 1.0]) == (0.0, 1.0)
+    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    mean, own = float(np.mean(values)), (0.81, 0.88)
+    expected = mean - math.hypot(mean - low, mean - own[0]), mean + math.hypot(high - mean, own[1] - mean)
+    assert s.seeds_interval(values, [own] * 4) == pytest.approx(expected, abs=1e-9)
+    assert s.seeds_interval([0.2, 1.0], [(0.1, 0.3), (0.9, 1.0)]) == (0.0, 1.0)
+    assert s.seeds_interval([0.7, 0.7], [(0.6, 0.8), (0.62, 0.78)]) == pytest.approx((0.61, 0.79)), "not of width 0"
 
 
-def test_holm_by_hand() -> None:
-    assert s.holm([0.03, 0.01, 0.04, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
-    assert s.holm([]) == []
+def test_effective_groups_are_those_of_equal_size() -> None:
+    assert s.effective_groups([0] * 60, [place // 10 for place in range(60)]) == 6
+    half = np.repeat(np.arange(8), [7, 1, 1, 1, 1, 1, 1, 1])
+    assert s.effective_groups([0] * 14, half.tolist()) == pytest.approx(1 / (0.25 + 7 / 14**2), abs=1e-6)
+    # One walk of the target carries half of the balanced accuracy, so there are at most four.
+    labels, groups = [1] * 4 + [0] * 40, ["target"] * 4 + [f"w{place // 4}" for place in range(40)]
+    assert s.effective_groups(labels, groups) == pytest.approx(4 / (1 + 0.1), abs=1e-6)
+
+
+def test_few_groups_are_marked_and_recorded() -> None:
+    labels = np.arange(80) % 2
+    for groups, few in ((np.arange(80) // 2 % 5, True), (np.arange(80) // 2 % 20, False)):
+        judgement = s.judge(labels, labels, groups.tolist())
+        assert [mark.code for mark in judgement.marks] == ["few_groups"] * few
+        assert judgement.as_dict()["groups"] == len(np.unique(groups))
+    (mark,) = s.few_groups(3.42, "test")
+    assert (mark.code, mark.sentence.startswith("The test pictures are of")) == ("test_few_groups", True)
+    assert "vary as 3.4 of equal size" in mark.sentence
+    assert "effective_groups" not in s.judge(labels, labels).as_dict()
+    assert s.judge(labels, labels, groups.tolist()).as_dict("test")["test_effective_groups"] == 20
+
+
+def _walks(kind: str, groups: int) -> np.ndarray:
+    """Sizes of walks that hold 20 pictures in the mean."""
+    ratio = {8: 0.6, 40: 0.85}[groups]
+    shares = {"equal": np.ones(groups), "geometric": ratio ** np.arange(groups)}
+    shares["half"] = np.concatenate([[groups - 1.0], np.ones(groups - 1)])
+    return np.maximum(1, np.round(shares[kind] / shares[kind].sum() * 20 * groups)).astype(int)
+
+
+def _coverage(sizes: np.ndarray, share: float, correlation: float, times: int) -> float:
+    """How often the interval holds the share, if accuracies of walks are drawn from a beta distribution."""
+    rng = np.random.default_rng(11)
+    scale, numbers = (1 - correlation) / correlation, np.repeat(np.arange(len(sizes)), sizes)
+    covered = 0
+    for _ in range(times):
+        chances = rng.beta(share * scale, (1 - share) * scale, len(sizes))
+        low, high = s.clustered(rng.random(len(numbers)) < chances[numbers], numbers.tolist())
+        covered += low <= share <= high
+    return covered / times
+
+
+SHARES = [(0.5, 0.1), (0.7, 0.02), (0.8, 0.3), (0.9, 0.05), (0.9, 0.1), (0.95, 0.1)]
+
+
+@pytest.mark.parametrize("kind", ["geometric", "half"])
+@pytest.mark.parametrize("groups", [8, 40])
+def test_intervals_over_unequal_walks_cover(kind: str, groups: int) -> None:
+    assert _coverage(_walks(kind, groups), 0.8, 0.2, 150) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "correlation"), SHARES)
+@pytest.mark.parametrize("kind", ["equal", "geometric", "half"])
+@pytest.mark.parametrize("groups", [8, 40])
+def test_intervals_over_walks_cover(kind: str, groups: int, share: float, correlation: float) -> None:
+    assert _coverage(_walks(kind, groups), share, correlation, 4000) >= 0.93

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 def _compare(given: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from citycam.report.compare import FILES, check_folder, summary
+    from citycam.report.compare import check_folder, summary
     from citycam.report.comparison import write_all
     from citycam.report.ranking import arrange
     from citycam.sweep.runs import read_all
@@ -48,8 +48,7 @@ def _compare(given: argparse.Namespace) -> int:
     comparables = arrange(rows)
     console = Console()
     console.print(summary(comparables, console.width))
-    write_all(out, comparables)
-    print(f"{out}: {', '.join(name for name in FILES if (out / name).exists())}")
+    print(write_all(out, comparables))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from citycam.errors import CitycamError
 from citycam.files import read_header, write_cells, write_csv
-from citycam.words import printable, say, text_table
+from citycam.words import decimal, printable, say, text_table
 
 if TYPE_CHECKING:
     from citycam.inference.predict import Predictions, Verdict
@@ -97,7 +97,8 @@ def _print_table(predictions: Predictions) -> None:
         table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
     answers = zip(predictions.names, predictions.predicted, predictions.probabilities, strict=True)
     for name, number, shares in list(answers)[:_SHOWN]:
-        table.add_row(escape(printable(name)), escape(printable(predictions.classes[number])), f"{shares[number]:.3f}")
+        shown = (printable(name), printable(predictions.classes[number]))
+        table.add_row(*map(escape, shown), decimal(shares[number]))
     console = Console()
     console.print(table)
     if len(predictions.names) > _SHOWN:
@@ -109,8 +110,9 @@ def _print_verdict(verdict: Verdict, classes: Sequence[str], words: TextIO) -> N
     print(f"\nBy the names of the folders ({verdict.note}):", file=words)
     if its is not None:
         print(
-            f"accuracy {its.accuracy:.3f} {_interval(its.accuracy_interval)}, balanced {its.balanced_accuracy:.3f} "
-            f"{_interval(its.balanced_accuracy_interval)}, majority {its.majority_accuracy:.3f}, n = {its.n:,}",
+            f"accuracy {decimal(its.accuracy)} {_interval(its.accuracy_interval)}, balanced "
+            f"{decimal(its.balanced_accuracy)} {_interval(its.balanced_accuracy_interval)}, majority "
+            f"{decimal(its.majority_accuracy)}, n = {its.n:,}",
             file=words,
         )
         over = "over walks" if its.clustered else "as if pictures were independent; frames of one walk are not"
@@ -144,4 +146,4 @@ def _header(classes: Sequence[str]) -> list[str]:
 
 
 def _interval(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"[{decimal(interval[0])}, {decimal(interval[1])}]"

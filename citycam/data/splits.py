@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def by_group(catalog: Catalog, config: SplitConfig) -> _Draft:
     """Put whole groups into one part, as close to the shares in every city as the sizes of its groups allow."""
     _require_groups(catalog, "group")
     parts: dict[str, str] = {}
+    far: list[str] = []
     for city, pictures in _by_city(catalog.pictures).items():
         units = _units(pictures, lambda picture: str(picture.group))
         if len(units) < _n_parts(config):
@@ -85,8 +87,10 @@ def by_group(catalog: Catalog, config: SplitConfig) -> _Draft:
                 f"{len(units)}; name more with data.group or data.table, or use a weaker split: split=time (blocks of "
                 "each video) or split=random (marked leaky)."
             )
-        parts |= _deal(units, config, "group", city)
-    return _Draft(False, parts, [])
+        dealt = _deal(units, config, "group", city)
+        far += _far_shares(units, dealt, config, city)
+        parts |= dealt
+    return _Draft(False, parts, _say_far("group", far))
 
 
 def by_time(catalog: Catalog, config: SplitConfig) -> _Draft:
@@ -151,11 +155,13 @@ def by_folder(catalog: Catalog, config: SplitConfig) -> _Draft:
         raise CitycamError(f"split=folder finds no folder train in {catalog.root}; add one, or use split=auto.")
     if "val" not in parts.values():
         training = [picture for picture in catalog.pictures if picture.part == "train"]
-        parts |= _val_from_train(training, config)
+        dealt, far = _val_from_train(training, config)
+        parts |= dealt
         warnings.append(
             f"split=folder: the data have no folder val, so {config.val:.0%} of train became val; test, if there is "
             "one, stays as it is."
         )
+        warnings += _say_far("folder", far)
     return _Draft(_straddles(catalog, parts), parts, warnings)
 
 
@@ -201,7 +207,9 @@ def _deal(units: Mapping[str, Sequence[Picture]], config: SplitConfig, kind: str
 def choose(sizes: Sequence[int], target: int, leave: int) -> set[int]:
     """Return the positions whose sizes add up as closely to ``target`` as whole units allow, earlier ones first.
 
-    At least one position is chosen, and at least ``leave`` are not.
+    At least one position is chosen, and at least ``leave`` are not. Close is a small difference. Where that gives less
+    than half of ``target`` or more than twice of it, close is a small ratio of what is chosen to what is not: of units
+    of 1, 100 and 100 pictures, 100 are closer to 40 than 1 is.
     """
     taken, total = set[int](), 0
     for index, size in enumerate(sizes):
@@ -222,14 +230,44 @@ def _closest_sum(sizes: Sequence[int], target: int) -> set[int]:
     reachable = [1]
     for size in sizes:
         reachable.append((reachable[-1] | reachable[-1] << size) & most)
-    sums = (total for total in range(1, most.bit_length()) if reachable[-1] >> total & 1)
+    sums = [total for total in range(1, most.bit_length()) if reachable[-1] >> total & 1]
     total = min(sums, key=lambda total: (abs(total - target), total))
+    everything = sum(sizes)
+    inside = [total for total in sums if total < everything]
+    if inside and target < everything and not target <= 2 * total <= 4 * target:
+        odds = target / (everything - target)
+        total = min(inside, key=lambda total: (abs(math.log(total / (everything - total) / odds)), total))
     taken = set()
     for index in range(len(sizes) - 1, -1, -1):
         if not reachable[index] >> total & 1:
             taken.add(index)
             total -= sizes[index]
     return taken
+
+
+def _far_shares(
+    units: Mapping[str, Sequence[Picture]], parts: Mapping[str, str], config: SplitConfig, city: str
+) -> list[str]:
+    """Return in words each part of a city whose share is below half or above one and a half of what was asked for."""
+    total = sum(map(len, units.values()))
+    far = []
+    for part, wanted in (("val", config.val), ("test", config.test)):
+        inside = [len(pictures) for pictures in units.values() if parts[pictures[0].name] == part]
+        share = sum(inside) / total
+        if wanted > 0 and not 0.5 * wanted <= share <= 1.5 * wanted:
+            walks = f"{counted(len(inside), 'group')} of {len(units)}"
+            far.append(f"{share:.2g} of {city} in {part} instead of {wanted:.2g} ({walks})")
+    return far
+
+
+def _say_far(kind: str, far: Sequence[str]) -> list[str]:
+    if not far:
+        return []
+    more = f", and {len(far) - 3} more like that" if len(far) > 3 else ""
+    return [
+        f"split={kind} puts whole groups into one part, and few or unequal groups leave a share of "
+        f"{', '.join(far[:3])}{more}; name smaller groups with data.group or data.table for closer shares."
+    ]
 
 
 def _blocks(video: Sequence[Picture], config: SplitConfig) -> dict[str, str]:
@@ -245,10 +283,12 @@ def _blocks(video: Sequence[Picture], config: SplitConfig) -> dict[str, str]:
     return {picture.name: part for picture, part in zip(video, ["train"] * train + blocks, strict=True)}
 
 
-def _val_from_train(training: Sequence[Picture], config: SplitConfig) -> dict[str, str]:
+def _val_from_train(training: Sequence[Picture], config: SplitConfig) -> tuple[dict[str, str], list[str]]:
+    """Return the new parts of training pictures, and in words the shares that are far from what was asked for."""
     plain = SplitConfig(kind=config.kind, seed=config.seed, val=config.val, test=0.0)
     grouped = all(picture.group is not None for picture in training)
     parts: dict[str, str] = {}
+    far: list[str] = []
     for city, pictures in _by_city(training).items():
         units = _units(pictures, lambda picture: str(picture.group) if grouped else picture.digest)
         if len(units) < 2:
@@ -257,8 +297,10 @@ def _val_from_train(training: Sequence[Picture], config: SplitConfig) -> dict[st
                 f"{counted(len(units), 'group' if grouped else 'different picture')} in train; "
                 "add a folder val, or use split=auto."
             )
-        parts |= _deal(units, plain, "folder", city)
-    return parts
+        dealt = _deal(units, plain, "folder", city)
+        far += _far_shares(units, dealt, plain, city) if grouped else []
+        parts |= dealt
+    return parts, far
 
 
 def _straddles(catalog: Catalog, parts: Mapping[str, str]) -> bool | None:

@@ -28,7 +28,7 @@ from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.recorder import Recorder
 from citycam.sweep.resume import changed_settings
 from citycam.train.ranks import train_by_ranks
-from citycam.words import say
+from citycam.words import decimal, say
 
 if TYPE_CHECKING:
     from citycam.train.run import Attempt
@@ -257,8 +257,9 @@ def _line(record: RunRecord, name: str) -> str:
     final = record.final
     low, high = final["val_accuracy_interval"]
     return (
-        f"{name}: accuracy {final['val_accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
-        f"{final['val_balanced_accuracy']:.3f}, majority {final['majority_accuracy']:.3f}, n = {final['n_val']}, "
+        f"{name}: accuracy {decimal(final['val_accuracy'])} [{decimal(low)}, {decimal(high)}], balanced "
+        f"{decimal(final['val_balanced_accuracy'])}, majority {decimal(final['majority_accuracy'])}, "
+        f"n = {final['n_val']}, "
         f"{record.seconds['total']:.0f} s"
     )
 

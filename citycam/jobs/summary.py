@@ -51,4 +51,4 @@ def _write(request: Request) -> None:
     console = Console()
     console.print(summary(arrange([row for row in everything if row.folder in folders]), console.width))
     Ledger(request.sweep_folder).write()
-    write_all(request.sweep_folder, arrange(everything))
+    print(write_all(request.sweep_folder, arrange(everything)))

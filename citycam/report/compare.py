@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from citycam.doors import as_called
 from citycam.errors import CitycamError
 from citycam.files import write_csv, write_text
-from citycam.report.ranking import SAME, UNTESTED, Comparable, Entry
+from citycam.report.ranking import BALANCED, BEST, FEW, SAME, UNTESTED, Comparable, Entry
+from citycam.statistics import FEW_GROUPS
 from citycam.sweep.runs import RunRow, differing, warnings_of
+from citycam.words import decimal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,12 +31,17 @@ _MOST_WARNINGS = 20
 _SIGNS = {
     "balanced_accuracy_reaches_chance": "chance",
     "accuracy_not_above_majority": "≤ majority",
+    "few_groups": "few walks",
     "split_leaky": "leaky",
     "split_unknown": "leaky?",
 }
 _OVER_SEEDS = (
-    "With several seeds, accuracy is their mean and the interval is Student's over seeds: it shows how much trainings "
-    "differ, not how much samples of pictures would."
+    "With several seeds, accuracy is their mean, and its interval covers other seeds (Student's) and other pictures "
+    "(the runs' own intervals): their arms are added as squares."
+)
+_BY_BALANCED = (
+    "Ranked by balanced accuracy, since the loss of a run weights its classes: accuracy alone favours runs that answer "
+    "the most frequent class."
 )
 _APART = "Runs with different data, classes or split are in separate tables, since their accuracies cannot be compared."
 
@@ -56,7 +63,8 @@ def comparison_table(comparable: Comparable, width: int = 80) -> Table:
         elif title == "marks":
             table.add_column(title if marked else "", min_width=10 if marked else 0, overflow="fold")
         elif not 0 < column <= settings:
-            table.add_column(title, justify="left" if title == "rank" else "right", no_wrap=True)
+            folds = title == "rank" and any(entry.rank == FEW for entry in comparable.entries)
+            table.add_column(title, justify="left" if title == "rank" else "right", no_wrap=not folds)
     for entry, line in zip(comparable.entries, lines, strict=True):
         completed = "yellow" if any(row.marks for row in entry.rows) else ""
         style = {"completed": completed, "running": "cyan"}.get(entry.status, "red")
@@ -87,7 +95,7 @@ def summary(comparables: Sequence[Comparable], width: int = 80) -> RenderableTyp
         parts.append(comparison_table(comparable, width))
         more = comparable.settings[_room(comparable, width) :]
         parts += [Text(f"They also differ in {', '.join(more)} (see comparison.md).")] if more else []
-        parts += [Text(line) for line in _rank_lines(comparable)]
+        parts += [Text(line) for line in rank_lines(comparable)]
     parts += [Text(line) for line in _reading_lines(comparables)]
     parts += [Text(as_called(line), style="red") for line in _error_lines(comparables)]
     warnings = _warning_lines(comparables)
@@ -152,15 +160,23 @@ def _table_of_runs(comparables: Sequence[Comparable]) -> tuple[list[str], list[l
     return header, lines
 
 
-_STANDING = ("row", "compared_among", "rank", "p_against_best", "seeds", "row_accuracy", "row_low", "row_high")
+_STANDING = (
+    "row", "compared_among", "rank", "p_against_best", "seeds", "row_accuracy", "row_low", "row_high",
+    "ranked_by", "row_balanced_accuracy", "row_balanced_low", "row_balanced_high",
+)  # fmt: skip
 
 
 def _standing(comparable: Comparable, entry: Entry) -> list[Any]:
     """Return the values of the columns `_STANDING`."""
-    low, high = entry.interval or (None, None)
-    rank = entry.rank.removeprefix("≈ ") if entry.rank != SAME else "not told from best"
-    seeds = len(entry.counted)
-    return [entry.number, comparable.title, rank, entry.p, seeds, entry.mean("val_accuracy"), low, high]
+    rank = entry.rank if entry.rank != SAME else "not told from best"
+    standing = [entry.number, comparable.title, rank, entry.p, len(entry.counted), *_numbers_of(entry, "val_accuracy")]
+    by = f"val_{comparable.measure}" if entry.rank else None
+    return [*standing, by, *_numbers_of(entry, f"val_{BALANCED}")]
+
+
+def _numbers_of(entry: Entry, measure: str) -> list[float | None]:
+    """Return the mean of a measure over seeds, and its interval."""
+    return [entry.mean(measure), *(entry.interval_of(measure) or (None, None))]
 
 
 def _runs(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, RunRow]]:
@@ -171,21 +187,36 @@ def _runs(comparables: Sequence[Comparable]) -> list[tuple[Comparable, Entry, Ru
 
 
 def _cells(comparable: Comparable) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table; optional columns are left out where they would be empty."""
+    """Return the header and the rows of a table; optional columns are left out where they would be empty.
+
+    The measure that ranks the rows comes first, with its interval.
+    """
     ranked, seeds = bool(comparable.ranked), any(len(entry.rows) > 1 for entry in comparable.entries)
     tested = comparable.tested
-    header = ["#", *comparable.settings, "accuracy [95 %]", *["test [95 %]"] * tested]
-    header += [*["rank"] * ranked, *["seeds"] * seeds, "majority", "balanced", "n", "marks"]
+    by_balanced = comparable.measure == BALANCED
+    first, other = ("balanced", "accuracy") if by_balanced else ("accuracy", "balanced")
+    by, beside = ("balanced_accuracy", "accuracy") if by_balanced else ("accuracy", "balanced_accuracy")
+    header = ["#", *comparable.settings, f"{first} [95 %]", *["test [95 %]"] * tested]
+    header += [*["rank"] * ranked, *["seeds"] * seeds, "majority", other, "n", "marks"]
     lines = []
     for entry in comparable.entries:
-        cells = [str(entry.number), *comparable.values(entry)]
-        cells.append(_decimal(entry.mean("val_accuracy")) + _interval(entry.interval))
-        cells += [_decimal(entry.mean("test_accuracy")) + _interval(entry.interval_of("test"))] * tested
-        cells += [*[entry.rank] * ranked, *[str(len(entry.counted))] * seeds]
-        cells += [_decimal(entry.mean("majority_accuracy")), _decimal(entry.mean("val_balanced_accuracy"))]
-        number = entry.mean("n_val")
-        lines.append([*cells, "" if number is None else f"{number:.0f}", _marks(entry)])
+        cells = [str(entry.number), *comparable.values(entry), _with_interval(entry, f"val_{by}")]
+        cells += [_with_interval(entry, f"test_{by}")] * tested
+        cells += [*[_rank(entry)] * ranked, *[str(len(entry.counted))] * seeds]
+        cells += [decimal(entry.mean("majority_accuracy")), decimal(entry.mean(f"val_{beside}"))]
+        lines.append([*cells, decimal(entry.mean("n_val"), 0), _marks(entry)])
     return header, lines
+
+
+def _with_interval(entry: Entry, measure: str) -> str:
+    interval = entry.interval_of(measure)
+    bounds = "" if interval is None else f" [{decimal(interval[0], 2)} {decimal(interval[1], 2)}]"
+    return decimal(entry.mean(measure)) + bounds
+
+
+def _rank(entry: Entry) -> str:
+    """Return a rank in a table: the best has a star where its accuracy shows nothing."""
+    return f"{entry.rank}*" if entry.rank == BEST and entry.shows_nothing else entry.rank
 
 
 def _marks(entry: Entry) -> str:
@@ -194,33 +225,33 @@ def _marks(entry: Entry) -> str:
     return ", ".join([*states, *(_SIGNS[code] for code in codes)])
 
 
-def _decimal(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _interval(value: Sequence[float] | None) -> str:
-    return "" if value is None else f" [{value[0]:.2f} {value[1]:.2f}]"
-
-
-def _rank_lines(comparable: Comparable) -> list[str]:
-    """Return sentences that say what the ranks of this table mean."""
+def rank_lines(comparable: Comparable) -> list[str]:
+    """Return sentences that say what the ranks of a table mean."""
     if not comparable.ranked:
         return []
-    best = comparable.ranked[0].number
-    same = [entry for entry in comparable.ranked if entry.rank == SAME]
-    untested = [entry for entry in comparable.ranked if entry.rank == UNTESTED]
-    tested = len(comparable.ranked) - len(untested) - 1
-    lines = []
+    best = comparable.ranked[0]
+    same, untested, few = (
+        [entry for entry in comparable.ranked if entry.rank == rank] for rank in (SAME, UNTESTED, FEW)
+    )
+    tested = len(comparable.ranked) - len(untested) - len(few) - 1
+    lines = [_BY_BALANCED] if comparable.measure == BALANCED else []
     if tested:
-        what = f"{best} is significantly above every row tested against it"
+        what = f"{best.number} is significantly above every row tested against it"
         if same:
             verb = "is" if len(same) == 1 else "are"
-            what = f"{_numbers(same)} {verb} not significantly different from {best}"
-        correction = f", with Holm's correction for {tested} tests" if tested > 1 else ""
+            what = f"{_numbers(same)} {verb} not significantly different from {best.number}"
+        correction = f", corrected for {tested} tests and for choosing the best" if tested > 1 else ""
         lines.append(f"{what} (paired test over {comparable.over}, level 5 %{correction}).")
+    if few:
+        lines.append(
+            f"Too few walks to tell {_numbers(few)} from {best.number} over {comparable.over}: that takes {FEW_GROUPS} "
+            "groups of equal size, or more of unequal ones."
+        )
     if untested:
         reason = "predictions.csv is missing, damaged or of other pictures, or no split.csv can be read"
-        lines.append(f"{_numbers(untested)} could not be tested against {best}: {reason}.")
+        lines.append(f"{_numbers(untested)} could not be tested against {best.number}: {reason}.")
+    if best.shows_nothing:
+        lines.append(f"* {best.number} is the best of these rows, and no more: {' '.join(best.shows_nothing)}")
     return lines
 
 
@@ -284,7 +315,7 @@ def _markdown(comparables: Sequence[Comparable]) -> str:
         table += [[" ".join(cell.splitlines()) for cell in row] for row in rows]
         text += ["", f"## {comparable.title}"] if len(comparables) > 1 else []
         text += ["", *("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)]
-        text += [part for line in _rank_lines(comparable) for part in ("", line)]
+        text += [part for line in rank_lines(comparable) for part in ("", line)]
     text += [part for line in _reading_lines(comparables) for part in ("", line)]
     for title, sentences in (("Not completed", _error_lines(comparables)), ("Warnings", _warning_lines(comparables))):
         if sentences:

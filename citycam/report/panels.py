@@ -1,4 +1,7 @@
-"""The curves of a comparison as one figure: a small panel per row of the table, on common axes."""
+"""The curves of a comparison as one figure: a small panel per row of the table, on common axes for each table.
+
+Losses of other classes are other numbers, so each table has a loss axis of its own.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,6 @@ _COLUMNS, _WIDE, _HIGH, _TOP, _HEADING = 4, 2.9, 3.7, 0.45, 0.35
 _FAINT = "#9dc3dd"
 
 Curves = dict[str, list[tuple[float, float]]]
-Limits = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class _Panel:
         runs: the curves of every run in it.
         best: those of them that are highlighted.
         majority: accuracy of the majority class, drawn as a line; None for no line.
+        top: the upper end of the loss axis.
         heading: of the row of panels that starts with this one; empty for none.
     """
 
@@ -42,7 +45,13 @@ class _Panel:
     runs: tuple[Curves, ...]
     best: tuple[Curves, ...]
     majority: float | None
+    top: float
     heading: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether a loss lies above the axis."""
+        return any(loss > self.top for run in self.runs for loss in _losses(run))
 
 
 def write_panels(path: Path, comparables: Sequence[Comparable]) -> bool:
@@ -60,11 +69,12 @@ def write_panels(path: Path, comparables: Sequence[Comparable]) -> bool:
     for comparable in comparables:
         entries = [entry for entry in comparable.entries if curves[entry.number]]
         heading = comparable.title if len(comparables) > 1 else ""
+        top = _loss_top([run for entry in entries for run in curves[entry.number]])
         if entries and together:
-            panels.append(_set_panel(comparable, curves))
+            panels.append(_set_panel(comparable, curves, top))
         else:
             panels += [
-                _panel(comparable, entry, curves[entry.number], heading if entry is entries[0] else "")
+                _panel(comparable, entry, curves[entry.number], top, heading if entry is entries[0] else "")
                 for entry in entries
             ]
     if panels:
@@ -85,16 +95,16 @@ def _points(columns: Columns, measure: str) -> list[tuple[float, float]]:
     return [(epoch, value) for epoch, value in pairs if epoch is not None and value is not None]
 
 
-def _panel(comparable: Comparable, entry: Entry, curves: tuple[Curves, ...], heading: str) -> _Panel:
+def _panel(comparable: Comparable, entry: Entry, curves: tuple[Curves, ...], top: float, heading: str) -> _Panel:
     title = f"{entry.number}  {comparable.label(entry) or entry.rows[0].name}"
-    return _Panel(title, curves, (), entry.mean("majority_accuracy"), heading)
+    return _Panel(title, curves, (), entry.mean("majority_accuracy"), top, heading)
 
 
-def _set_panel(comparable: Comparable, curves: dict[int, tuple[Curves, ...]]) -> _Panel:
+def _set_panel(comparable: Comparable, curves: dict[int, tuple[Curves, ...]], top: float) -> _Panel:
     runs = tuple(run for entry in comparable.entries for run in curves[entry.number])
     best = tuple(run for entry in comparable.entries if entry.rank == BEST for run in curves[entry.number])
     majority = next(filter(None, (entry.mean("majority_accuracy") for entry in comparable.entries)), None)
-    return _Panel(f"{comparable.title}: {len(runs)} runs", runs, best, majority)
+    return _Panel(f"{comparable.title}: {len(runs)} runs", runs, best, majority, top)
 
 
 def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int) -> None:
@@ -103,9 +113,10 @@ def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int
     width = max(2 * _WIDE, *(left + _WIDE for left, _ in corners)) - 0.1
     height = _TOP + rows * _HIGH + headings * _HEADING
     figure = figures.new_figure(width, height)
-    limits, cut = _limits(panels)
+    epochs = [point[0] for panel in panels for run in panel.runs for curve in run.values() for point in curve]
+    span = (min(epochs) - 0.3, max(max(epochs), min(epochs) + 1) + 0.3)
     for panel, corner in zip(panels, corners, strict=True):
-        _draw_panel(figure, panel, corner, limits, cut=cut, together=together)
+        _draw_panel(figure, panel, corner, span, together=together)
     lines = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
     corner = (0.1 / width, 1 - 0.08 / height)
@@ -120,9 +131,9 @@ def _draw(path: Path, panels: Sequence[_Panel], *, together: bool, left_out: int
 
 
 def _draw_panel(
-    figure: Figure, panel: _Panel, corner: tuple[float, float], limits: Limits, *, cut: bool, together: bool
+    figure: Figure, panel: _Panel, corner: tuple[float, float], span: tuple[float, float], *, together: bool
 ) -> None:
-    """Add the two axes of a panel whose ``corner`` is in inches from the left and from the top."""
+    """Add the two axes of a panel over a ``span`` of epochs; its ``corner`` is in inches from the left and the top."""
     (left, down), (width, height) = corner, figure.get_size_inches()
     if panel.heading:
         figure.text(0.1 / width, 1 - down / height, panel.heading, fontsize=11, fontweight="bold")
@@ -130,10 +141,11 @@ def _draw_panel(
         box = (left / width, 1 - (down + below) / height, (_WIDE - 0.45) / width, 1.4 / height)
         axes = figure.add_axes(box)
         _draw_lines(axes, panel, measure, together=together)
-        axes.set_xlim(*limits["epoch"])
-        axes.set_ylim(*limits[measure])
-        label = f"{measure} (cut off)" if cut and measure == "loss" else measure
-        axes.set_ylabel(label if left < _WIDE else "", fontsize=9)
+        axes.set_xlim(*span)
+        axes.set_ylim(0.0, 1.05 * panel.top if measure == "loss" else 1.03)
+        cut = measure == "loss" and panel.cut
+        label = measure if left < _WIDE else ""
+        axes.set_ylabel("loss (cut off)" if cut else label, fontsize=9)
         figures.simplify_axes(axes)
         axes.tick_params(labelsize=8)
         if measure == "loss":
@@ -181,21 +193,19 @@ def _draw_curves(
     axes.add_line(Line2D([], [], color=colour, linewidth=max(width, 1.2), label=label))
 
 
-def _limits(panels: Sequence[_Panel]) -> tuple[Limits, bool]:
-    """Return common limits of the axes, and whether losses lie above them.
+def _losses(run: Curves) -> list[float]:
+    return [loss for key in ("train_loss", "val_loss") for _, loss in run[key]]
 
-    The loss is shown up to five times the median of the last losses, so that a diverged run does not flatten others.
+
+def _loss_top(runs: Sequence[Curves]) -> float:
+    """Return the upper end of the loss axis of comparable runs.
+
+    It is the highest loss, but at most five times the median of the losses after the first epoch, which a run exceeds
+    only if it diverges: such a run does not flatten the others.
     """
-    runs = [run for panel in panels for run in panel.runs]
-    epochs = [epoch for run in runs for curve in run.values() for epoch, _ in curve]
-    losses = [loss for run in runs for key in ("train_loss", "val_loss") for _, loss in run[key]]
-    last = sorted(run["val_loss"][-1][1] for run in runs if run["val_loss"])
-    highest = max(losses, default=1.0)
-    most = 5 * max(last[len(last) // 2], 0.2) if last else highest
-    first, end = min(epochs), max(epochs)
-    limits = {
-        "epoch": (first - 0.3, max(end, first + 1) + 0.3),
-        "loss": (0.0, 1.05 * min(highest, most) or 1.0),
-        "accuracy": (0.0, 1.03),
-    }
-    return limits, highest > most
+    measured = [run for run in runs if _losses(run)]
+    if not measured:
+        return 1.0
+    firsts = sorted(max(run[key][0][1] for key in ("train_loss", "val_loss") if run[key]) for run in measured)
+    highest = max(loss for run in measured for loss in _losses(run))
+    return min(highest, 5 * firsts[(len(firsts) - 1) // 2]) or 1.0

@@ -1,7 +1,8 @@
 """Which runs may be compared, and which of their differences are significant.
 
 Runs with equal data, classes and split are in one `Comparable`. Those that differ only in ``seed`` are one `Entry` of
-it. Entries are sorted by validation accuracy. A paired test over the same pictures compares each with the best.
+it. Entries are sorted by what the loss is after: balanced accuracy if a run weights its classes, else accuracy. A test
+over the same pictures compares each with the best.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.errors import DamagedFile
-from citycam.statistics import LEVEL, holm, seeds_interval, sign_flip, welch
+from citycam.report.significance import against_best, holm, welch
+from citycam.statistics import FEW_GROUPS, LEVEL, effective_groups, seeds_interval
 from citycam.sweep.runs import RunRow, differing
 from citycam.sweep.stored import PREDICTIONS, SplitRow, read_answers, read_split
 
-BEST, SAME, BELOW, UNTESTED = "best", "≈ best", "below", "untested"
+BEST, SAME, BELOW, UNTESTED, FEW = "best", "≈ best", "below", "untested", "too few walks to tell"
+ACCURACY, BALANCED = "accuracy", "balanced_accuracy"
+# Such an accuracy shows nothing, also where it is the best of its table.
+NOTHING_SHOWN = ("balanced_accuracy_reaches_chance", "accuracy_not_above_majority")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,9 @@ class Entry:
         number: from 1, over all comparables.
         rows: one run, or one of each seed.
         rank: `BEST`; `SAME`, not significantly different from the best; `BELOW`; `UNTESTED`, since predictions.csv is
-            missing or has other pictures; empty where nothing is ranked.
-        p: p-value of the paired test against the best, adjusted by Holm's method.
+            missing or has other pictures; `FEW`, where no difference can be significant over so few walks; empty where
+            nothing is ranked.
+        p: p-value of the test against the best, corrected for all tests of the table.
     """
 
     number: int
@@ -62,18 +68,21 @@ class Entry:
         values = [row.final[key] for row in self.counted if key in row.final]
         return math.fsum(values) / len(values) if values else None
 
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The interval of the validation accuracy; see `interval_of`."""
-        return self.interval_of("val")
+    def interval_of(self, measure: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of a measure as ``val_accuracy``: the run's own, or of several seeds both over seeds
+        and over pictures (see `citycam.statistics.seeds_interval`); None where a run lacks its own."""
+        rows = [row for row in self.counted if measure in row.final]
+        own = [row.final.get(f"{measure}_interval") for row in rows]
+        known = [(interval[0], interval[1]) for interval in own if interval is not None]
+        if not known or len(known) < len(rows):
+            return None
+        return known[0] if len(rows) == 1 else seeds_interval([row.final[measure] for row in rows], known)
 
-    def interval_of(self, part: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the accuracy on a part: over seeds if there are several, else the run's own."""
-        rows = [row for row in self.counted if f"{part}_accuracy" in row.final]
-        if len(rows) > 1:
-            return seeds_interval([row.final[f"{part}_accuracy"] for row in rows])
-        interval = rows[0].final.get(f"{part}_accuracy_interval") if rows else None
-        return None if interval is None else (interval[0], interval[1])
+    @property
+    def shows_nothing(self) -> tuple[str, ...]:
+        """Sentences of the marks that leave its accuracy without a meaning, each code once."""
+        marks = [mark for row in self.counted for mark in row.marks if mark.code in NOTHING_SHOWN]
+        return tuple({mark.code: mark.sentence for mark in reversed(marks)}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +91,14 @@ class Comparable:
 
     Attributes:
         title: what they share, in words.
-        over: what the paired tests are over, in words; empty where nothing was tested.
+        over: what the tests are over, in words; empty where nothing was tested.
+        measure: `ACCURACY` or `BALANCED`, by which entries are sorted and tested.
     """
 
     title: str
     entries: tuple[Entry, ...]
     over: str = ""
+    measure: str = ACCURACY
 
     @property
     def rows(self) -> list[RunRow]:
@@ -140,15 +151,23 @@ def arrange(rows: Sequence[RunRow]) -> list[Comparable]:
     number = 0
     # Runs that stopped before they read their data come last.
     for key in sorted(by_key, key=lambda key: key == ""):
+        measure = _measure(by_key[key])
         entries = []
-        for seeds in sorted(_group_seeds(by_key[key]), key=_by_accuracy):
+        for seeds in sorted(_group_seeds(by_key[key]), key=lambda rows: _order(rows, measure)):
             number += 1
             entries.append(Entry(number, seeds))
         over = ""
         if key:
-            entries, over = _rank(entries)
-        comparables.append(Comparable(titles[key], tuple(entries), over))
+            entries, over = _rank(entries, measure)
+        comparables.append(Comparable(titles[key], tuple(entries), over, measure))
     return comparables
+
+
+def _measure(rows: Sequence[RunRow]) -> str:
+    """Return what comparable runs are ranked by: balanced accuracy if the loss of any of them weights its classes."""
+    weighted = any(mark.code == "ece_with_class_weights" for row in rows for mark in row.record.warnings)
+    known = all(f"val_{BALANCED}" in row.final for row in rows if "val_accuracy" in row.final)
+    return BALANCED if weighted and known else ACCURACY
 
 
 def _comparison_key(row: RunRow) -> str:
@@ -202,36 +221,54 @@ def _group_seeds(rows: Sequence[RunRow]) -> list[tuple[RunRow, ...]]:
     return [tuple(seeds) for seeds in entries.values()]
 
 
-def _by_accuracy(rows: tuple[RunRow, ...]) -> tuple[bool, float]:
+def _order(rows: tuple[RunRow, ...], measure: str) -> tuple[bool, float, float]:
+    """Return a key that sorts by a measure, completed entries first; ties by the accuracy."""
     entry = Entry(0, rows)
-    return not entry.completed, -(entry.mean("val_accuracy") or 0.0)
+    # Some measures are stored in single precision, so that equal ones differ.
+    return not entry.completed, -round(entry.mean(f"val_{measure}") or 0.0, 6), -(entry.mean("val_accuracy") or 0.0)
 
 
-def _rank(entries: list[Entry]) -> tuple[list[Entry], str]:
+def _rank(entries: list[Entry], measure: str) -> tuple[list[Entry], str]:
     """Test every completed entry against the best one; return the entries with ranks, and what the tests are over."""
     completed = [entry for entry in entries if entry.completed]
     if len(completed) < 2:
         return entries, ""
+    ranks, p_values, over = [UNTESTED] * len(completed), dict[int, float](), ""
     best = _Predictions.of(completed[0])
-    groups: list[str] | None = None
-    if best is not None:
-        # All of them have the same split; without any split.csv it is not known what the tests are to be over.
-        splits = (_read_split(row.folder) for entry in completed for row in entry.rows)
-        split = next((rows for rows in splits if rows is not None), None)
-        groups, best = (None, None) if split is None else (_groups(split, best.pictures), best)
-    p_values = [_p_value(best, _Predictions.of(entry), groups) for entry in completed[1:]]
-    tested = [p for p in p_values if p is not None]
-    adjusted = iter(holm(tested))
-    ranked = [replace(completed[0], rank=BEST)]
-    for entry, p_value in zip(completed[1:], p_values, strict=True):
-        p = None if p_value is None else next(adjusted)
-        rank = UNTESTED if p is None else SAME if p >= 1 - LEVEL else BELOW
-        ranked.append(replace(entry, rank=rank, p=p))
-    over = ""
-    if best is not None and tested:
+    # All of them have the same split; without any split.csv it is not known what the tests are to be over.
+    split = next((rows for entry in completed for row in entry.rows if (rows := _read_split(row.folder))), None)
+    if best is not None and split is not None and len(answers := _answers(best.pictures, completed)) > 1:
+        groups = _groups(split, best.pictures)
+        # Accuracy knows no classes.
+        labels = [picture.partition("\0")[2] if measure == BALANCED else "" for picture in best.pictures]
+        p_values = dict(zip(answers, _p_values(list(answers.values()), _weights(labels), groups), strict=True))
+        few = groups is not None and effective_groups(labels, groups) < FEW_GROUPS
+        for index, p in p_values.items():
+            ranks[index] = FEW if few else SAME if p >= 1 - LEVEL else BELOW
         over = f"the same {len(best.pictures)} validation pictures"
         over += "" if groups is None else f" in {len(set(groups))} groups"
+    ranks[0] = BEST
+    ranked = [
+        replace(entry, rank=rank, p=p_values.get(index) if index else None)
+        for index, (entry, rank) in enumerate(zip(completed, ranks, strict=True))
+    ]
     return [*ranked, *entries[len(completed) :]], over
+
+
+def _answers(pictures: tuple[str, ...], entries: Sequence[Entry]) -> dict[int, NDArray[np.bool_]]:
+    """Return whether predictions are correct (S, N), by index, of the entries that predicted these pictures."""
+    answers = {}
+    for index, entry in enumerate(entries):
+        its = _Predictions.of(entry)
+        if its is not None and its.pictures == pictures:
+            answers[index] = its.correct  # without its names: of a thousand runs they would fill the memory
+    return answers
+
+
+def _weights(labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return what a correct prediction of each picture adds to the mean over classes (N,)."""
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(counts) * counts[classes]), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +277,11 @@ class _Predictions:
 
     Attributes:
         pictures: names with true classes (N,).
-        correct: correct predictions (N,), summed over seeds.
-        accuracies: one per seed.
+        correct: whether each prediction is correct (S, N), a row per seed.
     """
 
     pictures: tuple[str, ...]
-    correct: NDArray[np.int64]
-    accuracies: tuple[float, ...]
+    correct: NDArray[np.bool_]
 
     @classmethod
     def of(cls, entry: Entry) -> _Predictions | None:
@@ -255,11 +290,10 @@ class _Predictions:
         readable = [table for table in tables if table is not None]
         if len(readable) < len(tables) or len({pictures for pictures, _ in readable}) != 1:
             return None
-        correct = np.stack([correct for _, correct in readable])
-        return cls(readable[0][0], correct.sum(axis=0), tuple(correct.mean(axis=1).tolist()))
+        return cls(readable[0][0], np.stack([correct for _, correct in readable]))
 
 
-def _read_predictions(row: RunRow) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+def _read_predictions(row: RunRow) -> tuple[tuple[str, ...], NDArray[np.bool_]] | None:
     """Return the pictures of a run's predictions.csv with their classes, and whether each prediction is correct; None
     where the file is missing or damaged, or has another accuracy than the run."""
     try:
@@ -267,7 +301,7 @@ def _read_predictions(row: RunRow) -> tuple[tuple[str, ...], NDArray[np.int64]] 
     except (FileNotFoundError, DamagedFile):
         return None
     pictures = tuple(f"{path}\0{label}" for path, label in zip(answers.paths, answers.labels, strict=True))
-    correct = np.array([a == b for a, b in zip(answers.labels, answers.predicted, strict=True)], dtype=np.int64)
+    correct = np.array([a == b for a, b in zip(answers.labels, answers.predicted, strict=True)], dtype=np.bool_)
     return (pictures, correct) if abs(correct.mean() - row.final["val_accuracy"]) < 1e-6 else None
 
 
@@ -285,13 +319,20 @@ def _groups(split: Sequence[SplitRow], pictures: Sequence[str]) -> list[str] | N
     return [known[name] for name in names] if known.keys() >= set(names) else None
 
 
-def _p_value(best: _Predictions | None, other: _Predictions | None, groups: Sequence[str] | None) -> float | None:
-    if best is None or other is None or best.pictures != other.pictures:
-        return None
-    # Multiplied to whole numbers, also where the numbers of seeds differ.
-    differences = best.correct * len(other.accuracies) - other.correct * len(best.accuracies)
-    p = sign_flip(differences, groups)
-    if len(best.accuracies) > 1 and len(other.accuracies) > 1:
-        # Pictures and seeds both change an accuracy, so a difference must be significant over both.
-        p = max(p, welch(best.accuracies, other.accuracies))
-    return p
+def _p_values(
+    answers: Sequence[NDArray[np.bool_]], weights: NDArray[np.float64], groups: Sequence[str] | None
+) -> list[float]:
+    """Return a p-value for each entry against the first one, the best.
+
+    Args:
+        answers: whether predictions are correct, for each entry (S, N).
+        weights: what a correct one adds to the measure (N,).
+        groups: of each picture, or None.
+    """
+    p_values: list[float] = against_best(np.stack([its.mean(axis=0) * weights for its in answers]), groups).tolist()
+    # Pictures and seeds both change an accuracy, so a difference must be significant over both.
+    means = [(its @ weights).tolist() for its in answers]
+    seeded = [index for index in range(1, len(means)) if len(means[0]) > 1 and len(means[index]) > 1]
+    for index, p in zip(seeded, holm([welch(means[0], means[index]) for index in seeded]), strict=True):
+        p_values[index] = max(p_values[index], p)
+    return p_values

@@ -316,6 +316,7 @@ def _number_marks(final: Metrics) -> tuple[Mark, ...]:
             balanced_accuracy=final["val_balanced_accuracy"],
             balanced_accuracy_interval=final["val_balanced_accuracy_interval"],
             chance=final["chance"],
+            effective_groups=final.get("effective_groups"),
         )
     except KeyError:
         return ()

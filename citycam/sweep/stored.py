@@ -34,11 +34,13 @@ Columns = Mapping[str, tuple[float | None, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Rows of predictions.csv (N,): names of the pictures, their true classes, and what was predicted."""
+    """Rows of predictions.csv (N,): names of the pictures, their true classes, what was predicted, and the probability
+    of that as it is written; empty where the table has none."""
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]
     predicted: tuple[str, ...]
+    shares: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def read_answers(path: Path) -> Answers:
         raise DamagedFile(path, "it names classes that it has no probabilities of")
     if len(set(columns["path"])) < len(rows):
         raise DamagedFile(path, "it names a picture twice")
-    return Answers(columns["path"], columns["label"], columns["predicted"])
+    none = ("",) * len(rows)
+    shares = tuple(columns.get(f"p_{name}", none)[place] for place, name in enumerate(columns["predicted"]))
+    return Answers(columns["path"], columns["label"], columns["predicted"], shares)
 
 
 def read_split(folder: Path) -> tuple[SplitRow, ...]:

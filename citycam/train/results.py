@@ -22,7 +22,8 @@ from citycam.report import figures, tables
 from citycam.statistics import judge
 from citycam.sweep.recorder import Recorder
 
-_THUMB, _FEW, _WRITERS = 96, 6, 8
+# Pictures of the gallery can be enlarged.
+_THUMB, _LARGE, _FEW, _WRITERS = 96, 160, 6, 8
 
 
 def write_inputs(folder: Path, inputs: Inputs) -> None:
@@ -73,25 +74,28 @@ def flat_metrics(
 
 def write_thumbs(folder: Path, inputs: Inputs, indices: np.ndarray, labels: np.ndarray, shares: np.ndarray) -> None:
     """Write thumbs/: small JPEGs, named by digest, of the most and least typical validation pictures of each class and
-    the most confused ones, and index.csv, which says which is which."""
+    the most confused ones, and index.csv, which says which is which. The most typical ones are predicted rightly."""
     rows: list[tuple[str, str, str, str, float]] = []
     own = shares[np.arange(len(labels)), labels]
+    right = shares.argmax(axis=1) == labels
     for number, name in enumerate(inputs.labels.classes):
         places = np.flatnonzero(labels == number)
         ranked = places[np.argsort(-own[places], kind="stable")]
-        rows += [_thumb_row(inputs, indices, own, "typical", name, place) for place in ranked[:_FEW]]
+        typical = ranked[right[ranked]]
+        rows += [_thumb_row(inputs, indices, own, "typical", name, place) for place in typical[:_FEW]]
         rows += [_thumb_row(inputs, indices, own, "untypical", name, place) for place in ranked[::-1][:_FEW]]
-    wrong = np.flatnonzero(shares.argmax(axis=1) != labels)
+    wrong = np.flatnonzero(~right)
     surest = wrong[np.argsort(-shares[wrong].max(axis=1), kind="stable")][: 2 * _FEW]
     for place in surest:
         pair = f"{inputs.labels.classes[labels[place]]} as {inputs.labels.classes[shares[place].argmax()]}"
         rows.append(_thumb_row(inputs, indices, own, "confused", pair, place))
-    write_thumb_files(folder, inputs.catalog, [row[1] for row in rows])
+    write_thumb_files(folder, inputs.catalog, [row[1] for row in rows], _LARGE)
     write_csv(folder / "thumbs" / "index.csv", ["digest", "picture", "kind", "class", "own_probability"], rows)
 
 
-def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str]) -> None:
-    """Write thumbs/DIGEST.jpg of the catalog's pictures ``names``, at most 96 pixels a side, each once."""
+def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str], side: int = _THUMB) -> None:
+    """Write thumbs/DIGEST.jpg of the catalog's pictures ``names``, at most ``side`` pixels a side, where it is not
+    there."""
     digests = {picture.name: picture.digest for picture in catalog.pictures}
 
     def write(name: str) -> None:
@@ -99,7 +103,7 @@ def write_thumb_files(folder: Path, catalog: Catalog, names: Sequence[str]) -> N
         if path.exists():
             return
         image = Image.fromarray(decode(catalog.root / name))
-        image.thumbnail((_THUMB, _THUMB))
+        image.thumbnail((side, side))
         content = io.BytesIO()
         image.save(content, "JPEG", quality=80)
         write_bytes(path, content.getvalue())

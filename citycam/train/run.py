@@ -33,7 +33,7 @@ from citycam.model.network import Network
 from citycam.model.norms import trained_norms
 from citycam.processes import Terminated
 from citycam.resolved import Resolved
-from citycam.statistics import marks
+from citycam.statistics import few_groups, marks
 from citycam.sweep.record import BackboneRecord, DataRecord, SplitRecord
 from citycam.sweep.recorder import Recorder
 from citycam.train.results import write_inputs, write_results, write_thumb_files
@@ -321,13 +321,15 @@ def finish(record: Recorder, module: CityModule, maps: MapCallback | None, test:
         _move_seconds(record, "maps", maps.seconds)
     record.update(epoch_seconds=tuple(module.epoch_seconds))
     final = record.record.final
-    for mark in marks(
+    held = marks(
         accuracy=final["val_accuracy"],
         majority_accuracy=final["majority_accuracy"],
         balanced_accuracy=final["val_balanced_accuracy"],
         balanced_accuracy_interval=final["val_balanced_accuracy_interval"],
         chance=final["chance"],
-    ):
+        effective_groups=final.get("effective_groups"),
+    )
+    for mark in (*held, *few_groups(final.get("test_effective_groups"), "test")):
         record.warn(**mark.as_dict())
 
 

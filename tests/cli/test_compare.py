@@ -52,7 +52,10 @@ def test_the_end_of_a_sweep_and_the_command_write_the_same(train: Callable[..., 
     assert code == 0
     assert {name: (outcome.results / name).read_bytes() for name in FILES} == made
     assert "majority" in out
-    assert out.splitlines()[-1].endswith(", ".join(FILES))
+    page = outcome.results / "comparison.html"
+    last = f"Open {page} in a browser; beside it are comparison.md, comparison.csv, curves.png, overlays.png."
+    assert out.splitlines()[-1] == last
+    assert outcome.out.splitlines()[-1] == last
 
 
 def test_a_sweep_in_which_all_fail_has_a_comparison(
@@ -189,7 +192,7 @@ def test_what_can_be_compared_is_told_in_the_files(pair: Path, compare: Any) -> 
     words = " ".join(out.split())
     assert "1 is significantly above every row tested against it" in words
     assert "(paired test over the same 40 validation pictures, level 5 %)." in words
-    assert "accuracy is their mean and the interval is Student's over seeds" in words
+    assert "accuracy is their mean, and its interval covers other seeds (Student's) and other pictures" in words
     assert "Runs with different data, classes or split are in separate tables" in words
 
 
@@ -201,3 +204,16 @@ def test_comparing_needs_no_torch(pair: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, pair], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert json.loads((pair / "0" / "run.json").read_text())["status"] == "completed"
+
+
+def test_few_walks_are_said_in_the_run_and_in_the_comparison(train: Callable[..., Outcome]) -> None:
+    outcome = train("optimizer=sgd,adam", "data.group='level:1'", "explain.methods=[]", multirun=True)
+    assert outcome.code == 0, outcome.err
+    for run in outcome.runs:
+        record = json.loads((run / "run.json").read_text())
+        assert (record["final"]["groups"], record["final"]["effective_groups"]) == (3, 3)
+        assert "few_groups" in [warning["code"] for warning in record["warnings"]]
+    rows = files.read_csv(outcome.results / "comparison.csv")
+    assert [row["rank"] for row in rows] == ["best", "too few walks to tell"]
+    assert all("few_groups" in row["marks"].split() for row in rows)
+    assert "vary as 3.0 of equal size" in outcome.out.replace("\n", " ")

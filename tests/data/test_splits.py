@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -105,8 +106,24 @@ def test_whole_units_come_as_close_to_the_target_as_possible(sizes: list[int], s
         abs(sum(chosen) - target) for count in range(1, len(sizes)) for chosen in itertools.combinations(sizes, count)
     )
     everything = abs(sum(sizes) - target) < best
-    if not everything:
-        assert abs(sum(sizes[index] for index in taken) - target) == best
+    total = sum(sizes[index] for index in taken)
+    if abs(total - target) != best and not everything:
+        # Only where the closest sum is far: then none has closer odds.
+        def distance(total: int) -> float:
+            return abs(math.log(total / (sum(sizes) - total) / (target / (sum(sizes) - target))))
+
+        sums = {sum(chosen) for count in range(1, len(sizes)) for chosen in itertools.combinations(sizes, count)}
+        closest = min(sums, key=lambda total: (abs(total - target), total))
+        assert not target / 2 <= closest <= 2 * target
+        assert distance(total) == pytest.approx(min(map(distance, sums)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "target", "total"),
+    [([1, 100, 100], 40, 100), ([100, 1, 100], 40, 100), ([1, 400], 80, 1), ([30, 100, 100], 46, 30)],
+)
+def test_a_part_of_a_few_pictures_is_not_close_to_a_fifth(sizes: list[int], target: int, total: int) -> None:
+    assert sum(sizes[index] for index in choose(sizes, target, leave=1)) == total
 
 
 def test_shares_are_exact_where_pictures_are_single() -> None:
@@ -125,6 +142,28 @@ def test_seeds_differ_and_cities_do_not_disturb_each_other() -> None:
         assert one.parts[:100] != one.parts[100:]
         assert one != make_split(catalog, SplitConfig(kind=kind, seed=1))
         assert make_split(more, SplitConfig(kind=kind, seed=0)).parts[:200] == one.parts
+
+
+def walks(*sizes: int) -> Catalog:
+    """Return two cities, each with walks of these sizes."""
+    return catalog_of(
+        *(
+            Picture(f"c{city}/w{walk}/{frame}.png", f"{city}-{walk}-{frame}", f"c{city}", f"c{city}/w{walk}")
+            for city in range(2)
+            for walk, size in enumerate(sizes)
+            for frame in range(size)
+        )
+    )
+
+
+def test_a_share_that_walks_do_not_allow_is_said() -> None:
+    split = make_split(walks(100, 100, 1), SplitConfig(kind=SplitKind.group))
+    (warning,) = split.warnings
+    assert "0.5 of c0 in val instead of 0.2 (1 group of 3), 0.5 of c1 in val instead of 0.2" in warning
+    assert make_split(walks(10, 10, 10, 10, 10), SplitConfig(kind=SplitKind.group)).warnings == ()
+    (warning,) = make_split(walks(10, 10, 10), SplitConfig(kind=SplitKind.group, test=0.1)).warnings
+    assert "0.33 of c0 in val instead of 0.2 (1 group of 3), 0.33 of c0 in test instead of 0.1" in warning
+    assert "and 1 more like that" in warning
 
 
 def test_auto_is_group_where_groups_are_known() -> None:

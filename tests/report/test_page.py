@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from citycam.files import write_csv
+from citycam.report.compare import write_comparison
 from citycam.report.overlay import colours, shown
 from citycam.report.page import write_page
 from citycam.report.ranking import arrange
+from citycam.report.tables import read_rows
 from citycam.sweep.runs import read_all, read_runs
 from tests.conftest import Outcome
 from tests.report.page_runs import digest, make_run
@@ -209,8 +211,8 @@ def test_seeds_have_a_mean_and_a_row_each(tmp_path: Path) -> None:
     assert sorted(run["number"] for run in data["runs"]) == ["1.1", "1.2", "1.3"]
     (mean,) = data["seeds"]
     assert mean["seeds"] == 3
-    assert mean["accuracy"] == pytest.approx(0.75)
-    assert mean["interval"][0] < 0.7 < 0.8 < mean["interval"][1]
+    # Student's arm over seeds is 4.303 * 0.05 / sqrt(3), the runs' own arm 0.05: together 0.134.
+    assert mean["accuracy"] == "0.750 [0.62, 0.88]"
 
 
 def test_a_warning_is_listed_once_with_its_runs(tmp_path: Path) -> None:
@@ -273,3 +275,50 @@ def test_confused_pairs_are_counted(tmp_path: Path) -> None:
         ("arden as brill", 3, 1),
         ("brill as arden", 1, 0),
     ]
+
+
+def test_figures_are_rounded_once(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", accuracy=0.69047)  # to four digits 0.6905, and that to three 0.691
+    make_run(tmp_path / "b", accuracy=0.0625, overrides=("epochs=2",))  # JavaScript rounds this half up, Python to even
+    comparables = arrange(read_runs(tmp_path))
+    write_comparison(tmp_path, comparables)
+    runs = {run["name"]: run["shown"] for run in page_of(tmp_path, comparables=comparables)["runs"]}
+    table = (tmp_path / "comparison.md").read_text()
+    for name, figure in (("a", "0.690"), ("b", "0.062")):
+        assert runs[name]["accuracy"] == figure
+        assert f"| {figure} [" in table
+    assert not re.search(r"toFixed\([23]\)", (tmp_path / "comparison.html").read_text()), "figures come as text"
+
+
+def test_the_top_names_cities_days_and_the_finding(tmp_path: Path) -> None:
+    counts = {"train": {"rome": 9, "paris": 9, "oslo": 9}, "val": {"rome": 3, "paris": 3, "oslo": 3}}
+    data = {"digest": "d", "kind": "folder", "target": "paris", "counts": counts}
+    known: dict[str, Any] = {"data": data, "classes": ["rest", "paris"]}
+    make_run(tmp_path / "a", overrides=("epochs=5",), accuracy=0.6, started="2026-03-01T23:00:00Z", **known)
+    make_run(tmp_path / "b", overrides=("epochs=7",), accuracy=0.4, started="2026-03-02T01:00:00Z", **known)
+    data = page_of(tmp_path, comparables=arrange(read_runs(tmp_path)))
+    assert data["subject"] == {
+        "targets": ["paris"],
+        "cities": ["oslo", "paris", "rome"],
+        "days": ["2026-03-01", "2026-03-02"],
+    }
+    (comparable,) = data["sets"]
+    assert comparable["findings"][0] == (
+        "Best: #1 (epochs 5), accuracy 0.600 [0.55, 0.65] (majority 0.500, chance 0.500)."
+    )
+
+
+def test_typical_pictures_are_right_predictions(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a")
+    index = read_rows(run / "thumbs" / "index.csv")
+    wrong = next(row["picture"] for row in index if (row["kind"], row["class"]) == ("typical", "arden"))
+    answers = [[row["picture"], row["class"], row["class"], 0.9, 0.1] for row in index if row["kind"] == "typical"]
+    answers = [[*a[:2], "brill", 0.12, 0.88] if a[0] == wrong else a for a in answers]
+    write_csv(run / "predictions.csv", ["path", "label", "predicted", "p_arden", "p_brill"], answers)
+    cities = dict(page_of(tmp_path)["galleries"]["0"]["cities"])
+    typical = cities["arden"]["typical"]
+    assert len(typical) == 4
+    assert wrong not in [name for _, name, *_ in typical]
+    assert {own for _, _, own, _ in typical} == {"arden 0.90"}
+    wrong_ones = [picture[2:] for picture in cities["arden"]["untypical"] if picture[1] == wrong]
+    assert wrong_ones in ([], [["arden 0.10", "brill 0.88"]])

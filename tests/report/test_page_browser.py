@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from citycam.files import write_csv
 from citycam.report.page import write_page
+from citycam.report.ranking import arrange
 from citycam.sweep.runs import read_runs
 from tests.report.page_runs import make_run
 
@@ -23,7 +25,7 @@ EVIL = "<script>document.title='broken'</script>"
 ORDER = "[...document.querySelectorAll('#runs tbody .choose')].map((button) => button.textContent)"
 
 
-def ask(page: Path, script: str) -> Any:
+def ask(page: Path, script: str, width: int = 1280) -> Any:
     """Run ``script``, the body of an async function, in a copy of the page and return its result."""
     probe = (
         "<script>window.onerror = (message) => { window.failure = message; };</script>",
@@ -38,7 +40,7 @@ def ask(page: Path, script: str) -> Any:
     copy.write_text(text)
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
-    command += [f"--user-data-dir={page.parent / 'profile'}", "--window-size=1280,1000", copy.as_uri()]
+    command += [f"--user-data-dir={page.parent / 'profile'}", f"--window-size={width},1000", copy.as_uri()]
     settings = os.environ | {"HOME": str(page.parent)}
     printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=settings).stdout
     output = re.search(r'<pre id="answer">(.*?)</pre>', printed, re.DOTALL)
@@ -118,6 +120,55 @@ def test_maps_of_one_picture_are_beside_each_other_with_blank_and_wrong_ones_mar
     assert seen["blank"] == 3
     assert seen["shape"] == [192, 144], "the picture's own shape"
     assert seen["colours"] > 64, "a picture below 64 cells"
+
+
+def test_ranks_sort_by_what_they_mean_and_figures_are_those_of_the_tables(tmp_path: Path) -> None:
+    known = {"data": {"digest": "d", "kind": "folder", "target": "arden"}, "classes": ["arden", "brill"]}
+    for number, accuracy in enumerate((0.5, 0.69047, 0.65, 0.6)):
+        make_run(tmp_path / "s" / f"{number}", overrides=(f"epochs={number}",), accuracy=accuracy, **known)
+    for number, wrong in enumerate((200, 0, 1, 2)):
+        rows = [[f"{place}.jpg", "arden", "brill" if place < wrong else "arden"] for place in range(200)]
+        write_csv(tmp_path / "s" / f"{number}" / "predictions.csv", ["path", "label", "predicted"], rows)
+    (tmp_path / "s" / "2" / "predictions.csv").unlink()
+    comparables = arrange(read_runs(tmp_path / "s"))
+    write_page(tmp_path / "comparison.html", [row for its in comparables for row in its.rows], comparables)
+    script = """
+      const ranks = () => [...document.querySelectorAll('#runs td.rank')].map((cell) => cell.textContent);
+      const head = [...document.querySelectorAll('#runs th button')].find((button) => button.textContent === 'rank');
+      const first = document.querySelector('#runs td.accuracy').textContent;
+      const before = ranks(); head.click(); const up = ranks(); head.click();
+      return [before, up, ranks(), first, document.querySelector('#title').textContent,
+        document.querySelector('.finding p').textContent];"""
+    before, up, down, accuracy, title, finding = ask(tmp_path / "comparison.html", script)
+    assert before == ["best", "untested", "≈ best", "below"]
+    assert up == ["best", "≈ best", "below", "untested"]
+    assert down == up[::-1]
+    assert accuracy == "0.690 [0.64, 0.74]"
+    assert title == "Comparison of runs"
+    assert finding.startswith("Best: #1 (epochs 1), accuracy 0.690 [0.64, 0.74]")
+
+
+def test_a_picture_is_enlarged_and_its_answer_is_not_taken_for_the_truth(page: Path) -> None:
+    script = """
+      const wrong = document.querySelector('.card.wrong'); wrong.click();
+      const box = document.querySelector('#large');
+      const words = wrong.querySelector('.answer').innerText;
+      return [words, box.open, box.querySelectorAll('img').length, box.textContent];"""
+    words, is_open, pictures, text = ask(page, script)
+    assert [line for line in words.splitlines() if line] == ["✗ answer: brill", "truth: arden 0.02"]
+    assert is_open
+    assert pictures == 1
+    assert "arden/x" in text
+
+
+@pytest.mark.parametrize("width", [1400, 500])
+def test_what_ranks_is_on_the_screen(page: Path, width: int) -> None:
+    script = """
+      const cells = (kind) => [...document.querySelectorAll(`#runs td.${kind}`)];
+      const right = (kind) => Math.max(...cells(kind).map((cell) => cell.getBoundingClientRect().right));
+      return [right('accuracy'), right('balanced'), right('marks'), innerWidth];"""
+    *rights, inside = ask(page, script, width)
+    assert max(rights) <= inside
 
 
 def test_every_run_has_its_own_gallery(page: Path) -> None:

@@ -65,6 +65,21 @@ def test_seeds_share_a_panel_and_a_diverged_run_does_not_flatten_the_others(
     assert loss.get_ylabel() == "loss (cut off)"
 
 
+def test_losses_of_other_classes_have_other_axes_and_only_diverged_runs_are_cut(
+    tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    columns = ["epoch", "train_loss", "val_loss"]
+    for number, last in enumerate((0.02, 0.05)):
+        make_run(tmp_path / f"multi{number}", answers(20, number), overrides=[f"epochs={number}"])
+        files.write_csv(tmp_path / f"multi{number}" / "metrics.csv", columns, [[1, 2.9, 1.8], [2, 0.1, last]])
+    make_run(tmp_path / "binary", answers(20, 1), classes=["rest", "brill"])
+    panels.write_panels(tmp_path / "curves.png", arrange(read_runs(tmp_path)))
+    # Sets in the order of their folders: binary, then multi.
+    losses = saved_figures[0].axes[::2]
+    assert [round(axes.get_ylim()[1] / 1.05, 2) for axes in losses] == [0.7, 2.9, 2.9]
+    assert [axes.get_ylabel() for axes in losses] == ["loss", "loss", ""]
+
+
 def test_equal_runs_give_equal_figures_and_runs_without_curves_none(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "0", answers(20, 1))
     comparables = arrange(read_runs(tmp_path))

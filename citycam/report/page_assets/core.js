@@ -19,7 +19,6 @@ function make(tag, attributes = {}, ...children) {
 
 const byId = (id) => document.getElementById(id);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
-const decimal = (value, digits = 3) => (value === null || value === undefined ? "" : value.toFixed(digits));
 // The end of a path identifies it.
 const short = (value) => value.split("/").pop().replace(/^(.{12}).{5,}(.{10})$/u, "$1…$2");
 const settingsOf = (run) => run.settings.filter((value) => value !== "").map(short).join(" · ");
@@ -54,11 +53,18 @@ const pointed = {
   },
 };
 
+/** Say on top which cities these runs tell apart, when they ran, and what came out. */
 function overview() {
+  const { targets, cities, days } = DATA.subject;
+  const others = targets.length === 1 ? cities.filter((name) => name !== targets[0]) : cities;
+  const named = others.length > 6 ? `${others.length} cities` : others.join(", ");
+  if (cities.length) byId("title").textContent = others.length < cities.length ? `${targets[0]} against ${named}` : named;
   const states = new Map();
   RUNS.forEach((run) => states.set(run.status, (states.get(run.status) || 0) + 1));
   const counts = [...states].map(([status, count]) => `${count.toLocaleString("en")} ${status}`);
-  byId("overview").textContent = RUNS.length ? `${plural(RUNS.length, "run")}: ${counts.join(", ")}.` : "No runs.";
+  byId("overview").textContent = RUNS.length ? `${plural(RUNS.length, "run")}: ${counts.join(", ")}.${days.length ? ` Started ${days.join(" to ")}.` : ""}` : "No runs.";
+  byId("findings").append(...DATA.sets.filter((set) => set.findings.length).map((set) => make("div", { class: "finding" },
+    DATA.sets.length > 1 ? make("h3", {}, set.title) : null, ...set.findings.map((sentence) => make("p", {}, sentence)))));
   if (DATA.same.length) {
     byId("shared").append("The same in all: ", ...DATA.same.flatMap(([key, value], number) => [
       number ? ", " : "", make("span", { class: "nowrap" }, `${key}=${value}`),

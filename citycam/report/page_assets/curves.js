@@ -11,11 +11,17 @@ function lines() {
   return [...first, ...[...choice.colours.keys()].filter(curved)];
 }
 
-/** Return the upper end of the loss axis, at which a diverged run does not flatten the others. */
+const lossesOf = (index) => [...RUNS[index].curves.train_loss, ...RUNS[index].curves.val_loss].filter((value) => value !== null);
+
+/** Return the upper end of the loss axis: losses of other classes are not cut off, and a diverged run does not flatten the others. */
 function lossTop(indices) {
-  const peaks = indices.map((index) => Math.max(0, ...RUNS[index].curves.train_loss, ...RUNS[index].curves.val_loss)).sort((a, b) => a - b);
-  const middle = peaks[Math.floor((peaks.length - 1) / 2)] || 1;
-  return Math.min(peaks[peaks.length - 1] || 1, 3 * middle) * 1.04;
+  const sets = new Map();
+  indices.forEach((index) => sets.set(RUNS[index].among, [...(sets.get(RUNS[index].among) || []), index]));
+  const tops = [...sets.values()].map((members) => {
+    const firsts = members.map((index) => Math.max(0, RUNS[index].curves.train_loss[0], RUNS[index].curves.val_loss[0])).sort((a, b) => a - b);
+    return Math.min(Math.max(0, ...members.flatMap(lossesOf)) || 1, 5 * firsts[Math.floor((firsts.length - 1) / 2)] || 1);
+  });
+  return Math.max(...tops) * 1.04;
 }
 
 function ticks(top, count) {
@@ -81,10 +87,11 @@ function spread(ends) {
 /** Return the lines of the majority class, to be drawn below the runs' lines, and their labels, to be drawn above. */
 function majorities(indices, { x, y, width }) {
   const chosen = indices.filter((index) => choice.has(index));
-  const values = [...new Set((chosen.length ? chosen : indices).map((index) => RUNS[index].majority).filter((value) => value !== null))].slice(0, 4);
+  const known = (chosen.length ? chosen : indices).filter((index) => RUNS[index].majority !== null);
+  const values = [...new Map(known.map((index) => [RUNS[index].majority, RUNS[index].shown.majority]))].slice(0, 4);
   return {
-    below: values.map((value) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
-    above: values.map((value) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${decimal(value)}`)),
+    below: values.map(([value]) => make("line", { class: "majority", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) })),
+    above: values.map(([value, words]) => make("text", { class: "tick majority", x: MARGIN.left + 6, y: y(value) - 5 }, `majority class ${words}`)),
   };
 }
 
@@ -128,10 +135,10 @@ function legend() {
 /** Return a sentence with the last numbers of a run. */
 function reading(index) {
   const run = RUNS[index];
-  const last = (name) => run.curves[name].findLast((value) => value !== null);
-  const numbers = run.curves === null ? "no curves" : `after epoch ${run.curves.epoch.at(-1)}: validation loss ${decimal(last("val_loss"))}, `
-    + `accuracy ${decimal(last("val_accuracy"))}; training loss ${decimal(last("train_loss"))}, accuracy ${decimal(last("train_accuracy"))}`;
-  return `${label(index)}: ${numbers}${run.majority === null ? "" : `; majority class ${decimal(run.majority)}`}`;
+  const [trainLoss, loss, trainAccuracy, accuracy] = run.curves === null ? [] : run.curves.last;
+  const numbers = run.curves === null ? "no curves" : `after epoch ${run.curves.epoch.at(-1)}: validation loss ${loss}, accuracy ${accuracy}; `
+    + `training loss ${trainLoss}, accuracy ${trainAccuracy}`;
+  return `${label(index)}: ${numbers}${run.majority === null ? "" : `; majority class ${run.shown.majority}`}`;
 }
 
 pointed.listeners.push((index, previous) => {

@@ -1,16 +1,30 @@
 const WITH_GALLERY = Object.keys(DATA.galleries).map(Number);
 
-function card([index, name, probability, predicted]) {
-  return make("figure", { class: predicted === null ? "card" : "card wrong", title: name },
-    index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: name, loading: "lazy" }),
-    make("figcaption", {}, predicted === null ? "" : `✗ ${predicted} `, probability === null ? "" : make("span", { class: "share" }, `p ${decimal(probability, 2)}`)));
+/** Show a picture as large as its thumbnail allows, with its name and the answer. */
+function enlarge(index, name, own, predicted) {
+  const box = byId("large");
+  box.replaceChildren(make("form", { method: "dialog" }, make("button", { class: "remove", "aria-label": "Close" }, "×")),
+    index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: name }),
+    make("p", {}, make("strong", {}, name)), answer(own, predicted));
+  box.showModal();
 }
 
-const cards = (pictures) => make("div", { class: "cards" }, ...pictures.map(card));
+/** Return in words what a run says of a picture: the true class, and the answer where it is another. */
+function answer(own, predicted) {
+  return predicted ? make("span", { class: "answer" }, make("span", { class: "wrong" }, `✗ answer: ${predicted}`), make("span", { class: "share" }, `truth: ${own}`))
+    : make("span", { class: "answer" }, make("span", { class: "share" }, own));
+}
+
+function card([index, name, own, predicted]) {
+  return make("button", { type: "button", class: predicted ? "card wrong" : "card", title: `${name} (click to enlarge)`, onclick: () => enlarge(index, name, own, predicted) },
+    index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: name, loading: "lazy" }), answer(own, predicted));
+}
+
+const cards = (pictures) => (pictures.length ? make("div", { class: "cards" }, ...pictures.map(card)) : make("p", { class: "quiet" }, "none"));
 
 function city([name, { typical, untypical }]) {
   return make("article", {}, make("h3", {}, name),
-    make("div", { class: "two" }, make("div", {}, make("h4", {}, "most typical"), cards(typical)), make("div", {}, make("h4", {}, "least typical"), cards(untypical))));
+    make("div", { class: "two" }, make("div", {}, make("h4", {}, "most typical, predicted rightly"), cards(typical)), make("div", {}, make("h4", {}, "least typical"), cards(untypical))));
 }
 
 function pair([name, count, pictures]) {
@@ -29,7 +43,7 @@ function galleries() {
   if (!WITH_GALLERY.length) return;
   const all = RUNS.filter((run) => run.status === "completed").length;
   byId("gallery").append(
-    make("p", { class: "quiet" }, "Typical validation pictures are those whose own class has the highest predicted probability p, untypical ones those where it is lowest. ✗ marks a wrong prediction and names the predicted class."
+    make("p", { class: "quiet" }, "Beside a class stands its predicted probability. Typical validation pictures are right predictions whose true class has the highest one, untypical pictures those where it is lowest. ✗ marks a wrong prediction: first the answer, then the truth. Click a picture to enlarge it."
       + (WITH_GALLERY.length < all ? ` To keep this page small, only ${WITH_GALLERY.length} of ${plural(all, "run")} are shown.` : "")),
     make("p", { class: "row" }, make("label", { for: "gallery-run" }, "Run"),
       make("select", { id: "gallery-run", onchange: (event) => gallery(Number(event.target.value)) }, ...WITH_GALLERY.map((index) => make("option", { value: index }, label(index))))),

@@ -3,6 +3,8 @@ const TITLES = {
   split_unknown: "The split may leak",
   balanced_accuracy_reaches_chance: "Not significantly above chance",
   accuracy_not_above_majority: "Not above the majority class",
+  few_groups: "Few walks",
+  test_few_groups: "Few walks in the test part",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
   lattice: "Maps that show the network's grid",
@@ -18,8 +20,9 @@ const SIGNS = {
   split_unknown: "leaky?",
   balanced_accuracy_reaches_chance: "chance",
   accuracy_not_above_majority: "≤ majority",
+  few_groups: "few walks",
 };
-const FIRST = ["split_leaky", "balanced_accuracy_reaches_chance", "accuracy_not_above_majority", "split_unknown"];
+const FIRST = ["split_leaky", "balanced_accuracy_reaches_chance", "accuracy_not_above_majority", "few_groups", "split_unknown"];
 const SHOWN_AT_ONCE = 8;
 const SENTENCES_AT_ONCE = 4;
 
@@ -78,37 +81,44 @@ function attention() {
   byId("attention").hidden = !box.childElementCount;
 }
 
-/** Draw the accuracy as a dot on a line from 0 to 1, with its interval as a bar and the majority's accuracy as a tick. */
+const byBalanced = (run) => Boolean(DATA.sets.length) && DATA.sets[run.among].measure === "balanced_accuracy";
+
+/** Draw what ranks a run as a dot on a line from 0 to 1: its interval as a bar, the majority's accuracy (or chance) as a tick. */
 function whisker(run) {
-  const [low, high] = run.interval;
-  const percent = (value) => `${(100 * Math.min(Math.max(value, 0), 1)).toFixed(1)}%`;
+  const [value, [low, high], tick] = byBalanced(run) ? [run.balanced, run.balanced_interval, run.chance] : [run.accuracy, run.interval, run.majority];
+  const percent = (share) => `${(100 * Math.min(Math.max(share, 0), 1)).toFixed(1)}%`;
   const parts = [];
   if (low !== null && high !== null) parts.push(make("i", { class: "span", style: `left:${percent(low)};right:${percent(1 - high)}` }));
-  if (run.majority !== null) parts.push(make("i", { class: "majority", style: `left:${percent(run.majority)}` }));
-  if (run.accuracy !== null) parts.push(make("i", { class: "dot", style: `left:${percent(run.accuracy)}` }));
+  if (tick !== null) parts.push(make("i", { class: "majority", style: `left:${percent(tick)}` }));
+  if (value !== null) parts.push(make("i", { class: "dot", style: `left:${percent(value)}` }));
   return make("span", { class: "whisker", "aria-hidden": "true" }, ...parts);
 }
 
-const between = ([low, high]) => (low === null || high === null ? "" : `[${decimal(low, 2)}, ${decimal(high, 2)}]`);
+const BY_RANK = ["best", "≈ best", "too few walks to tell", "below", "untested"];
+const figures = (first, [value, interval]) => make("span", { class: "figures" }, make(first ? "b" : "span", {}, value), " ", interval);
+const ACCURACY = { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", key: "accuracy", down: true,
+  cell: (run) => figures(!byBalanced(run), [run.shown.accuracy, run.shown.interval]) };
+const BALANCED = { title: "balanced [95 %]", value: (run) => run.balanced, kind: "number", key: "balanced", down: true,
+  cell: (run) => figures(byBalanced(run), [run.shown.balanced, run.shown.balanced_interval]) };
+const MEASURES = RUNS.length && RUNS.every(byBalanced) ? [BALANCED, ACCURACY] : [ACCURACY, BALANCED];
 
 const COLUMNS = [
-  { title: "#", value: (run, index) => index, cell: (run, index) => numberButton(index), kind: "number" },
+  { title: "#", value: (run, index) => index, cell: (run, index) => numberButton(index), kind: "number", key: "row" },
   ...DATA.keys.map((key, number) => ({ title: key, value: (run) => run.settings[number], kind: "words",
     cell: (run) => make("span", { title: run.settings[number] }, short(run.settings[number])) })),
-  { title: "accuracy [95 %]", value: (run) => run.accuracy, kind: "number", down: true,
-    cell: (run) => make("span", { class: "figures" }, make("b", {}, decimal(run.accuracy)), " ", between(run.interval)) },
-  { title: "0 to 1", value: (run) => run.interval[0], cell: whisker, kind: "drawn", down: true },
+  MEASURES[0],
+  { title: "0 to 1", value: (run) => (byBalanced(run) ? run.balanced : run.accuracy), cell: whisker, kind: "drawn", key: "drawn", down: true },
+  MEASURES[1],
   ...(RUNS.some((run) => run.test !== null) ? [{ title: "test [95 %]", value: (run) => run.test, kind: "number", down: true,
-    cell: (run) => make("span", { title: run.n_test === null ? "" : `${run.n_test} test pictures` }, decimal(run.test), " ", between(run.test_interval)) }] : []),
-  { title: "majority", value: (run) => run.majority, cell: (run) => decimal(run.majority), kind: "number", down: true },
-  { title: "n", value: (run) => run.n, cell: (run) => (run.n === null ? "" : run.n.toLocaleString("en")), kind: "number", down: true },
-  { title: "marks", value: (run) => `${run.status === "completed" ? "" : run.status} ${run.marks.join(" ")}`.trim(), cell: signs, kind: "words" },
-  ...(RUNS.some((run) => run.rank) ? [{ title: "rank", value: (run) => run.rank, kind: "words" }] : []),
+    cell: (run) => make("span", { title: run.n_test === null ? "" : `${run.shown.n_test} test pictures` }, run.shown.test, " ", run.shown.test_interval) }] : []),
+  ...(RUNS.some((run) => run.rank) ? [{ title: "rank", value: (run) => BY_RANK.indexOf(run.rank), missing: (value) => value < 0, kind: "words", key: "rank",
+    cell: (run) => `${run.rank}${run.star ? "*" : ""}` }] : []),
+  { title: "marks", value: (run) => `${run.status === "completed" ? "" : run.status} ${run.marks.join(" ")}`.trim(), cell: signs, kind: "words", key: "marks" },
+  { title: "majority", value: (run) => run.majority, cell: (run) => run.shown.majority, kind: "number", down: true },
+  { title: "n", value: (run) => run.n, cell: (run) => run.shown.n, kind: "number", down: true },
+  { title: "loss", value: (run) => run.loss, cell: (run) => run.shown.loss, kind: "number" },
   ...(DATA.sets.length > 1 ? [{ title: "compared among", value: (run) => DATA.sets[run.among].title, kind: "words" }] : []),
-  { title: "balanced [95 %]", value: (run) => run.balanced, kind: "number", down: true,
-    cell: (run) => `${decimal(run.balanced)} ${between(run.balanced_interval)}` },
-  { title: "loss", value: (run) => run.loss, cell: (run) => decimal(run.loss), kind: "number" },
-  { title: "folder", value: (run) => run.name, kind: "folder" },
+  { title: "folder", value: (run) => run.name, kind: "folder", key: "folder" },
 ];
 
 function signs(run) {
@@ -125,8 +135,8 @@ function numberButton(index) {
 
 const ROWS = RUNS.map((run, index) => make("tr", { class: run.status === "completed" ? null : "incomplete", onclick: () => choice.toggle(index),
   onpointerenter: () => pointed.set(index), onpointerleave: () => pointed.set(null) },
-  ...COLUMNS.map((column) => make("td", { class: column.kind, title: column.kind === "folder" ? run.name : null },
-    column.cell ? column.cell(run, index) : column.value(run, index)))));
+  ...COLUMNS.map((column) => make("td", { class: [column.kind, column.key].filter(Boolean).join(" "), "data-title": column.title,
+    title: column.kind === "folder" ? run.name : null }, column.cell ? column.cell(run, index) : column.value(run, index)))));
 
 const sorted = { order: RUNS.map((_, index) => index), column: null, down: false, listeners: [] };
 const natural = new Intl.Collator("en", { numeric: true });
@@ -138,7 +148,7 @@ function sortBy(number) {
   sorted.column = number;
   const keys = RUNS.map((run, index) => column.value(run, index));
   const numbers = keys.every((value) => value === null || value === "" || Number.isFinite(Number(value)));
-  const none = (value) => value === null || value === undefined || value === "";
+  const none = column.missing || ((value) => value === null || value === undefined || value === "");
   sorted.order = RUNS.map((_, index) => index).sort((a, b) => {
     if (none(keys[a]) || none(keys[b])) return none(keys[a]) - none(keys[b]);
     const difference = numbers ? keys[a] - keys[b] : natural.compare(keys[a], keys[b]);
@@ -150,23 +160,23 @@ function sortBy(number) {
   sorted.listeners.forEach((listener) => listener());
 }
 
-const RANKS = "Rank: a paired test over the same validation pictures compares each row with the best; ≈ best: not significantly different "
-  + "from it; below: significantly below it; untested: its predictions are missing or of other pictures. ";
+const RANKS = "Rank: a test over the same validation pictures compares each row with the best; ≈ best: not significantly different "
+  + "from it; below: significantly below it; too few walks to tell: no test can be; untested: its predictions are missing or of other pictures; "
+  + "best*: the best of these rows, yet it shows nothing (see its marks). ";
 
 /** Draw the table of the means over seeds. */
 function overSeeds() {
   if (!DATA.seeds.length) return;
-  const cells = (tag, words) => make("tr", {}, ...words.map((word, column) => make(tag, { class: column > 1 && column < 6 ? "number" : "words" }, word)));
-  const lines = DATA.seeds.map((entry) => cells("td", [`#${entry.number}`, entry.settings, `${entry.seeds}`,
-    make("span", {}, make("b", {}, decimal(entry.accuracy)), " ", between(entry.interval)), decimal(entry.majority), decimal(entry.n, 0), entry.rank]));
+  const cells = (tag, words) => make("tr", {}, ...words.map((word, column) => make(tag, { class: column > 1 && column < 7 ? "number" : "words" }, word)));
+  const lines = DATA.seeds.map((entry) => cells("td", [`#${entry.number}`, entry.settings, `${entry.seeds}`, entry.accuracy, entry.balanced, entry.majority, entry.n, entry.rank]));
   byId("seeds").append(make("h3", {}, "Runs that differ only in their seed"),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Means over seeds" }, make("table", { class: "plain" },
-      make("thead", {}, cells("th", ["#", "settings", "seeds", "mean accuracy [95 %]", "majority", "n", "rank"])), make("tbody", {}, ...lines))),
-    make("p", { class: "quiet" }, "These intervals are Student's over seeds: they show how much trainings differ, not how much samples of pictures would."));
+      make("thead", {}, cells("th", ["#", "settings", "seeds", "mean accuracy [95 %]", "mean balanced [95 %]", "majority", "n", "rank"])), make("tbody", {}, ...lines))),
+    make("p", { class: "quiet" }, "These intervals cover other seeds (Student's) and other pictures (the runs' own intervals): their arms are added as squares."));
 }
 
 function table() {
-  const heads = COLUMNS.map((column, number) => make("th", { scope: "col", class: column.kind, "aria-sort": "none" },
+  const heads = COLUMNS.map((column, number) => make("th", { scope: "col", class: [column.kind, column.key].filter(Boolean).join(" "), "aria-sort": "none" },
     make("button", { type: "button", onclick: () => sortBy(number) }, column.title)));
   byId("runs").append(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...ROWS));
   const grouped = RUNS.some((run) => run.over === "groups");
@@ -175,7 +185,8 @@ function table() {
     + "Majority: accuracy of always predicting the most frequent class; n: number of pictures. "
     + (RUNS.some((run) => run.rank) ? RANKS : "")
     + (DATA.sets.length > 1 ? "Runs with different data, classes or split are not ranked against each other. " : "")
-    + "Drawing: the bar is the interval, the dot the accuracy, the vertical line the majority.";
+    + "Balanced: the mean over classes of the share of right answers. "
+    + "Drawing: what ranks the runs, accuracy with the majority as a vertical line, or balanced accuracy with chance; the bar is the interval.";
 }
 
 function showRow(index) {
