@@ -72,7 +72,8 @@ def find(
     """
     if (wrong := _not_a_folder(root)) is not None:
         raise CitycamError(f"{setting}{root} {wrong}; {way}.")
-    names, others = [], []
+    names: list[str] = []
+    others: list[str] = []
     for name, path in _walk(root):
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in SUFFIXES:
