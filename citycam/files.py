@@ -186,7 +186,7 @@ def _open_table(path: Path) -> TextIO:
     return io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="")
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a regular file to read its bytes. To open a pipe would wait for its writer, and a device has no end.
 
     Raises:

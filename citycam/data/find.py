@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from citycam.data.pictures import SUFFIXES, begins_as_picture
 from citycam.errors import CitycamError
-from citycam.words import counted
+from citycam.words import counted, is_text
 
 KINDS = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
 # Pictures that are not read here. Files of other kinds beside pictures (tables, notes, films) are no news.
@@ -72,18 +72,21 @@ def find(
     """
     if (wrong := _not_a_folder(root)) is not None:
         raise CitycamError(f"{setting}{root} {wrong}; {way}.")
-    names, others = [], []
-    for name, path in _walk(root):
-        suffix = PurePosixPath(name).suffix.lower()
+    names: list[str] = []
+    others: list[str] = []
+    for name, entry in _walk(root):
+        suffix = PurePosixPath(entry.name).suffix.lower()
         if suffix in SUFFIXES:
             names.append(name)
-        elif suffix in _OTHERS or begins_as_picture(path):
+        elif suffix in _OTHERS or begins_as_picture(Path(entry.path)):
             (others if suffix else names).append(name)
     folders = sorted(entry.name for entry in _visible(root) if _is_folder(entry))
     return Tree(tuple(sorted(names)), tuple(sorted(others)), tuple(folders))
 
 
 def _not_a_folder(root: Path) -> str | None:
+    if not is_text(str(root)):
+        return "has a name that is not UTF-8 text, which no table can hold"
     try:
         mode = root.stat().st_mode
     except (FileNotFoundError, ValueError):  # the latter if the name has a null character
@@ -95,8 +98,8 @@ def _not_a_folder(root: Path) -> str | None:
     return None if stat.S_ISDIR(mode) else "is neither a folder nor a regular file"
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every visible file or link below ``root``: its path below it, with slashes, and its own path."""
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield every visible file or link below ``root``: its path below it, with slashes, and its entry."""
     # No recursion: folders may lie deeper than Python's stack.
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(root, "", frozenset())]
     ways: Counter[tuple[int, int]] = Counter()
@@ -120,7 +123,7 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
             if _is_folder(entry):
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/", ancestors | {here}))
             elif entry.is_symlink() or entry.is_file():
-                yield prefix + entry.name, Path(entry.path)
+                yield prefix + entry.name, entry
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:

@@ -131,7 +131,7 @@ def save(figure: Figure, path: Path) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     with warnings.catch_warnings():
         # A name in letters that matplotlib's font lacks is drawn as boxes; the tables have it.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)

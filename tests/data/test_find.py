@@ -114,6 +114,9 @@ def test_a_root_that_may_not_be_entered_is_refused(tmp_path: Path) -> None:
             CitycamError, match=r"data\.root=.* (does not exist|cannot be opened \(file name too long\))"
         ):
             load(root)
+    with pytest.raises(CitycamError, match="has a name that is not UTF-8 text") as refused:
+        load(tmp_path / os.fsdecode(b"caf\xe9"))
+    str(refused.value).encode()
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "pipe")
     for name, words in (("loop", "cannot be opened"), ("pipe", "is neither a folder nor a regular file")):

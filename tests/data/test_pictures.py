@@ -361,7 +361,7 @@ def test_gif_and_avif() -> None:
 
 
 def test_exif_without_its_resolution_loses_no_picture() -> None:
-    # An entry of the resolution (0x011A) without a value, beside its unit.
-    unit, resolution = struct.pack(">HHIHH", 0x0128, 3, 1, 2, 0), struct.pack(">HHII", 0x011A, 5, 0, 0)
+    # An entry of the resolution (0x011A) that is an empty text, beside its unit.
+    unit, resolution = struct.pack(">HHIHH", 0x0128, 3, 1, 2, 0), struct.pack(">HHII", 0x011A, 2, 1, 0)
     exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + resolution + unit + bytes(4)
     assert decoded(encoded(Image.fromarray(QUARTERS), "JPEG", exif=exif)).shape == QUARTERS.shape
