@@ -233,7 +233,6 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         check_known("head", self.kind, HEADS)
-        check_positive("head.hidden", self.hidden)
         check_within("head.hidden", self.hidden, 1, 65_536)
 
 
@@ -377,7 +376,6 @@ class Config:
     def __post_init__(self) -> None:
         check_positive("epochs", self.epochs)
         check_positive("batch_size", self.batch_size)
-        check_at_least("image_size", self.image_size, 32)
         check_within("image_size", self.image_size, 32, 4096)
         check_auto("threads", self.threads, most=1024)
         if self.batch_size < self.trainer.devices:

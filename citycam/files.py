@@ -237,14 +237,10 @@ def read_file(path: Path, most: int) -> bytes:
     Raises:
         OSError: it cannot be opened, is no regular file, or is larger.
     """
-    # A FIFO would keep a plain open waiting for its writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        if status.st_size > most:
-            raise OSError(errno.EFBIG, f"it has {size(status.st_size)}, more than {size(most)}", str(path))
+    with open_file(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        if length > most:
+            raise OSError(errno.EFBIG, f"it has {size(length)}, more than {size(most)}", str(path))
         return file.read()
 
 
@@ -265,17 +261,6 @@ def reason_of(error: Exception) -> str:
     """Return in one line why a file could not be read."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join((text or type(error).__name__).split())[:200].rstrip(".")
-
-
-def is_text(value: Any) -> bool:
-    """Return whether ``value`` is text that UTF-8 can hold: half a surrogate pair is none."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Control characters, separators of lines and paragraphs, lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -46,10 +47,12 @@ def _escape(match: re.Match[str]) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def is_text(name: str) -> bool:
-    """Return whether a file's name is UTF-8 text, so that tables and JSON can hold it."""
+def is_text(value: Any) -> bool:
+    """Return whether ``value`` is text that UTF-8 can hold: half a surrogate pair is none."""
+    if not isinstance(value, str):
+        return False
     try:
-        name.encode()
+        value.encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from citycam.cells import CellGrid
 from citycam.errors import DamagedFile
-from citycam.files import is_text, reason_of
+from citycam.files import reason_of
+from citycam.words import is_text
 
 NAME = "explain/maps.npz"
 # Columns beside the maps: the kind of numpy's type that each has.

@@ -16,10 +16,11 @@ from typing import Any
 
 from citycam.devices import Device
 from citycam.errors import CitycamError, DamagedFile
-from citycam.files import is_text, lock, read_json, reason_of, write_json
+from citycam.files import lock, read_json, reason_of, write_json
 from citycam.resolved import Resolved
 from citycam.sweep.record import read_record
 from citycam.sweep.recorder import now
+from citycam.words import is_text
 
 SCHEMA = 1
 NAME = "sweep.json"

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from citycam.files import is_text
+from citycam.words import is_text
 
 _SHARE = re.compile(r"(.*_)?(accuracy|f1|auroc|ece|chance)")
 _LOSS = re.compile(r"(.*_)?loss")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from citycam.errors import CitycamError, DamagedFile
-from citycam.files import is_text, read_json, reason_of
+from citycam.files import read_json, reason_of
 from citycam.processes import is_gone
 from citycam.resolved import WeightsSource
 from citycam.sweep.numbers import is_metric, number
-from citycam.words import Mark
+from citycam.words import Mark, is_text
 
 # The layout of run.json that this version writes.
 SCHEMA = 1

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from citycam.errors import DamagedFile
-from citycam.files import is_text, read_file, reason_of
+from citycam.files import read_file, reason_of
 from citycam.sweep.numbers import is_number
+from citycam.words import is_text
 
 CONFIG, METRICS, PREDICTIONS, SPLIT, THUMBS = (
     "config.yaml", "metrics.csv", "predictions.csv", "split.csv", "thumbs/index.csv",

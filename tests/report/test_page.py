@@ -19,7 +19,6 @@ from citycam.report.compare import write_comparison
 from citycam.report.overlay import colours, shown
 from citycam.report.page import write_page
 from citycam.report.ranking import arrange
-from citycam.report.tables import read_rows
 from citycam.sweep.runs import read_all, read_runs
 from tests.conftest import Outcome
 from tests.report.page_runs import digest, make_run
@@ -310,7 +309,7 @@ def test_the_top_names_cities_days_and_the_finding(tmp_path: Path) -> None:
 
 def test_typical_pictures_are_right_predictions(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
-    index = read_rows(run / "thumbs" / "index.csv")
+    index = files.read_csv(run / "thumbs" / "index.csv")
     wrong = next(row["picture"] for row in index if (row["kind"], row["class"]) == ("typical", "arden"))
     answers = [[row["picture"], row["class"], row["class"], 0.9, 0.1] for row in index if row["kind"] == "typical"]
     answers = [[*a[:2], "brill", 0.12, 0.88] if a[0] == wrong else a for a in answers]

@@ -103,7 +103,8 @@ def unequal(folder: Path, rest_wrong: int, target_wrong: int, name: str, *, weig
     make_run(folder, answers(120, 0), overrides=[f"name={name}"], **known)
     rows = [[f"{place}.jpg", label, other[label] if wrong[place] else label] for place, label in enumerate(labels)]
     files.write_csv(folder / "predictions.csv", ["path", "label", "predicted"], rows)
-    files.write_csv(folder / "split.csv", ["path", "digest", "city", "group", "part"], [])
+    split = [[f"{place}.jpg", f"{place:032x}", label, None, "val"] for place, label in enumerate(labels)]
+    files.write_csv(folder / "split.csv", ["path", "digest", "city", "group", "part"], split)
     return folder
 
 
