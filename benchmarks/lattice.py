@@ -3,9 +3,9 @@
     python benchmarks/lattice.py PHOTOGRAPHS WEIGHTS
 
 Trains multi, Adam, 5 epochs on 100 photographs a city, one view each, with a file of MobileNetV2's weights, at 64, 96
-and 224 pixels,
-with default maps of 50 pictures; and at 64 and 96 pixels with ``explain.stride=8``, for comparison. Prints the
-chance-adjusted share of the maps themselves (0 for noise, 1 for a lattice), and what was measured before training.
+and 224 pixels, with default maps of 50 pictures; and at 64 and 96 pixels with ``explain.stride=8``, for comparison.
+Prints the chance-adjusted share of the maps themselves (0 for noise, 1 for a lattice), and what was measured
+before training.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def read_lattice(recorded: Any) -> dict[str, Any] | None:
     Args:
         recorded: ``lattice`` of run.json's ``explained``.
     """
-    kinds = {"stride": int, "share": (int, float), "pictures": int}
+    kinds: dict[str, type | tuple[type, ...]] = {"stride": int, "share": (int, float), "pictures": int}
     if not isinstance(recorded, dict) or not all(isinstance(recorded.get(name), its) for name, its in kinds.items()):
         return None
     return {name: recorded[name] for name in kinds}

@@ -51,11 +51,11 @@ def first_centre(place: Place | None, stride: int) -> float | None:
     return place[1] + (stride - place[0]) / 2
 
 
-class _Follower(TorchDispatchMode):
+class _Follower(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the place of every tensor that depends on a picture."""
 
     def __init__(self, picture: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # By storage, which views share. Storages are kept, so that no address is used twice.
         self._places: dict[int, tuple[Place, Any]] = {}
         self._mark(picture, _PICTURE)

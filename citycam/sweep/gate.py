@@ -255,9 +255,9 @@ def _refuse_sweeps_of_one_run(command: Command, jobs: list[Job], sweep_folder: P
     pairs = [(one, job) for job in jobs if (one := first.setdefault(job.folder, job)).config != job.config]
     for one, job in pairs:
         if dataclasses.replace(job.config, explain=one.config.explain) != one.config:
-            words = [[word for word in a.overrides if word not in b.overrides] for a, b in ((one, job), (job, one))]
+            own = [[word for word in a.overrides if word not in b.overrides] for a, b in ((one, job), (job, one))]
             raise CitycamError(
-                f"{' '.join(words[0])} and {' '.join(words[1])} are one run, since they change no trained number; give "
+                f"{' '.join(own[0])} and {' '.join(own[1])} are one run, since they change no trained number; give "
                 "one of them, or train each under a sweep.name of its own."
             )
     if not pairs:

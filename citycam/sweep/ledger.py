@@ -171,8 +171,8 @@ def _checked(content: Any) -> dict[str, Any]:
         if not isinstance(rows, dict) or not all(is_text(key) and isinstance(row, kind) for key, row in rows.items()):
             raise ValueError(f"{name} does not fit")
     for name, job in content.get("jobs", {}).items():
-        texts = (job.get("hash"), job.get("folder"), job.get("command") or "")
-        plain = all(map(is_text, texts)) and "\0" not in texts[1] and Path(name).name == name
+        its = (job.get("hash"), job.get("folder"), job.get("command") or "")
+        plain = all(map(is_text, its)) and "\0" not in its[1] and Path(name).name == name
         if not plain or not _are_texts(job.get("overrides")):
             raise ValueError(f"the job {name} does not fit")
     for digest, values in content.get("resolved", {}).items():

@@ -128,7 +128,7 @@ def read_split(folder: Path) -> tuple[SplitRow, ...]:
     path = folder / SPLIT
     header, cells = _table(path, "path", "digest", "city", "group", "part")
     places = [header.index(name) for name in ("path", "digest", "city", "group", "part")]
-    rows = []
+    rows: list[SplitRow] = []
     for cell in cells:
         name, digest, city, group, part = (cell[place] for place in places)
         if not name or not city or not _DIGEST.fullmatch(digest) or part not in PARTS:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from citycam.files import write_csv
+from citycam.files import read_csv, write_csv
 from citycam.report.compare import write_comparison
 from citycam.report.overlay import colours, shown
 from citycam.report.page import write_page
@@ -309,7 +309,7 @@ def test_the_top_names_cities_days_and_the_finding(tmp_path: Path) -> None:
 
 def test_typical_pictures_are_right_predictions(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
-    index = files.read_csv(run / "thumbs" / "index.csv")
+    index = read_csv(run / "thumbs" / "index.csv")
     wrong = next(row["picture"] for row in index if (row["kind"], row["class"]) == ("typical", "arden"))
     answers = [[row["picture"], row["class"], row["class"], 0.9, 0.1] for row in index if row["kind"] == "typical"]
     answers = [[*a[:2], "brill", 0.12, 0.88] if a[0] == wrong else a for a in answers]

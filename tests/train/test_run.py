@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import TINY, Outcome, paint_cities
+from tests.conftest import Outcome, paint_cities
 
 Train = Callable[..., Outcome]
 
@@ -182,41 +182,6 @@ def test_seed_moves_the_numbers_but_not_the_split(train: Train) -> None:
     assert len({(run / "split.csv").read_bytes() for run in outcome.runs}) == 1
 
 
-@pytest.mark.parametrize("finetune", ["all", "blocks.5"])
-def test_finetuning_trains_what_it_says_and_nothing_else(finetune: str, train: Train, tiny_weights: Path) -> None:
-    from safetensors.torch import load_file
-
-    run = train(f"backbone.finetune={finetune}", "epochs=2", "explain.methods=[cam,smoothgradcampp]").runs[0]
-    assert record(run)["backbone"]["finetune"] == finetune
-    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    given = load_file(tiny_weights)
-    moved = {key for key, value in given.items() if not torch.equal(state[f"network.backbone.net.{key}"], value)}
-    assert any(key.startswith("blocks.5") for key in moved)
-    before = ("conv_stem", "bn1", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
-    assert any(key.startswith(before) for key in moved) is (finetune == "all")
-
-
-@pytest.mark.parametrize(
-    ("settings", "fitting"),
-    [
-        (("batch_size=19",), "batch_size=20"),  # of 39
-        (("batch_size=1",), "batch_size=3"),
-        (("batch_size=2", "trainer=ddp", "trainer.devices=2"), "batch_size=5"),
-    ],
-)
-def test_a_step_of_one_picture_that_batch_norms_refuse_is_refused_before(
-    settings: tuple[str, ...], fitting: str, train: Train
-) -> None:
-    outcome = train(*settings, "backbone.finetune=blocks.5", "image_size=32", "explain=none")
-    assert (outcome.code, outcome.runs) == (2, []), outcome.err
-    assert f"a step of 39 training pictures is left with one picture, and the batch norms of {TINY}" in outcome.err
-    assert f"use {fitting}." in outcome.err
-
-
-def test_a_step_of_one_picture_is_trained_where_that_is_possible(train: Train) -> None:
-    assert train("batch_size=19", "backbone.finetune=blocks.5", "explain=none").code == 0
-
-
 def test_a_frozen_body_is_not_in_the_checkpoint_and_not_moved(train: Train, tiny_weights: Path) -> None:
     from safetensors.torch import load_file
 
@@ -227,22 +192,6 @@ def test_a_frozen_body_is_not_in_the_checkpoint_and_not_moved(train: Train, tiny
     kept, given = load_file(body), load_file(tiny_weights)
     assert kept.keys() == given.keys()
     assert all(torch.equal(kept[key], given[key]) for key in kept)
-
-
-@pytest.mark.parametrize("finetune", ["blocks.5", "none", "'none'"])
-def test_random_weights_with_a_part_that_trains_are_refused(finetune: str, train: Train) -> None:
-    outcome = train("backbone.weights=random", f"backbone.finetune={finetune}")
-    assert outcome.code == 2
-    name = finetune.strip("'")
-    assert f"backbone.finetune={name} keeps random weights as they are, but backbone.weights=random" in outcome.err
-    assert not outcome.results.exists()
-
-
-@pytest.mark.parametrize("finetune", [[], ["backbone.finetune=all"]])
-def test_random_weights_train_the_whole_network(finetune: list[str], train: Train) -> None:
-    run = train("backbone.weights=random", *finetune).runs[0]
-    found = record(run)["backbone"]
-    assert (found["weights"]["origin"], found["finetune"]) == ("random", "all")
 
 
 def test_where_no_weights_can_be_had_one_body_is_taught_and_the_runs_say_so(
