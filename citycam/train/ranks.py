@@ -176,8 +176,8 @@ def main() -> None:
     parser.add_argument("place", type=Path, help="folder of the parent process")
     parser.add_argument("--rank", type=int, required=True)
     given = parser.parse_args()
+    _end_on_sigterm(given.place, given.rank)  # first: threads inherit which signals are blocked
     end_with_input()
-    _end_on_sigterm(given.place, given.rank)
     try:
         _take_part(given.place, given.rank)
     except BaseException as error:
