@@ -75,7 +75,7 @@ class Resolved:
     data_digest: str
     warnings: dict[str, str]
     memory_format: str = "channels_last"
-    lattice: dict[str, Any] | None = None
+    lattice: dict[str, float] | None = None
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -113,7 +113,7 @@ class Resolved:
                 raise ValueError(f"{name} does not fit")
         numbers = (resolved.threads, resolved.batch, resolved.stride)
         words = (resolved.precision in ("fp32", "bf16"), resolved.memory_format in MEMORY_FORMATS)
-        if not all(0 < number < 2**20 for number in numbers) or not all(words):
+        if not all(0 < number < 2**20 for number in numbers) or not all(words) or resolved.rate < 0:
             raise ValueError("a value is out of its range")
         return resolved
 
@@ -123,7 +123,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, types.UnionType):
         return any(_fits(value, one) for one in typing.get_args(kind))
     if typing.get_origin(kind) is dict:
-        return isinstance(value, dict) and all(isinstance(item, str) for pair in value.items() for item in pair)
+        key, item = typing.get_args(kind)
+        return isinstance(value, dict) and all(_fits(a, key) and _fits(b, item) for a, b in value.items())
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is kind

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citycam.cells import CellGrid
 from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
 from citycam.report.stored_maps import Sample, StoredMaps, read_maps, read_sample
@@ -26,7 +27,8 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
     fewer, but at least 10, if the grids would make it larger than about 5 MB; then only the first runs keep their maps.
 
     Returns:
-        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the index in ``rows``.
+        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the index in ``rows``. ``cells``: the
+        centres of rows and of columns of each grid that runs have, see `CellGrid`.
         ``unreadable``: indices of runs whose maps.npz is damaged. ``explained``: the number of pictures with maps.
         ``left_out``: indices of runs whose maps are too many for the page.
     """
@@ -43,6 +45,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
     shown = _shown(digests, samples.values(), _FEW if few else _PICTURES)
     kept = _fitting(samples, shown)
     grids: dict[int, dict[str, Any]] = {}
+    cells: dict[CellGrid, int] = {}
     captions: dict[str, tuple[str, str]] = {}
     folders: dict[str, list[Path]] = {}
     for index in kept:
@@ -52,6 +55,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
             unreadable.add(index)
             continue
         grids[index] = _grids(stored, shown) | {"same_maps": rows[index].record.explained.get("same_maps")}
+        grids[index]["cells"] = cells.setdefault(stored.cells, len(cells))
         for digest, *caption in zip(stored.digests, stored.names, stored.cities, strict=True):
             captions.setdefault(digest, (caption[0], caption[1]))
             folders.setdefault(digest, []).append(rows[index].folder)
@@ -60,6 +64,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
             [*captions.get(digest, ("", "")), thumbs.add(digest, folders.get(digest, ()))] for digest in shown
         ],
         "runs": grids,
+        "cells": [[[round(centre, 5) for centre in side] for side in (its.rows, its.columns)] for its in cells],
         "unreadable": sorted(unreadable),
         "explained": len(digests),
         "left_out": list(samples)[len(kept) :],
@@ -97,8 +102,7 @@ def _grids(stored: StoredMaps, shown: Mapping[str, int]) -> dict[str, Any]:
     """Return a run's maps of the pictures that are shown.
 
     Returns:
-        ``size``: (h, w). ``rows`` and ``columns``: centres of the cells, see `CellGrid`. ``pictures``: P positions on
-        the page. ``predicted`` and ``targets``: indices in ``words``.
+        ``size``: (h, w). ``pictures``: P positions on the page. ``predicted`` and ``targets``: indices in ``words``.
         ``percent``: of the predicted class. ``correct``: 0 or 1. ``methods``: see `_by_method`.
     """
     chosen = [index for index, digest in enumerate(stored.digests) if digest in shown]
@@ -108,8 +112,6 @@ def _grids(stored: StoredMaps, shown: Mapping[str, int]) -> dict[str, Any]:
     first = next(iter(stored.maps.values()))
     return {
         "size": [int(first.shape[1]), int(first.shape[2])],
-        "rows": [round(centre, 5) for centre in stored.cells.rows],
-        "columns": [round(centre, 5) for centre in stored.cells.columns],
         "pictures": [shown[stored.digests[index]] for index in chosen],
         "words": words,
         "predicted": [words.index(name) for name in predicted],

@@ -19,7 +19,7 @@ from citycam.sweep.stored import read_settings
 
 # What of Hydra a resumed sweep takes from its sweep.json: folders, and citycam's launchers with plain values.
 _TAKEN = re.compile(
-    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir)=.*|hydra/launcher=(basic|joblib)"
+    r"hydra\.(run\.dir|sweep\.dir|sweep\.subdir)=.*|hydra/launcher=(basic|joblib)|hydra\.job\.chdir=\w+"
     r"|hydra\.launcher\.(n_jobs|backend|prefer|verbose|timeout|batch_size)=[\w.-]+",
     flags=re.DOTALL,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import platform
@@ -16,10 +17,11 @@ from citycam.devices import Device
 from citycam.errors import CitycamError
 from citycam.jobs.job import _devices
 from citycam.jobs.sharing import Share, check_devices, share
-from citycam.resolved import Arithmetic
+from citycam.resolved import Arithmetic, Resolved
 from citycam.sweep.gate import read_request
 from citycam.sweep.ledger import Ledger
 from tests.conftest import TINY, Outcome
+from tests.sweep.test_ledger import RESOLVED
 
 FOUR = [Device("cpu", f"core{number}") for number in range(4)]
 GPUS = [Device(f"cuda:{number}", f"GPU-{number}") for number in range(4)]
@@ -29,6 +31,10 @@ def config(*overrides: str) -> Config:
     request = read_request(overrides)
     assert request is not None
     return request.jobs[0].config
+
+
+def prepared(device: str) -> Resolved:
+    return dataclasses.replace(RESOLVED, device=device, threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +73,7 @@ def test_jobs_hold_gpus_of_the_machine_they_run_on_and_ranks_several(
 ) -> None:
     monkeypatch.setenv("CITYCAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("citycam.jobs.job.machine_devices", lambda kind: GPUS if kind == "cuda" else [])
-    resolved = {"device": "cuda:7", "threads": 1}  # of the machine that prepared
+    resolved = prepared("cuda:7")  # on another machine
     with (
         _devices(config(), tmp_path / "one", resolved) as one,
         _devices(config("trainer=ddp", "trainer.devices=3"), tmp_path / "two", resolved) as two,
@@ -80,7 +86,7 @@ def test_a_job_on_a_machine_with_too_few_devices_is_refused_instead_of_waiting_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("citycam.jobs.job.machine_devices", lambda _kind: GPUS[:1])
-    resolved, ranks = {"device": "cuda:0", "threads": 1}, config("trainer=ddp", "trainer.devices=2")
+    resolved, ranks = prepared("cuda:0"), config("trainer=ddp", "trainer.devices=2")
     with (
         pytest.raises(CitycamError, match=r"one needs 2 devices of a kind of which .* has 1; run it on a machine"),
         _devices(ranks, tmp_path / "one", resolved),

@@ -175,7 +175,7 @@ def test_damaged_runs_stay_rows_and_change_no_other(seeds: range, clean: Path, c
     assert set(rows) == {path.name for path in sweep.iterdir()}
     for name in (kept, source):
         changed = {key for key, value in before[name].items() if key in rows[name] and rows[name][key] != value}
-        assert changed <= {"row", "rank", "p_against_best", "compared_among"}, name
+        assert changed <= {"row", "rank", "p_against_best", "compared_among", "ranked_by"}, name
     for name, row in rows.items():
         if name != kept:
             check_row(row, before[source])

@@ -82,7 +82,7 @@ def test_what_is_no_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
         read(tmp_path)
     (tmp_path / name).rmdir()
     os.mkfifo(tmp_path / name)
-    with pytest.raises(DamagedFile, match="it is no regular file"):
+    with pytest.raises(DamagedFile, match="not a regular file"):
         read(tmp_path)
 
 

@@ -69,7 +69,8 @@ async function paint(canvas, picture, run, method, position) {
   }
   const cells = grid(run, method, position);
   const maps = DATA.maps.runs[run];
-  const [rows, columns] = [nearest(maps.rows, canvas.height), nearest(maps.columns, canvas.width)];
+  const [down, across] = DATA.maps.cells[maps.cells];
+  const [rows, columns] = [nearest(down, canvas.height), nearest(across, canvas.width)];
   const out = pen.createImageData(canvas.width, canvas.height);
   for (let y = 0, to = 0; y < canvas.height; y += 1) {
     const row = rows[y] * maps.size[1];
