@@ -151,15 +151,14 @@ def _over_seeds(comparables: Sequence[Comparable]) -> list[dict[str, Any]]:
 def _run(row: RunRow, by: str, points: int | None) -> dict[str, Any]:
     """Return a run of a set that is ranked ``by`` a measure, which is also that of its test part."""
     numbers = _NUMBERS | {"test": f"test_{by}"}
-    intervals = _INTERVALS | {"test_interval": f"test_{by}_interval"}
     return {
         "name": row.name,
         "status": row.status,
         "error": None if row.error is None else str(row.error).replace(str(row.folder), row.name),
         "command": None if row.status == "completed" else row.record.command,
         **{key: finite(row.final.get(name)) for key, name in numbers.items()},
-        **{key: list(_pair(row.final.get(name))) for key, name in intervals.items()},
-        "shown": _shown(row, numbers, intervals),
+        **{key: list(_pair(row.final.get(name))) for key, name in _INTERVALS.items()},
+        "shown": _shown(row, numbers, _INTERVALS | {"test_interval": f"test_{by}_interval"}),
         "over": row.final.get("interval_over"),
         "marks": [mark.code for mark in row.marks],
         "curves": _curves(row.epochs, points),

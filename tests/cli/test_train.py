@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,10 +36,10 @@ def test_a_sweep_of_one_door_is_resumed_by_the_other(
     (line,) = json.loads((sweep / "sweep.json").read_text())["commands"]
     assert line.startswith("python train.py -m data=folder ")  # in files the command is the same, whatever the door
     assert all(json.loads(run.read_text())["command"].startswith("python train.py data=folder ") for run in runs)
-    runs[0].unlink()
+    shutil.rmtree(runs[0].parent)
     second = train(f"sweep.resume={sweep}", small=False)
     assert second.code == 0, second.err
-    runs[1].unlink()
+    shutil.rmtree(runs[1].parent)
     third = citycam("train", f"sweep.resume={sweep}")
     assert third.code == 0, third.err
     assert all(run.exists() for run in runs)

@@ -129,6 +129,8 @@ def test_ranks_sort_by_what_they_mean_and_figures_are_those_of_the_tables(tmp_pa
     for number, wrong in enumerate((105, 65, 65, 66)):
         rows = [[f"{place}.jpg", "arden", "brill" if place < wrong else "arden"] for place in range(210)]
         write_csv(tmp_path / "s" / f"{number}" / "predictions.csv", ["path", "label", "predicted"], rows)
+        split = [[f"{place}.jpg", f"{place:032x}", "arden", None, "val"] for place in range(210)]
+        write_csv(tmp_path / "s" / f"{number}" / "split.csv", ["path", "digest", "city", "group", "part"], split)
     (tmp_path / "s" / "2" / "predictions.csv").unlink()
     comparables = arrange(read_runs(tmp_path / "s"))
     write_page(tmp_path / "comparison.html", [row for its in comparables for row in its.rows], comparables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,11 +134,11 @@ def test_jobs_run_with_own_options_and_a_sweep_of_them_is_resumed(mine: Path, tr
     (line,) = json.loads((outcome.results / "sweep.json").read_text())["commands"]
     assert shlex.split(line)[:5] == ["python", "train.py", "--config-dir", str(mine), "-m"]
 
-    lost = outcome.runs[0] / "run.json"
-    lost.unlink()
+    lost = outcome.runs[0]
+    shutil.rmtree(lost)
     again = train(f"sweep.resume={outcome.results}", small=False)
     assert again.code == 0, again.err
-    assert lost.exists()
+    assert (lost / "run.json").exists()
 
     moved = mine.rename(mine.with_name("elsewhere"))
     refused = train(f"sweep.resume={outcome.results}", small=False)
