@@ -98,7 +98,12 @@ def _remove_leftovers(folder: Path, beginning: str) -> None:
 def is_leftover(path: Path) -> bool:
     """Return whether a file is a temporary one of `write_whole` whose writer is gone."""
     writer = _PART.search(path.name)
-    return writer is not None and path.name.startswith(".") and is_gone(writer[2], int(writer[1]))
+    return writer is not None and is_temporary(path) and is_gone(writer[2], int(writer[1]))
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file has the name of a temporary one of `write_whole`, of this or of another machine."""
+    return path.name.startswith(".") and _PART.search(path.name) is not None
 
 
 def write_bytes(path: Path, content: bytes) -> None:

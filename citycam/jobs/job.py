@@ -16,7 +16,7 @@ import filelock
 from citycam.config import Config
 from citycam.devices import machine_devices
 from citycam.errors import CitycamError
-from citycam.files import explain_os_error, is_leftover, write_text
+from citycam.files import explain_os_error, is_temporary, write_text
 from citycam.jobs.slots import hold
 from citycam.processes import Terminated, forget
 from citycam.resolved import Resolved
@@ -48,7 +48,7 @@ def is_complete(folder: Path, config: Config, data_digest: str) -> bool:
     record = read_record(folder)
     if record is None:
         # A run that was killed before its first run.json has Hydra's record alone; other programs of Hydra have more.
-        if folder.is_dir() and not {path.name for path in folder.iterdir() if not is_leftover(path)} <= {".hydra"}:
+        if folder.is_dir() and not {path.name for path in folder.iterdir() if not is_temporary(path)} <= {".hydra"}:
             raise CitycamError(f"{folder} holds files of others, which are not written over; choose another folder.")
         return False
     if record.config_hash != config_hash(config):
@@ -303,7 +303,8 @@ def _clear(folder: Path, *, everything: bool) -> None:
 
     A person's own files beside them stay.
     """
-    doomed = [path for path in folder.rglob(".*.part") if is_leftover(path)]
+    # The folder is held, so nobody writes them any more.
+    doomed = [path for path in folder.rglob(".*.part") if is_temporary(path)]
     if everything:
         names = ("hparams.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "run.log")
         doomed += [folder / name for name in names if (folder / name).is_file()]
