@@ -253,7 +253,7 @@ def lose_split(run: Path) -> None:
     [
         (damage_checkpoint, "is no whole checkpoint"),
         (lose_checkpoint, "There is no checkpoint"),
-        (other_classes, "is of the classes rest, brill, not arden, brill, corvo"),
+        (other_classes, "is of partition=binary and its run of multi"),
         (lose_body, "needs the frozen body"),
         (other_body, "is not the body"),
         (newer, "newer citycam"),

@@ -92,6 +92,7 @@ def test_safetensors_hold_the_whole_network(export: Export, sweep: Path, cities:
     np.testing.assert_allclose(shares, [float(row[f"p_{name}"]) for name in told["classes"]], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_weights_and_another_models_are_not_written_over(
     export: Export, sweep: Path, tmp_path: Path
 ) -> None:

@@ -150,6 +150,7 @@ def test_sigterm_to_a_worker_interrupts_the_sweep_like_ctrl_c(
     assert len(done(sweep)) == 4
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_started_them(
     tmp_path: Path, sweep_that_kills: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:

@@ -95,7 +95,10 @@ def undisturbed(train: Train, folder: Path, *more: str) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/run.json"))
 
 
-@pytest.mark.parametrize("moment", [*MOMENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_MOMENTS)])
+@pytest.mark.parametrize(
+    "moment",
+    ["a step", *(pytest.param(name, marks=pytest.mark.slow) for name in (MOMENTS | MORE_MOMENTS) if name != "a step")],
+)
 def test_a_killed_sweep_ends_like_one_that_was_left_alone(
     moment: str, train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
