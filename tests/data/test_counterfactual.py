@@ -49,9 +49,9 @@ def test_only_the_feature_goes(town: str) -> None:
         assert one.feature in TOWN_FEATURES[town]
         assert (one.picture[~one.changed] == picture[~one.changed]).all()
         assert (one.picture != picture).any(axis=-1).tolist() == one.changed.tolist()
-        # The feature goes where it was shown, but for its edges and for panes that a plain window has, too.
+        # The feature goes where it was shown, but for its edges, and for glass that a plain window has, too.
         shown = labels == CLASS_ID[one.feature]
-        assert shown.sum() < 12 or one.changed[shown].mean() > 0.7
+        assert shown.sum() < 12 or one.changed[shown].mean() > (0.6 if one.feature == "round windows" else 0.9)
     assert seen == set(TOWN_FEATURES[town])
 
 
