@@ -47,6 +47,8 @@ class Resolved:
         split, leaky: kind of the split, and whether it leaks (None: not known).
         target: city of the maps.
         stride: output stride of the maps.
+        lattice: what was measured of a denser grid before ``stride`` was settled: its ``stride``, the ``share`` of
+            variance (see `citycam.explain.lattice.lattice_share`), and the number of ``pictures``. None: not measured.
         finetune: ``none``, a stage, or ``all``, which it also is where weights are random.
         weights_origin, weights_path, weights_digest, weights_note: see `WeightsSource`.
         data_digest: of the catalog.
@@ -70,6 +72,7 @@ class Resolved:
     data_digest: str
     warnings: dict[str, str]
     memory_format: str = "channels_last"
+    lattice: dict[str, Any] | None = None
 
     @property
     def arithmetic(self) -> Arithmetic:

@@ -28,7 +28,19 @@ KNOWS: dict[str, set[str]] = {
     "jobs": {"bank", "data", "explain", "model", "report", "sweep", "train"},
     "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "sweep", "train"},
 }
-GROUND = {"config", "devices", "doors", "errors", "files", "processes", "progress", "resolved", "seeds", "shards"}
+GROUND = {
+    "cells",
+    "config",
+    "devices",
+    "doors",
+    "errors",
+    "files",
+    "processes",
+    "progress",
+    "resolved",
+    "seeds",
+    "shards",
+}
 GROUND |= {"statistics", "words"}
 # Only these know these libraries.
 ALONE = {"timm": "model/backbone.py", "pytorch_grad_cam": "explain/methods.py"}

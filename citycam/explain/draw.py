@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from citycam import progress
+from citycam.bank.frozen import EXACT
 from citycam.data.inputs import PlannedRun
 from citycam.data.pictures import decode
 from citycam.explain.activations import noisy_activations, plain_activations
+from citycam.explain.grid import cell_grid
+from citycam.explain.lattice import describe_lattice, lattice_warnings, settle_stride
 from citycam.explain.maps import Maps, make_maps, summary, warnings_about
 from citycam.explain.methods import METHODS, identities
 from citycam.explain.sample import write_sample
@@ -22,6 +25,7 @@ from citycam.explain.write import write_maps
 from citycam.model.metrics import probabilities
 from citycam.model.network import Network
 from citycam.report.overlay import Caption, Pixels
+from citycam.words import say
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,17 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
     """Make maps with the network's present weights, and write them.
 
     Args:
-        run: says what is explained and how; the grid of the maps has the stride ``run.resolved.stride``.
+        run: says what is explained and how; the stride of the maps is settled here if it is not (`settle_stride`).
         rows: catalog rows (N,) of the pictures.
         folder: for maps.npz, overlays and sheets.
         table: the file for the list of pictures.
     """
+    run = _settled(run, rows, network)
     explain, stride = run.config.explain, run.resolved.stride
     maps, captions = _explain(run, rows, network)
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
     write_sample(table, [(picture.name, picture.digest, picture.city, picture.group) for picture in pictures])
-    note = f"stride {stride}"
-    note += "" if stride == network.backbone.strides[0] else ", same weights on a denser grid"
+    cells = cell_grid(network.backbone, stride)
     with progress.counted("overlays", unit="overlays") as tell:
         sheets = write_maps(
             folder,
@@ -60,7 +64,8 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
             captions,
             [picture.digest for picture in pictures],
             lambda place: decode(run.inputs.catalog.path(pictures[place])),
-            note=note,
+            cells=cells,
+            note=_note(run, network),
             progress=tell,
         )
     facts = {
@@ -69,11 +74,33 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
         "city": run.inputs.target,
         "layer": "the body's output",
         "stride": stride,
+        "offset": round(cells.rows[0] * run.config.image_size, 3),
+        "lattice": run.resolved.lattice,
+        "precision": EXACT.precision.name,
         "pictures": len(captions),
         "same_maps": identities(explain.methods, network.backbone.pool_kind),
         **summary(maps),
     }
-    return DrawnMaps(sheets, facts, warnings_about(maps))
+    about_grid = lattice_warnings(run.resolved.lattice, stride, network.backbone.strides[0])
+    return DrawnMaps(sheets, facts, [*warnings_about(maps, finer=not about_grid), *about_grid])
+
+
+def _settled(run: PlannedRun, rows: np.ndarray, network: Network) -> PlannedRun:
+    """Settle the stride of the maps, and say how if it was not settled before."""
+    backbone = network.backbone
+    settled = settle_stride(run, backbone, rows)
+    if settled is not run and settled.resolved.lattice is not None:
+        say(f"note: {describe_lattice(settled.resolved.lattice, settled.resolved.stride, backbone.strides[0])}")
+    return settled
+
+
+def _note(run: PlannedRun, network: Network) -> str:
+    """Return what captions say of the grid, and of the arithmetic where predictions have another one."""
+    denser = run.resolved.stride != network.backbone.strides[0]
+    note = f"stride {run.resolved.stride}" + (", same weights on a denser grid" if denser else "")
+    if run.resolved.precision == EXACT.precision.name:
+        return note
+    return f"{note} · {EXACT.precision.name} (predictions: {run.resolved.precision})"
 
 
 def _explain(run: PlannedRun, rows: np.ndarray, network: Network) -> tuple[dict[str, Maps], list[Caption]]:

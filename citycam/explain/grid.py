@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from citycam.cells import CellGrid
 from citycam.config import AUTO, Config
 from citycam.errors import CitycamError
-from citycam.model.backbone import check_backbone, grid, strides
+from citycam.model.backbone import Backbone, check_backbone, grid, layout, strides
 
 # A grid with fewer cells a side shows little more than left, right, top and bottom.
 FEWEST_CELLS = 7
@@ -17,7 +18,14 @@ def check_network(config: Config) -> None:
         CitycamError: one of them is not possible.
     """
     check_backbone(config.backbone, config.image_size)
-    if config.explain.methods and config.explain.stride != AUTO:
+    if not config.explain.methods:
+        return
+    if layout(str(config.backbone.name), config.image_size).centre is None:
+        raise CitycamError(
+            f"The layers of {config.backbone.name} do not tell where in a picture its cells look, so maps would be "
+            "drawn in the wrong place; take explain=none or another backbone."
+        )
+    if config.explain.stride != AUTO:
         known = strides(config.backbone, config.image_size)
         if config.explain.stride not in known:
             raise CitycamError(
@@ -26,8 +34,22 @@ def check_network(config: Config) -> None:
             )
 
 
+def cell_grid(backbone: Backbone, stride: int) -> CellGrid:
+    """Return where the cells of a network's activations look, at an output stride.
+
+    Raises:
+        ValueError: its layers do not tell, which `check_network` refuses.
+    """
+    side = backbone.image_size
+    its = layout(backbone.name, side, None if stride == backbone.strides[0] else stride)
+    if its.centre is None:
+        raise ValueError(f"the cells of {backbone.name} look at no known place")
+    return CellGrid.regular(*its.cells, stride=its.stride, centre=its.centre, side=side)
+
+
 def map_stride(config: Config) -> int:
-    """The coarsest stride of the backbone that gives at least 7 x 7 cells, or its finest stride if none does."""
+    """Return ``explain.stride``; for auto the coarsest stride of the backbone that gives at least 7 x 7 cells, or its
+    finest stride if none does. Where it is a lattice, `citycam.explain.lattice.settle_stride` takes another."""
     if config.explain.stride != AUTO:
         return int(config.explain.stride)
     known = strides(config.backbone, config.image_size)

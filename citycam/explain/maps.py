@@ -20,7 +20,7 @@ from citycam.explain.targets import LogitTarget, Target
 SMALLEST = 7
 # A share of the sample's median maximum.
 BLANK_SHARE = 1e-8
-# The largest gap that rounding explains.
+# The largest gap that rounding explains, as a share of the numbers that it is between.
 COMPLETE = 1e-4
 _BATCH = 32
 
@@ -34,7 +34,7 @@ class Maps:
         raw: float32 (N, h, w), unscaled, signed where the formula allows.
         explained: float32 (N,), the number whose evidence is mapped.
         bias: float32 (N,), for CAM only: mean over the plain network's cells of raw + bias = explained.
-        gap: float64 (N,), for CAM only: how far that equation is from holding, see `completeness_gap`.
+        gap: float64 (N,), for CAM only: how far that equation is from holding, as a share; see `completeness_gap`.
     """
 
     method: str
@@ -159,9 +159,10 @@ def _join(parts: Sequence[Maps]) -> Maps:
 
 
 def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> NDArray[np.float64]:
-    """Return |mean over the plain network's cells of the signed map + bias - explained| of each picture, (N,).
+    """Return |mean over the plain network's cells of the signed map + bias - explained| of each picture, (N,), divided
+    by the largest of |explained|, |bias| and the mean of the map's magnitudes.
 
-    It is at most 1e-4 if the map is complete.
+    It is at most 1e-4 if the map is complete: rounding grows with the numbers that are added.
 
     Args:
         raw: (N, h, w).
@@ -170,7 +171,8 @@ def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> N
     step = tail.plain_stride_step
     cells = raw.astype(np.float64)[:, ::step, ::step]
     gap: NDArray[np.float64] = np.abs(cells.mean(axis=(1, 2)) + bias - explained)
-    return gap
+    scale = np.maximum.reduce([np.abs(explained), np.abs(bias), np.abs(cells).mean(axis=(1, 2))])
+    return np.divide(gap, scale, out=gap, where=scale != 0)
 
 
 def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -186,14 +188,19 @@ def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
     return blank
 
 
-def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
-    """Return what a reader of these maps must know, as run.json's {code, sentence}."""
+def warnings_about(maps: dict[str, Maps], *, finer: bool = True) -> list[dict[str, str]]:
+    """Return what a reader of these maps must know, as run.json's {code, sentence}.
+
+    Args:
+        finer: whether a smaller ``explain.stride`` may be advised.
+    """
     warnings = []
     height, width = next(iter(maps.values())).raw.shape[1:]
     if min(height, width) < SMALLEST:
+        stride = "a smaller explain.stride (where the backbone allows it) or " if finer else ""
         sentence = (
             f"The maps are {height} × {width}: {height * width} numbers for a whole picture, too few to point at an "
-            "object; a smaller explain.stride (where the backbone allows it) or a larger image_size makes them finer."
+            f"object; {stride}a larger image_size makes them finer."
         )
         warnings.append({"code": "small_map", "sentence": sentence})
     blank = {method: int(its.blank.sum()) for method, its in maps.items() if its.blank.any()}
@@ -208,7 +215,7 @@ def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
     for method, its in maps.items():
         if its.gap is not None and not its.gap.max() <= COMPLETE:
             sentence = (
-                f"{method} misses its logit by up to {its.gap.max():.1e} (at most {COMPLETE:g} is rounding): "
+                f"{method} misses its logit by a share of up to {its.gap.max():.1e} ({COMPLETE:g} is rounding): "
                 "do not rely on these maps."
             )
             warnings.append({"code": "incomplete_cam", "sentence": sentence})
@@ -217,7 +224,7 @@ def warnings_about(maps: dict[str, Maps]) -> list[dict[str, str]]:
 
 def summary(maps: dict[str, Maps]) -> dict[str, Any]:
     """Return facts for run.json: the size of the maps and, for each method, the number of maps, of blank ones and of
-    ones with NaN; for CAM the largest completeness gap."""
+    ones with NaN; for CAM the largest `completeness_gap`."""
     height, width = next(iter(maps.values())).raw.shape[1:]
     methods: dict[str, Any] = {}
     for method, its in maps.items():

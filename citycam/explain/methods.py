@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pytorch_grad_cam import GradCAM, GradCAMElementWise, HiResCAM, LayerCAM
 from pytorch_grad_cam.base_cam import BaseCAM
+from torch import Tensor
 
 from citycam.errors import CitycamError
 from citycam.explain.evaluation import Array, Evaluation, differentiate, noisy_gradients, to_numpy
@@ -153,7 +154,7 @@ def smoothgradcampp(batch: Evaluation) -> Array:
 @method("gradcampp", "Grad-CAM++")
 def gradcampp(batch: Evaluation) -> Array:
     """Grad-CAM++ (Chattopadhay et al. 2018, eq. 19 with exp(logit)): weight = sum over cells of alpha * ReLU(gradient),
-    alpha = 1 / (2 + sum(activations) * gradient).
+    alpha = 1 / (2 + sum(activations) * gradient), at most 1.
 
     The paper's fraction is g^2 / (2 g^2 + sum(A) g^3). pytorch-grad-cam adds 1e-6 to its denominator, which outweighs
     small g^2 and makes the map depend on the scale of the logit.
@@ -215,19 +216,29 @@ def eigengradcam(batch: Evaluation) -> Array:
 @method("finercam", "Finer-CAM")
 def finercam(batch: Evaluation) -> Array:
     """Finer-CAM (Zhang et al., CVPR 2025): Grad-CAM of y_c - 0.6 mean(y_d) over the three classes d whose logits are
-    closest; Grad-CAM itself where there is one logit.
+    closest to that of c; Grad-CAM itself where there is one logit. A difference y_c - y_o becomes
+    y_c - 0.6 mean(y_d) - y_o, where o is none of the d.
 
     pytorch-grad-cam contrasts classes only if it is given no targets, and differentiates the weights of the mean too.
     """
-    strength, classes = 0.6, 3
     logits = batch.tail(batch.leaf)
-    explained = target_values(logits, batch.targets)
-    # The closest class is the explained one itself.
-    near = (logits - explained[:, None]).abs().argsort(dim=1, stable=True)[:, 1 : 1 + classes]
-    if near.shape[1]:
-        explained = explained - strength * logits.gather(1, near).mean(dim=1)
+    contrasted = [_contrasted(row, target.named) for row, target in zip(logits, batch.targets, strict=True)]
+    explained = target_values(torch.stack(contrasted), batch.targets)
     (gradients,) = torch.autograd.grad(explained.sum(), batch.leaf)
     return to_numpy(gradients.mean(dim=(2, 3)))
+
+
+def _contrasted(logits: Tensor, named: Sequence[int]) -> Tensor:
+    """Return logits (K,) with 0.6 of the mean of the three closest, of classes not ``named``, taken from the first that
+    is named."""
+    strength, count, index = 0.6, 3, named[0]
+    order = (logits - logits[index]).abs().argsort(stable=True).tolist()
+    near = [other for other in order if other not in named][:count]
+    if not near:
+        return logits
+    change = torch.zeros_like(logits)
+    change[index] = 1
+    return logits - strength * logits[near].mean() * change
 
 
 @method("shapleycam", "ShapleyCAM", equals_cam=True)

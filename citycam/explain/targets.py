@@ -25,6 +25,10 @@ class Target(Protocol):
     def words(self) -> str:
         """What a caption calls it."""
 
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The classes whose logits it reads, the explained one first."""
+
     def __call__(self, logits: Tensor) -> Tensor: ...
 
 
@@ -34,6 +38,11 @@ class LogitTarget:
 
     index: int
     words: str = field(default="", compare=False)
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The class."""
+        return (self.index,)
 
     def __call__(self, logits: Tensor) -> Tensor:
         return logits[self.index]
@@ -46,6 +55,11 @@ class Negative:
     index: int = 0
     words: str = field(default="", compare=False)
 
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The class."""
+        return (self.index,)
+
     def __call__(self, logits: Tensor) -> Tensor:
         return -logits[self.index]
 
@@ -57,6 +71,11 @@ class Difference:
     index: int
     other: int
     words: str = field(default="", compare=False)
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """``index`` and ``other``."""
+        return self.index, self.other
 
     def __call__(self, logits: Tensor) -> Tensor:
         return logits[self.index] - logits[self.other]

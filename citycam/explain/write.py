@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from citycam.cells import CellGrid
 from citycam.explain.maps import Maps
 from citycam.explain.methods import METHODS
 from citycam.files import write_bytes, write_whole
@@ -27,6 +28,7 @@ def write_maps(
     digests: Sequence[str],
     picture: Callable[[int], Pixels],
     *,
+    cells: CellGrid,
     note: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Pixels]:
@@ -36,18 +38,19 @@ def write_maps(
         folder: the run's ``explain`` folder.
         captions, digests: N each, of the pictures in the order of the maps.
         picture: returns the uint8 picture (H, W, 3) at a position; called once for each.
+        cells: of every map.
         note: the end of every caption, for example ``stride 8``.
         progress: called with (overlays done, overlays in all).
 
     Returns:
         The sheet of every method, uint8 (H, W, 3), for TensorBoard.
     """
-    write_whole(folder / "maps.npz", lambda file: np.savez(file, **arrays(maps, captions, digests)))
-    small = _write_overlays(folder, maps, captions, picture, note, progress)
+    write_whole(folder / "maps.npz", lambda file: np.savez(file, **arrays(maps, captions, digests, cells)))
+    small = _write_overlays(folder, maps, captions, picture, cells, note, progress)
     sheets = {}
     for method, its in maps.items():
         title, blank = METHODS[method].title, its.blank.tolist()
-        sheets[method] = overlay.sheet(small, its.raw, captions, blank, method=title, note=note)
+        sheets[method] = overlay.sheet(small, its.raw, cells, captions, blank, method=title, note=note)
         write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
     return sheets
 
@@ -57,6 +60,7 @@ def _write_overlays(
     maps: dict[str, Maps],
     captions: Sequence[Caption],
     picture: Callable[[int], Pixels],
+    cells: CellGrid,
     note: str,
     progress: Callable[[int, int], None] | None,
 ) -> list[Pixels]:
@@ -70,7 +74,7 @@ def _write_overlays(
             small.append(overlay.fit(picture(place), overlay.PANEL))
             for method, its in maps.items():
                 title, blank = METHODS[method].title, bool(its.blank[place])
-                page = overlay.draw(small[place], its.raw[place], caption, method=title, note=note, blank=blank)
+                page = overlay.draw(small[place], its.raw[place], cells, caption, method=title, note=note, blank=blank)
                 path = folder / ("wrong" if caption.correct is False else "") / method / names[place]
                 pending.append(writers.submit(write_bytes, path, overlay.png(page)))
             if progress is not None:
@@ -80,12 +84,15 @@ def _write_overlays(
     return small
 
 
-def arrays(maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence[str]) -> dict[str, Any]:
+def arrays(
+    maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence[str], cells: CellGrid
+) -> dict[str, Any]:
     """Return the arrays of maps.npz, which ``numpy.load(path)`` reads without pickle.
 
     For each method ``<method>``, raw float32 (N, h, w), and ``<method>_max``, ``<method>_blank``,
     ``<method>_explained`` (N,); ``cam_bias`` (N,). For the pictures ``names``, ``digests``, ``cities``, ``predicted``,
     ``probability``, ``correct`` and ``targets`` (N,). If a city is not known, it is empty and ``correct`` is False.
+    For the cells ``cell_rows`` (h,) and ``cell_columns`` (w,), where they look; see `CellGrid`.
     """
     columns: dict[str, Any] = {
         "names": np.array([caption.name for caption in captions]),
@@ -95,6 +102,8 @@ def arrays(maps: dict[str, Maps], captions: Sequence[Caption], digests: Sequence
         "probability": np.array([caption.probability for caption in captions]),
         "correct": np.array([caption.correct is True for caption in captions]),
         "targets": np.array([caption.target for caption in captions]),
+        "cell_rows": np.array(cells.rows),
+        "cell_columns": np.array(cells.columns),
     }
     for method, its in maps.items():
         columns |= {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from citycam.config import Config, ExplainConfig, ExplainTarget
+from citycam.config import AUTO, Config, ExplainConfig, ExplainTarget
 from citycam.data.catalog import Catalog, Picture
 from citycam.data.inputs import Inputs, PlannedRun
 from citycam.data.labels import Labels, make_labels
@@ -34,6 +34,7 @@ from citycam.inference.new_pictures import find_pictures, labels_from_folders
 from citycam.inference.own_pictures import check_digest, find_root, read_own
 from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
+from citycam.model.backbone import strides
 from citycam.words import counted, say
 
 SCHEMA = 1
@@ -84,7 +85,7 @@ def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConf
         return not pictures.unreadable
     say(f"{run.folder.name}: {counted(len(pictures.rows), 'picture')} by {', '.join(settings.methods)}")
     network = load_network(run, resolved)
-    planned = PlannedRun(config, pictures.inputs, resolved)
+    planned = _as_drawn(PlannedRun(config, pictures.inputs, resolved), run)
     with _new_folder(folder) as part:
         drawn = draw_maps(planned, pictures.rows, network, part, part / "explain_sample.csv")
         facts = drawn.facts | {"weights": run.checkpoint.stem}
@@ -92,6 +93,21 @@ def _explain_run(request: ExplainRequest, run: TrainedRun, settings: ExplainConf
         write_json(part / MANIFEST, {**content, "unreadable": pictures.unreadable, "warnings": drawn.warnings})
     print(_line(run, drawn, folder), flush=True)
     return not pictures.unreadable
+
+
+def _as_drawn(planned: PlannedRun, run: TrainedRun) -> PlannedRun:
+    """Take the stride that the run's own maps have, and what was measured for it, where both leave it to auto."""
+    stride, lattice = (run.record.explained.get(name) for name in ("stride", "lattice"))
+    known = strides(planned.config.backbone, planned.config.image_size)
+    if not planned.config.explain.stride == run.config.explain.stride == AUTO or stride not in known:
+        return planned
+    if "lattice" in run.record.explained:
+        resolved = dataclasses.replace(planned.resolved, stride=stride, lattice=lattice)
+        return dataclasses.replace(planned, resolved=resolved)
+    # A run of an older version was not measured. Its maps stay what they were, as if asked for, with their warning.
+    explain = dataclasses.replace(planned.config.explain, stride=stride)
+    resolved = dataclasses.replace(planned.resolved, stride=stride)
+    return PlannedRun(dataclasses.replace(planned.config, explain=explain), planned.inputs, resolved)
 
 
 def _own(request: ExplainRequest, run: TrainedRun, config: Config) -> _Pictures:

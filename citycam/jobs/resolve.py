@@ -7,9 +7,11 @@ import torch
 from citycam.bank.body import shared_body
 from citycam.bank.measure import choose
 from citycam.config import AUTO, Config
-from citycam.data.inputs import Inputs
+from citycam.data.inputs import Inputs, PlannedRun
 from citycam.devices import choose_device, cores
 from citycam.explain.grid import map_stride
+from citycam.explain.lattice import describe_lattice, settle_stride
+from citycam.explain.sample import validation_sample
 from citycam.model.backbone import Backbone
 from citycam.processes import remember
 from citycam.resolved import Resolved
@@ -32,7 +34,7 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
     if config.explain.methods and stride != backbone.strides[0]:
         _check_grid(backbone, stride)
     finetune = "all" if source.origin == "random" else config.backbone.finetune
-    return Resolved(
+    resolved = Resolved(
         device=str(device),
         threads=threads,
         precision=choice.arithmetic.precision.name,
@@ -51,6 +53,17 @@ def resolve(config: Config, inputs: Inputs, say: Say) -> Resolved:
         data_digest=inputs.catalog.digest,
         warnings=warnings,
     )
+    return _settled(PlannedRun(config, inputs, resolved), backbone, say)
+
+
+def _settled(run: PlannedRun, backbone: Backbone, say: Say) -> Resolved:
+    """Settle the stride of the maps of a frozen body; one that trains is measured when its maps are made."""
+    if not run.config.explain.methods or not run.resolved.frozen:
+        return run.resolved
+    resolved = settle_stride(run, backbone, validation_sample(run.config.explain, run.inputs)).resolved
+    if resolved.lattice is not None:
+        say(f"maps: {describe_lattice(resolved.lattice, resolved.stride, backbone.strides[0])}")
+    return resolved
 
 
 def all_threads(config: Config) -> int:

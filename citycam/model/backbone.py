@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from citycam import seeds
 from citycam.config import BackboneConfig
 from citycam.errors import CitycamError, near_matches
+from citycam.model.centres import first_centre, follow
 from citycam.model.layout import Layout, from_grid, pool_kind, to_grid
 from citycam.model.stages import stage_units
 
@@ -258,7 +259,7 @@ def layout(name: str, image_size: int, output_stride: int | None = None) -> Layo
     try:
         with torch.device("meta"), torch.no_grad():
             net = _create(name, image_size, **extra).eval()
-            raw = net.forward_features(torch.empty(2, 3, image_size, image_size))  # type: ignore[operator]
+            raw, place = follow(net.forward_features, torch.empty(2, 3, image_size, image_size))  # type: ignore[arg-type]
             pooled = net.forward_head(raw, pre_logits=True)  # type: ignore[operator]
     except _REFUSALS as error:
         reason = str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
@@ -277,8 +278,9 @@ def layout(name: str, image_size: int, output_stride: int | None = None) -> Layo
         order, channels, cells = "nhwc", raw.shape[3], (raw.shape[1], raw.shape[2])
     else:
         channels, cells = raw.shape[1], (raw.shape[2], raw.shape[3])
-    stages = tuple(stage_units(net))
-    return Layout(order, prefix, channels, cells, pooled.shape[1], _reduction(net, image_size, cells), stages)
+    stride = output_stride or _reduction(net, image_size, cells)
+    centre, stages = first_centre(place, stride), tuple(stage_units(net))
+    return Layout(order, prefix, channels, cells, pooled.shape[1], stride, centre, stages)
 
 
 def pretrained_config(name: str) -> Any | None:

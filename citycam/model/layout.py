@@ -22,6 +22,8 @@ class Layout:
         cells: (h, w).
         features: D.
         stride: pixels per cell.
+        centre: of the first cell, in pixels from the upper and the left edge (see `citycam.model.centres`); None if the
+            layers do not tell.
         stages: names, from input to output.
     """
 
@@ -31,6 +33,7 @@ class Layout:
     cells: tuple[int, int]
     features: int
     stride: int
+    centre: float | None
     stages: tuple[str, ...]
 
 

@@ -35,6 +35,10 @@ _BODY = "network.backbone."
 
 # The best epoch is the first with the highest value; plain accuracy would reward predicting the majority class.
 BEST_BY = "val_balanced_accuracy"
+# Sums of the same recalls in another order differ by less.
+_ROUNDING = 1e-9
+# Logged for the checkpoint of the best epoch: it rises with every new one, whatever the precision it is kept in.
+BEST_EPOCH = "best_epoch"
 
 
 class CityModule(pl.LightningModule):
@@ -232,8 +236,9 @@ class CityModule(pl.LightningModule):
         self.log_dict({**row, "step": float(self.current_epoch + 1)})
         self.history.append({"epoch": self.current_epoch + 1, **row})
         self.epoch_seconds.append(time.perf_counter() - self._epoch_start)
-        if row[BEST_BY] > self.best_row.get(BEST_BY, -1.0):
+        if row[BEST_BY] > self.best_row.get(BEST_BY, -1.0) + _ROUNDING:
             self.best_row, self.best_validation = self.history[-1], self.validation
+        self.log(BEST_EPOCH, float(self.best_row["epoch"]), logger=False)
 
     def on_train_epoch_end(self) -> None:
         """Step the decay of the learning rate, if there is one."""

@@ -1,7 +1,8 @@
 """Drawings of maps: a picture beside its map, and the maps of many pictures on a sheet.
 
 A drawing shows what is stored: the cells of a map without interpolation, as ReLU(raw), scaled once by its own maximum,
-with a colour bar in raw units. An overlay covers a grey copy of the picture, so that every colour is the map's.
+with a colour bar in raw units. Each pixel has the colour of the cell that looks nearest to it. An overlay covers a grey
+copy of the picture, so that every colour is the map's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from citycam.cells import CellGrid, nearest
 
 Pixels = NDArray[np.uint8]
 
@@ -65,23 +68,30 @@ def shown(raw: NDArray[np.floating]) -> NDArray[np.float64]:
     return positive / peak if peak > 0 else positive
 
 
-def paint(raw: NDArray[np.floating], width: int, height: int) -> Pixels:
+def paint(raw: NDArray[np.floating], cells: CellGrid, width: int, height: int) -> Pixels:
     """Return a raw map (h, w) as coloured cells, uint8 (height, width, 3)."""
     coloured = colours()[np.rint(shown(raw) * 255).astype(np.intp)]
-    rows, columns = _cells(raw.shape[0], height), _cells(raw.shape[1], width)
+    rows, columns = nearest(cells.rows, height), nearest(cells.columns, width)
     return coloured[rows[:, None], columns[None, :]]
 
 
-def overlay(picture: Pixels, raw: NDArray[np.floating]) -> Pixels:
+def overlay(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid) -> Pixels:
     """Return the cells of a raw map (h, w) over a grey copy of ``picture``, uint8 (H, W, 3)."""
     height, width = picture.shape[:2]
     grey = picture @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    mixed = (1 - OPACITY) * grey[..., None] + OPACITY * paint(raw, width, height).astype(np.float32)
+    mixed = (1 - OPACITY) * grey[..., None] + OPACITY * paint(raw, cells, width, height).astype(np.float32)
     return np.rint(mixed).astype(np.uint8)
 
 
 def draw(
-    picture: Pixels, raw: NDArray[np.floating], caption: Caption, *, method: str, note: str, blank: bool
+    picture: Pixels,
+    raw: NDArray[np.floating],
+    cells: CellGrid,
+    caption: Caption,
+    *,
+    method: str,
+    note: str,
+    blank: bool,
 ) -> Pixels:
     """Return picture, overlay and map with its colour bar side by side under a caption, uint8 (H, W, 3).
 
@@ -90,6 +100,7 @@ def draw(
     Args:
         picture: uint8 (H, W, 3), of any size.
         raw: (h, w), unscaled.
+        cells: of the map.
         method: its title.
         note: printed after the caption, for example the stride; may be empty.
     """
@@ -106,9 +117,9 @@ def draw(
     if blank:
         pen.text((left + width // 2, top + height // 2), BLANK, font=font(18), fill=FAINT, anchor="mm")
         return np.asarray(page)
-    page.paste(Image.fromarray(overlay(panel, raw)), (left, top))
+    page.paste(Image.fromarray(overlay(panel, raw, cells)), (left, top))
     left += width + _GAP
-    page.paste(Image.fromarray(paint(raw, width, height)), (left, top))
+    page.paste(Image.fromarray(paint(raw, cells, width, height)), (left, top))
     left += width + _GAP
     page.paste(Image.fromarray(_bar(height)), (left, top))
     peak = float(np.max(raw))
@@ -122,6 +133,7 @@ def draw(
 def sheet(
     pictures: Sequence[Pixels],
     raws: NDArray[np.floating],
+    cells: CellGrid,
     captions: Sequence[Caption],
     blank: Sequence[bool],
     *,
@@ -134,6 +146,7 @@ def sheet(
     Args:
         pictures: N pictures of any size.
         raws: (N, h, w), unscaled.
+        cells: of every map.
         captions, blank: N each.
         method, note: as for `draw`.
     """
@@ -148,7 +161,7 @@ def sheet(
         left = _MARGIN + (index % columns) * step_x
         top = _MARGIN + header + (index // columns) * step_y
         thumb = fit(picture, THUMB)
-        image = Image.fromarray(thumb if is_blank else overlay(thumb, raw))
+        image = Image.fromarray(thumb if is_blank else overlay(thumb, raw, cells))
         page.paste(image, (left + (THUMB - image.width) // 2, top + (THUMB - image.height) // 2))
         share = f"{100 * caption.probability:.0f} %"
         predicted = shorten(caption.predicted, font(12), THUMB - font(12).getlength(f" {share}"))
@@ -242,11 +255,6 @@ def _cut(text: str, keep: int) -> str:
 def _bar(height: int) -> Pixels:
     ramp = np.rint(np.linspace(255, 0, height)).astype(np.intp)
     return np.ascontiguousarray(np.broadcast_to(colours()[ramp][:, None], (height, _BAR, 3)))
-
-
-def _cells(count: int, pixels: int) -> NDArray[np.intp]:
-    """Return the cell of each pixel along one side."""
-    return (np.arange(pixels) * count // pixels).astype(np.intp)
 
 
 @functools.cache

@@ -96,7 +96,8 @@ def _grids(stored: StoredMaps, shown: Mapping[str, int]) -> dict[str, Any]:
     """Return a run's maps of the pictures that are shown.
 
     Returns:
-        ``size``: (h, w). ``pictures``: P positions on the page. ``predicted`` and ``targets``: indices in ``words``.
+        ``size``: (h, w). ``rows`` and ``columns``: centres of the cells, see `CellGrid`. ``pictures``: P positions on
+        the page. ``predicted`` and ``targets``: indices in ``words``.
         ``percent``: of the predicted class. ``correct``: 0 or 1. ``methods``: see `_by_method`.
     """
     chosen = [index for index, digest in enumerate(stored.digests) if digest in shown]
@@ -106,6 +107,8 @@ def _grids(stored: StoredMaps, shown: Mapping[str, int]) -> dict[str, Any]:
     first = next(iter(stored.maps.values()))
     return {
         "size": [int(first.shape[1]), int(first.shape[2])],
+        "rows": [round(centre, 5) for centre in stored.cells.rows],
+        "columns": [round(centre, 5) for centre in stored.cells.columns],
         "pictures": [shown[stored.digests[index]] for index in chosen],
         "words": words,
         "predicted": [words.index(name) for name in predicted],

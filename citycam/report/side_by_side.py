@@ -145,5 +145,5 @@ def _paste(
         pen.text((left, top + thumbnail.shape[0] // 2), words, font=font(12), fill=WRONG)
         return
     raw = stored.maps[method][index]
-    page.paste(Image.fromarray(overlay.overlay(thumbnail, raw)), (left, top))
+    page.paste(Image.fromarray(overlay.overlay(thumbnail, raw, stored.cells)), (left, top))
     pen.text((left, top + thumbnail.shape[0] + 3), f"max {float(raw.max()):.3g}", font=font(11), fill=FAINT)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citycam.cells import CellGrid
+
 # What numpy raises for a damaged file, or for one whose arrays do not fit each other.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
 
@@ -39,6 +41,7 @@ class StoredMaps:
         targets: what the maps explain (N,).
         maps: raw maps by method, float32 (N, h, w).
         blank: whether a map is blank, by method (N,).
+        cells: of every map. Files of older versions do not say where cells look: theirs divide the picture evenly.
     """
 
     digests: tuple[str, ...]
@@ -50,6 +53,7 @@ class StoredMaps:
     targets: tuple[str, ...]
     maps: dict[str, NDArray[np.float32]]
     blank: dict[str, NDArray[np.bool_]]
+    cells: CellGrid
 
 
 def read_sample(folder: Path) -> Sample:
@@ -83,6 +87,7 @@ def read_maps(folder: Path) -> StoredMaps:
             targets=tuple(arrays["targets"].tolist()),
             maps={method: arrays[method] for method in methods},
             blank={method: arrays[f"{method}_blank"] for method in methods},
+            cells=_cells(arrays, arrays[methods[0]].shape[1:]),
         )
         _check_lengths(stored)
         return stored
@@ -112,9 +117,24 @@ def _methods(names: Sequence[str]) -> list[str]:
     return methods
 
 
+def _cells(arrays: Mapping[str, Any], shape: tuple[int, int]) -> CellGrid:
+    """Return the grid of cells that the file describes.
+
+    Raises:
+        ValueError: its centres do not go up, or are no numbers.
+    """
+    if "cell_rows" not in arrays and "cell_columns" not in arrays:
+        return CellGrid.even(*shape)
+    rows, columns = arrays["cell_rows"], arrays["cell_columns"]
+    if any(centres.dtype.kind != "f" or not np.all(np.diff(centres) > 0) for centres in (rows, columns)):
+        raise ValueError("cells in disorder")
+    return CellGrid(tuple(rows.tolist()), tuple(columns.tolist()))
+
+
 def _check_lengths(stored: StoredMaps) -> None:
     count = len(stored.digests)
     columns = (stored.names, stored.cities, stored.predicted, stored.probability, stored.correct, stored.targets)
     lengths = {len(column) for column in (*columns, *stored.maps.values(), *stored.blank.values())}
-    if lengths != {count} or any(maps.ndim != 3 for maps in stored.maps.values()):
+    cells = (len(stored.cells.rows), len(stored.cells.columns))
+    if lengths != {count} or any(maps.shape[1:] != cells for maps in stored.maps.values()):
         raise ValueError("arrays of different lengths")

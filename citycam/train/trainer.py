@@ -20,7 +20,7 @@ from citycam import progress
 from citycam.config import Config, Precision
 from citycam.data.datamodule import EpochLoader
 from citycam.model.checkpoint import WholeCheckpointIO
-from citycam.model.module import BEST_BY
+from citycam.model.module import BEST_EPOCH
 from citycam.resolved import Resolved
 from citycam.seeds import derive
 
@@ -118,7 +118,7 @@ def make_trainer(
     _hush()
     torch.manual_seed(derive(config.seed, "global") % 2**63)
     checkpoints = [
-        _checkpoint(folder, "best", monitor=BEST_BY, mode="max"),
+        _checkpoint(folder, "best", monitor=BEST_EPOCH, mode="max"),
         # Lightning's save_last is a copy of the best one so far, not the last.
         _checkpoint(folder, "last"),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from citycam.cells import CellGrid
 from citycam.files import write_bytes, write_csv, write_json, write_whole
 
 CITIES = ("arden", "brill")
@@ -80,6 +81,8 @@ def write_maps(
         "correct": np.arange(pictures) != 1,
         "targets": np.array([cities[0]] * pictures),
     }
+    cells = CellGrid.regular(*size, stride=8, centre=0.5, side=8 * max(size))
+    arrays |= {"cell_rows": np.array(cells.rows), "cell_columns": np.array(cells.columns)}
     for number, method in enumerate(methods):
         raw = rng.normal(0, 2, (pictures, *size)).astype(np.float32)
         blank = np.zeros(pictures, dtype=bool)

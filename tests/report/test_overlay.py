@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from citycam.cells import CellGrid
 from citycam.report import overlay
 from citycam.report.overlay import Caption, Pixels
 
@@ -25,6 +26,10 @@ def caption(**changes: object) -> Caption:
     return Caption(**(values | changes))  # type: ignore[arg-type]
 
 
+def even(raw: NDArray[np.floating]) -> CellGrid:
+    return CellGrid.even(raw.shape[0], raw.shape[1])
+
+
 def page(
     picture: Pixels,
     raw: NDArray[np.floating],
@@ -34,7 +39,7 @@ def page(
     note: str = "stride 8",
     blank: bool = False,
 ) -> Pixels:
-    return overlay.draw(picture, raw, words or caption(), method=method, note=note, blank=blank)
+    return overlay.draw(picture, raw, even(raw), words or caption(), method=method, note=note, blank=blank)
 
 
 def sheet(
@@ -48,7 +53,7 @@ def sheet(
 ) -> Pixels:
     count = len(raws)
     captions, blanks = [words or caption()] * count, [blank] * count
-    return overlay.sheet([picture] * count, raws, captions, blanks, method=method, note=note)
+    return overlay.sheet([picture] * count, raws, even(raws[0]), captions, blanks, method=method, note=note)
 
 
 def invert(pixels: Pixels) -> NDArray[np.float64]:
@@ -61,24 +66,33 @@ def invert(pixels: Pixels) -> NDArray[np.float64]:
 
 def test_colours_are_the_stored_values() -> None:
     raw = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    painted = overlay.paint(raw, 90, 100)
+    painted = overlay.paint(raw, even(raw), 90, 100)
     values = invert(painted[10::20, 15::30])
     np.testing.assert_allclose(values * raw.max(), np.maximum(raw, 0), atol=raw.max() / 500)
     whole = painted.reshape(5, 20, 3, 30, 3)
     assert (whole == whole[:, :1, :, :1]).all()
 
 
+def test_cells_are_drawn_around_where_they_look() -> None:
+    raw = np.array([[4.0, 3.0], [2.0, 1.0]], dtype=np.float32)
+    cells = CellGrid.regular(2, 2, stride=32, centre=0.5, side=64)  # read at pixels 0 and 32, so cut between at 16.5
+    values = invert(overlay.paint(raw, cells, 128, 64))
+    edges = [np.flatnonzero(np.diff(line)) + 1 for line in (values[:, 0], values[0])]
+    assert [edge.tolist() for edge in edges] == [[16], [33]]
+    assert float(values[-1, -1]) == pytest.approx(0.25, abs=1 / 500)
+
+
 def test_a_map_that_is_positive_everywhere_keeps_its_floor() -> None:
     raw = np.array([[4.0, 3.0], [2.0, 4.0]], dtype=np.float32)
-    np.testing.assert_allclose(invert(overlay.paint(raw, 2, 2)), raw / 4, atol=1 / 500)
+    np.testing.assert_allclose(invert(overlay.paint(raw, even(raw), 2, 2)), raw / 4, atol=1 / 500)
 
 
 def test_overlay_of_a_grey_picture_shows_the_values() -> None:
     raw = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
     flat = np.full((80, 80, 3), 128, dtype=np.uint8)
-    mixed = overlay.overlay(flat, raw)[10::20, 10::20].astype(float)
+    mixed = overlay.overlay(flat, raw, even(raw))[10::20, 10::20].astype(float)
     painted = (mixed - (1 - overlay.OPACITY) * 128) / overlay.OPACITY
-    exact = overlay.paint(raw, 80, 80)[10::20, 10::20]
+    exact = overlay.paint(raw, even(raw), 80, 80)[10::20, 10::20]
     np.testing.assert_allclose(painted, exact, atol=1.5)
 
 

@@ -76,6 +76,7 @@ def test_maps_have_the_values_and_colours_of_the_overlays(tmp_path: Path) -> Non
     data = page_of(tmp_path)
     maps = data["maps"]["runs"]["0"]
     assert maps["size"] == [8, 8]
+    assert maps["rows"] == maps["columns"] == pytest.approx([(0.5 + 8 * cell) / 64 for cell in range(8)], abs=1e-5)
     assert maps["correct"] == [1, 0, *[1] * 10]
     with np.load(run / "explain" / "maps.npz") as arrays:
         for method in ("cam", "smoothgradcampp"):

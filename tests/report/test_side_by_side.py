@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from citycam.cells import CellGrid
 from citycam.files import write_whole
 from citycam.report import overlay, side_by_side
 from citycam.report.ranking import arrange
@@ -15,12 +16,15 @@ from citycam.report.side_by_side import write_side_by_side
 from citycam.sweep.runs import read_runs
 from tests.report.made import answers, make_run
 
+CELLS = CellGrid.regular(4, 4, stride=16, centre=0.5, side=64)
+
 
 def explain(folder: Path, digests: list[str], *, methods: tuple[str, ...] = ("cam",), blank: bool = False) -> None:
     """Write maps.npz and thumbnails of a run."""
     arrays = {key: np.array([f"{key} {digest}" for digest in digests]) for key in ("names", "cities", "targets")}
     arrays |= {"predicted": arrays["cities"], "probability": np.full(len(digests), 0.9)}
     arrays |= {"digests": np.array(digests), "correct": np.ones(len(digests), dtype=bool)}
+    arrays |= {"cell_rows": np.array(CELLS.rows), "cell_columns": np.array(CELLS.columns)}
     for number, method in enumerate(methods):
         raw = np.random.default_rng(number).random((len(digests), 4, 4), dtype=np.float32)
         arrays |= {method: raw, f"{method}_max": raw.max(axis=(1, 2)), f"{method}_blank": np.full(len(digests), blank)}
@@ -36,9 +40,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     maps: list[np.ndarray] = []
     draw = overlay.overlay
 
-    def keep(picture: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    def keep(picture: np.ndarray, raw: np.ndarray, cells: CellGrid) -> np.ndarray:
         maps.append(raw)
-        return draw(picture, raw)
+        assert cells == CELLS
+        return draw(picture, raw, cells)
 
     monkeypatch.setattr(overlay, "overlay", keep)
     return maps

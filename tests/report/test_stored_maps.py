@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from citycam.cells import CellGrid
 from citycam.report.ranking import arrange
 from citycam.report.side_by_side import write_side_by_side
 from citycam.report.stored_maps import DamagedMaps, read_maps, read_sample
@@ -42,6 +43,14 @@ def test_maps_have_their_pictures_and_methods(run: Path) -> None:
     assert stored.blank["cam"].tolist() == [False, False, True]
 
 
+def test_cells_look_where_the_file_says_and_divide_the_picture_evenly_in_older_files(run: Path) -> None:
+    assert read_maps(run).cells == CellGrid.regular(4, 6, stride=8, centre=0.5, side=48)
+    change(run, cell_rows=None, cell_columns=None)
+    assert read_maps(run).cells == CellGrid(
+        (1 / 8, 3 / 8, 5 / 8, 7 / 8), tuple((2 * cell + 1) / 12 for cell in range(6))
+    )
+
+
 def test_a_run_without_maps_is_not_damaged(tmp_path: Path) -> None:
     for read in (read_sample, read_maps):
         with pytest.raises(FileNotFoundError):
@@ -58,6 +67,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a map too few": lambda run: change(run, cam=np.zeros((2, 4, 6), dtype=np.float32)),
     "a map without columns": lambda run: change(run, cam=np.zeros((3, 4), dtype=np.float32)),
     "a number as array": lambda run: change(run, cities=np.array("arden")),
+    "one row of cells too few": lambda run: change(run, cell_rows=np.array([0.1, 0.4, 0.7])),
+    "only columns of cells": lambda run: change(run, cell_rows=None),
+    "cells that are words": lambda run: change(run, cell_rows=np.array(["a", "b", "c", "d"])),
+    "cells in disorder": lambda run: change(run, cell_rows=np.array([0.1, 0.7, 0.4, 0.9])),
+    "cells at no number": lambda run: change(run, cell_rows=np.array([0.1, 0.4, np.nan, 0.9])),
     "pickled": lambda run: change(run, targets=np.array([{}, {}, {}], dtype=object)),
 }
 

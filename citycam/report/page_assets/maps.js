@@ -48,10 +48,18 @@ function grid(run, method, position) {
   return grids.get(key).subarray(position * height * width, (position + 1) * height * width);
 }
 
+/** Return, for each of the pixels along a side, the cell whose centre is nearest to it. */
+function nearest(centres, count) {
+  let cell = 0;
+  return Array.from({ length: count }, (_, pixel) => {
+    while (cell + 1 < centres.length && (pixel + 0.5) / count >= (centres[cell] + centres[cell + 1]) / 2) cell += 1;
+    return cell;
+  });
+}
+
 /** Draw the map's cells over a grey copy of the picture, or alone without a thumbnail. */
 async function paint(canvas, picture, run, method, position) {
   const image = await pixels(DATA.maps.pictures[picture][2]);
-  const [rows, columns] = DATA.maps.runs[run].size;
   canvas.width = image ? image.width : 192;
   canvas.height = image ? image.height : 192;
   const pen = canvas.getContext("2d");
@@ -60,11 +68,13 @@ async function paint(canvas, picture, run, method, position) {
     return;
   }
   const cells = grid(run, method, position);
+  const maps = DATA.maps.runs[run];
+  const [rows, columns] = [nearest(maps.rows, canvas.height), nearest(maps.columns, canvas.width)];
   const out = pen.createImageData(canvas.width, canvas.height);
   for (let y = 0, to = 0; y < canvas.height; y += 1) {
-    const row = Math.floor((y * rows) / canvas.height) * columns;
+    const row = rows[y] * maps.size[1];
     for (let x = 0; x < canvas.width; x += 1, to += 4) {
-      const colour = 3 * cells[row + Math.floor((x * columns) / canvas.width)];
+      const colour = 3 * cells[row + columns[x]];
       const grey = image ? 0.299 * image.data[to] + 0.587 * image.data[to + 1] + 0.114 * image.data[to + 2] : 0;
       for (let part = 0; part < 3; part += 1) {
         out.data[to + part] = image ? (1 - OPACITY) * grey + OPACITY * COLOURS[colour + part] : COLOURS[colour + part];

@@ -5,6 +5,8 @@ const TITLES = {
   accuracy_not_above_majority: "Not above the majority class",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
+  lattice: "Maps that show the network's grid",
+  plain_grid: "The plain grid, since a denser one is a lattice",
   incomplete_cam: "Maps that do not add up to their logit",
   no_pretrained_weights: "No pretrained weights",
   ece_with_class_weights: "Calibration under class weights",
