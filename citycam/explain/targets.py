@@ -81,6 +81,18 @@ class Difference:
         return logits[self.index] - logits[self.other]
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One logit minus the mean of all others: the evidence for one class rather than for any."""
+
+    index: int
+    words: str = field(default="", compare=False)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        others = len(logits) - 1
+        return logits[self.index] - (logits.sum() - logits[self.index]) / others
+
+
 def target_values(logits: Tensor, targets: Sequence[Target]) -> Tensor:
     """Return the number (B,) that each target reads from the logits (B, K) of its picture."""
     return torch.stack([target(row) for target, row in zip(targets, logits, strict=True)])

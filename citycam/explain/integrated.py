@@ -1,0 +1,113 @@
+"""Integrated gradients along straight paths from blurred copies of the picture itself.
+
+Gradients of activations say what a channel is worth; its cells see the whole picture, so they cannot say where. The
+gradient at the picture can, but at the picture alone it is noise. Sundararajan et al. (2017, eq. 1) average it along a
+path from a baseline that shows nothing. A blurred copy shows nothing of the things, and, unlike a black picture, is
+not itself far from all pictures that the network knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from citycam.explain.evaluation import Array, differentiate, to_numpy
+from citycam.explain.targets import Target, target_values
+
+# Widths of the box of each blur, which passes twice, as a share of the picture's side; None: the mean colour.
+BASELINES: dict[str, float | None] = {"blur_fine": 11 / 64, "blur": 21 / 64, "blur_coarse": 31 / 64, "mean": None}
+# The box that smooths a map for the eye and for its highest point, as a share of the side.
+_SMOOTH = 1 / 18
+
+
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """Integrated gradients of a batch of pictures.
+
+    Attributes:
+        raw: float32 (B, S, S), signed: gradient * (picture - baseline), summed over channels, averaged over baselines
+            and steps.
+        explained: float32 (B,), the number explained at the picture.
+        start: float32 (B,), the same at the baselines, averaged over them. A map that is complete sums to
+            explained - start (Sundararajan et al. 2017, proposition 1).
+    """
+
+    raw: Array
+    explained: Array
+    start: Array
+
+
+def integrated_gradients(
+    network: Callable[[Tensor], Tensor],
+    pictures: Tensor,
+    targets: Sequence[Target],
+    *,
+    baselines: Sequence[str],
+    steps: int,
+) -> Integrated:
+    """Integrate the gradient of a network from baselines made of the pictures themselves to the pictures.
+
+    The integral over each path is a midpoint sum, so that neither end, where nothing is gained, is evaluated.
+
+    Args:
+        network: normalised pictures (B, 3, S, S) to logits (B, K), in eval mode and with gradients enabled.
+        pictures: (B, 3, S, S).
+        targets: B.
+        baselines: names in `BASELINES`.
+        steps: of each path; ``len(baselines) * steps`` forward and backward passes in all.
+    """
+    total, start = torch.zeros_like(pictures[:, 0]), torch.zeros_like(pictures[:, 0, 0, 0])
+    for name in baselines:
+        baseline = blurred(pictures, BASELINES[name])
+        difference = pictures - baseline
+        for step in range(steps):
+            _, _, gradients = differentiate(network, baseline + (step + 0.5) / steps * difference, targets)
+            total += (gradients * difference).sum(dim=1)
+        with torch.no_grad():
+            start += target_values(network(baseline), targets)
+    with torch.no_grad():
+        explained = target_values(network(pictures), targets)
+    return Integrated(
+        raw=to_numpy(total / (len(baselines) * steps)),
+        explained=to_numpy(explained),
+        start=to_numpy(start / len(baselines)),
+    )
+
+
+def blurred(pictures: Tensor, share: float | None) -> Tensor:
+    """Return pictures (B, C, S, S) blurred twice by a box of an odd width near ``share`` of the side, with their edges
+    repeated; None: filled with the mean colour of each."""
+    if share is None:
+        return pictures.mean(dim=(2, 3), keepdim=True).expand_as(pictures)
+    rows, columns = (_blur_matrix(side, odd(share * side)).to(pictures) for side in pictures.shape[2:])
+    return rows @ pictures @ columns.T
+
+
+def smoothed(raw: Array) -> Array:
+    """Return maps (..., S, S) smoothed by the mean over a box of about 1/18 of the side, as they are shown."""
+    rows, columns = (box_matrix(side, odd(_SMOOTH * side)) for side in raw.shape[-2:])
+    maps: Array = (rows @ raw @ columns.T).astype(raw.dtype)
+    return maps
+
+
+def odd(width: float) -> int:
+    """Return the odd number >= 1 that is nearest to ``width``."""
+    return 2 * max(0, round((width - 1) / 2)) + 1
+
+
+def box_matrix(side: int, width: int) -> Array:
+    """Return the matrix (side, side), float64, that averages over a box of an odd ``width``, with edges repeated."""
+    matrix = np.zeros((side, side))
+    for offset in range(-(width // 2), width // 2 + 1):
+        matrix[np.arange(side), np.clip(np.arange(side) + offset, 0, side - 1)] += 1 / width
+    return matrix
+
+
+def _blur_matrix(side: int, width: int) -> Tensor:
+    # Two boxes are nearly a Gaussian, and one matrix product.
+    box = box_matrix(side, width)
+    return torch.from_numpy(box @ box)
