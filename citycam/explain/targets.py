@@ -88,6 +88,11 @@ class Contrast:
     index: int
     words: str = field(default="", compare=False)
 
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The class that is explained."""
+        return (self.index,)
+
     def __call__(self, logits: Tensor) -> Tensor:
         others = len(logits) - 1
         return logits[self.index] - (logits.sum() - logits[self.index]) / others
