@@ -159,13 +159,23 @@ class ShardStore:
         return places
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """Return the values (B, ...) at ``places`` (B, 2), B > 0, copied out of the maps."""
+        """Return the values (B, ...) at ``places`` (B, 2), B > 0, copied out of the maps.
+
+        Raises:
+            CitycamError: a shard has rows of another shape.
+        """
         order = np.lexsort((places[:, 1], places[:, 0]))
         shards, starts = np.unique(places[order, 0], return_index=True)
         values = np.empty((len(places), *self._map(int(shards[0])).shape[1:]), dtype=self.dtype)
         for shard, start, end in zip(shards.tolist(), starts, [*starts[1:], len(order)], strict=True):
             chosen = order[start:end]
-            values[chosen] = self._map(shard)[places[chosen, 1]]
+            rows = self._map(shard)
+            if rows.shape[1:] != values.shape[1:]:
+                raise CitycamError(
+                    f"{self.folder} holds rows of different shapes, so citycam did not write all of it; remove that "
+                    "folder, and what it held is computed again."
+                )
+            values[chosen] = rows[places[chosen, 1]]
         return values
 
     def use(self) -> None:

@@ -22,7 +22,7 @@ from citycam.files import at_home, to_dict
 from citycam.sweep.command import Command, override_key, parse
 from citycam.sweep.compose import groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
-from citycam.sweep.hydra_internals import Composition, count_jobs, parse_overrides, split_sweep
+from citycam.sweep.hydra_internals import Composition, count_jobs, parse_override, parse_overrides, split_sweep
 from citycam.sweep.keys import check_key, is_any_text
 from citycam.sweep.maps import explain_line, other_maps
 from citycam.sweep.names import config_hash
@@ -76,6 +76,10 @@ def read_request(arguments: Sequence[str]) -> Request | None:
     if any(getattr(parsed, flag) for flag in _QUESTIONS):
         if given.config_dir is not None:
             check_own_options(given.config_dir)
+        # Hydra composes them to answer, and refuses several values at length.
+        for item in map(parse_override, given.overrides):
+            if item is not None and item.is_sweep_override():
+                _check_swept(item, given)
         return None
     register()
     resumed = _resumed(given.overrides)

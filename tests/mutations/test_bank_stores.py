@@ -113,9 +113,10 @@ def test_a_damaged_store_is_made_again_and_gives_what_was_written(
         try:
             for number in lacking:
                 store.add(rows(range(number, number + 1)), values(range(number, number + 1)))
+            read = store.read(store.places(rows(range(6))))
         except CitycamError:
-            return  # a folder stands where a file must be, which is said
-        np.testing.assert_array_equal(store.read(store.places(rows(range(6)))), values(range(6)))
+            return  # a folder stands where a file must be, or a shard has rows of another shape, which is said
+        np.testing.assert_array_equal(read, values(range(6)))
 
     each(seeds, check)
 

@@ -57,6 +57,7 @@ WRONG = {
     "-cn other": "--config-name is no option; --config-dir FOLDER adds options of yours.",
     "--config-path conf": "--config-path is no option; --config-dir FOLDER",
     "hydra.searchpath=[conf]": "hydra.searchpath is not taken; --config-dir FOLDER adds options of yours.",
+    "--cfg job epochs=1,2": "epochs=1,2 gives several values; add -m to train a run with each",
     "-m --cfg job": "--cfg is about one run; leave out -m.",
     "--resolve": "--resolve and --package go with --cfg",
     "+experiment=quick": "+experiment=quick would add what every run has already; write experiment=quick.",
