@@ -157,7 +157,7 @@ def clean(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("seeds", batches(100, 1200))
+@pytest.mark.parametrize("seeds", batches(60, 1200))
 def test_damaged_runs_stay_rows_and_change_no_other(seeds: range, clean: Path, citycam: Door, tmp_path: Path) -> None:
     if not (clean.parent / "compared").exists():
         compared(citycam, clean, clean.parent / "compared")
