@@ -318,7 +318,7 @@ def check_writable(folder: Path) -> None:
         CitycamError: it cannot.
     """
     new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    probe = folder / ".writable"
+    probe = folder / f".writable-{os.urandom(8).hex()}"  # a name that nobody has taken
     write_json(probe, {})
     probe.unlink()
     for parent in new:

@@ -11,7 +11,7 @@ from pathlib import Path
 from citycam.config import Config
 from citycam.data.inputs import Inputs, PlannedRun, load_inputs
 from citycam.devices import Device, choose_device, machine_devices
-from citycam.errors import DamagedFile
+from citycam.errors import CitycamError, DamagedFile
 from citycam.files import cache_root, check_room, check_writable
 from citycam.jobs.announce import announce, announce_resumed, describe_place, estimate
 from citycam.jobs.job import computes_on, is_complete
@@ -20,8 +20,10 @@ from citycam.jobs.sharing import Share, check_devices, share
 from citycam.resolved import Resolved
 from citycam.sweep.command import run_command
 from citycam.sweep.gate import Job, Request
+from citycam.sweep.ledger import NAME as LEDGER
 from citycam.sweep.ledger import JobRow, Ledger
 from citycam.sweep.maps import explain_line, other_maps
+from citycam.sweep.record import NAME as RECORD
 from citycam.sweep.record import read_record
 from citycam.sweep.stored import read_settings
 from citycam.words import say, size
@@ -41,6 +43,8 @@ def prepare(request: Request) -> Prepared:
     Raises:
         CitycamError: one sentence on what is not possible; no job has started then.
     """
+    if request.commands[0].multirun:
+        _check_sweep_folder(request.sweep_folder)
     check_writable(request.sweep_folder)
     inputs = {job.folder: load_inputs(job.config) for job in request.jobs}
     todo = [job for job in request.jobs if not is_complete(job.folder, job.config, inputs[job.folder].catalog.digest)]
@@ -49,6 +53,25 @@ def prepare(request: Request) -> Prepared:
         announce(request, [], [])
         return Prepared([], 1)
     return Prepared(todo, _prepare_jobs(request, todo, inputs))
+
+
+def _check_sweep_folder(folder: Path) -> None:
+    """Check that a sweep may write into ``folder``: it is new, or holds a sweep or runs of citycam.
+
+    Hidden files do not count, since file managers leave some. A single run may lie beside a person's own files.
+
+    Raises:
+        CitycamError: it holds files of others alone.
+    """
+    try:
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:  # it does not exist, or cannot be read; `check_writable` says what is wrong then
+        return
+    if there and not (folder / LEDGER).exists() and not any((path / RECORD).exists() for path in there):
+        raise CitycamError(
+            f"{folder} holds files of others and no sweep of citycam; choose a new or an empty folder for "
+            "hydra.sweep.dir (or another sweep.name)."
+        )
 
 
 def _say_other_maps(request: Request, done: Sequence[Job]) -> None:

@@ -299,9 +299,40 @@ def test_a_folder_of_others_is_refused_and_left_as_it_is(
     path = tmp_path / "theirs" / "folder" / name
     path.parent.mkdir(parents=True)
     path.write_text("precious")
+    # A sweep's own file beside it, or the sweep would be refused for its folder already.
     place = ["hydra.sweep.dir=theirs", "hydra.sweep.subdir=folder"] if multirun else ["hydra.run.dir=theirs/folder"]
+    if multirun:
+        (tmp_path / "theirs" / "sweep.json").write_text('{"schema": 1}')
     outcome = train("explain=none", *place, multirun=multirun)
     assert outcome.code == 2
     assert f"{tmp_path / 'theirs' / 'folder'} holds files of others" in outcome.err
+    assert [file for file in (tmp_path / "theirs" / "folder").rglob("*") if file.is_file()] == [path]
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "multirun.yaml", "comparison.csv", "bodies/a", "0/.hydra/config.yaml"])
+def test_a_sweep_does_not_write_into_a_folder_that_holds_files_of_others(
+    name: str, train: Train, tmp_path: Path
+) -> None:
+    path = tmp_path / "theirs" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    outcome = train("explain=none", "hydra.sweep.dir=theirs", multirun=True)
+    assert outcome.code == 2
+    assert f"{tmp_path / 'theirs'} holds files of others and no sweep of citycam" in outcome.err
     assert [file for file in (tmp_path / "theirs").rglob("*") if file.is_file()] == [path]
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", ["sweep.json", "a run", "a hidden file"])
+def test_a_sweep_goes_into_a_folder_of_ours(left: str, train: Train, tmp_path: Path) -> None:
+    place = ("explain=none", f"hydra.sweep.dir={tmp_path / 'ours'}")
+    if left == "a hidden file":
+        (tmp_path / "ours").mkdir()
+        (tmp_path / "ours" / ".DS_Store").write_bytes(b"")
+    else:
+        assert train(*place, multirun=True).code == 0
+        if left == "a run":
+            (tmp_path / "ours" / "sweep.json").unlink()
+    outcome = train(*place, "optimizer=sgd", multirun=True)
+    assert outcome.code == 0, outcome.err
