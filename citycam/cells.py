@@ -1,4 +1,4 @@
-"""The cells of a map: where in a picture each of them looks."""
+"""The cells of a map: where in a picture each of them looks, and how maps of many cells are smoothed."""
 
 from __future__ import annotations
 
@@ -44,3 +44,25 @@ def nearest(centres: tuple[float, ...], pixels: int) -> NDArray[np.intp]:
     known = np.array(centres)
     places = (np.arange(pixels) + 0.5) / pixels
     return np.searchsorted((known[1:] + known[:-1]) / 2, places, side="right").astype(np.intp)
+
+
+def smoothed(maps: NDArray[np.floating], width: int) -> NDArray[np.floating]:
+    """Return maps (..., h, w) averaged over a box of an odd ``width`` of cells, with their edges repeated."""
+    if width == 1:
+        return maps
+    rows, columns = (box_matrix(side, width) for side in maps.shape[-2:])
+    result: NDArray[np.floating] = (rows @ maps @ columns.T).astype(maps.dtype)
+    return result
+
+
+def box_matrix(side: int, width: int) -> NDArray[np.float64]:
+    """Return the matrix (side, side) that averages over a box of an odd ``width``, with edges repeated."""
+    matrix = np.zeros((side, side))
+    for offset in range(-(width // 2), width // 2 + 1):
+        matrix[np.arange(side), np.clip(np.arange(side) + offset, 0, side - 1)] += 1 / width
+    return matrix
+
+
+def odd(width: float) -> int:
+    """Return the odd number >= 1 that is nearest to ``width``."""
+    return 2 * max(0, round((width - 1) / 2)) + 1

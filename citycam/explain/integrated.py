@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from citycam.cells import box_matrix, odd
 from citycam.explain.evaluation import Array, differentiate, to_numpy
 from citycam.explain.targets import Target, target_values
 
@@ -87,24 +87,9 @@ def blurred(pictures: Tensor, share: float | None) -> Tensor:
     return rows @ pictures @ columns.T
 
 
-def smoothed(raw: Array) -> Array:
-    """Return maps (..., S, S) smoothed by the mean over a box of about 1/18 of the side, as they are shown."""
-    rows, columns = (box_matrix(side, odd(_SMOOTH * side)) for side in raw.shape[-2:])
-    maps: Array = (rows @ raw @ columns.T).astype(raw.dtype)
-    return maps
-
-
-def odd(width: float) -> int:
-    """Return the odd number >= 1 that is nearest to ``width``."""
-    return 2 * max(0, round((width - 1) / 2)) + 1
-
-
-def box_matrix(side: int, width: int) -> Array:
-    """Return the matrix (side, side), float64, that averages over a box of an odd ``width``, with edges repeated."""
-    matrix = np.zeros((side, side))
-    for offset in range(-(width // 2), width // 2 + 1):
-        matrix[np.arange(side), np.clip(np.arange(side) + offset, 0, side - 1)] += 1 / width
-    return matrix
+def box_of(side: int) -> int:
+    """Return the width in pixels of the box that smooths maps of ``side`` pixels, as they are shown: about 1/18."""
+    return odd(_SMOOTH * side)
 
 
 def _blur_matrix(side: int, width: int) -> Tensor:

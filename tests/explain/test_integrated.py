@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from citycam.explain.integrated import BASELINES, blurred, box_matrix, integrated_gradients, odd, smoothed
+from citycam.cells import box_matrix, odd, smoothed
+from citycam.explain.integrated import BASELINES, blurred, box_of, integrated_gradients
 from citycam.explain.targets import Contrast, Difference, LogitTarget, Negative, Target
 
 SIDE = 16
@@ -156,11 +157,11 @@ def test_a_box_averages(width: int, side: int) -> None:
     np.testing.assert_allclose(box.sum(axis=1), 1)
     assert (box >= 0).all()
     np.testing.assert_allclose(box, box[::-1, ::-1])
-    np.testing.assert_allclose(smoothed(np.ones((1, side, side))), 1)
+    np.testing.assert_allclose(smoothed(np.ones((1, side, side)), odd(width)), 1)
 
 
 @pytest.mark.parametrize(("side", "width"), [(64, 3), (96, 5), (224, 13)])
 def test_maps_are_smoothed_by_an_eighteenth_of_the_side(side: int, width: int) -> None:
     point = np.zeros((1, side, side))
     point[0, side // 2, side // 2] = 1
-    assert (smoothed(point) > 0).sum() == width**2
+    assert (smoothed(point, box_of(side)) > 0).sum() == width**2
