@@ -7,7 +7,6 @@ here never see the head, so they cannot tell the two apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,32 +18,21 @@ from citycam.cells import smoothed
 from citycam.explain.integrated import BASELINES, blurred, box_of
 
 Array = NDArray[np.floating]
-# Of a random map's bumps and of the centred one, as a share of the side.
+# Standard deviation of the bump, as a share of the side.
 _CENTRED = 1 / 4
 _GREY = np.array([0.299, 0.587, 0.114])
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A class-blind map.
-
-    Attributes:
-        name: as tables print it.
-        formula: from views, float64 (B, S, S, 3) in 0..1, and the pictures' digests, to maps (B, S, S), not smoothed.
-    """
-
-    name: str
-    formula: Callable[[Array, Sequence[str]], Array]
+# From views, float64 (B, S, S, 3) in 0..1, and the pictures' digests, to maps (B, S, S), not smoothed.
+Formula = Callable[[Array, Sequence[str]], Array]
+CONTROLS: dict[str, Formula] = {}
 
 
-CONTROLS: dict[str, Control] = {}
-
-
-def control(name: str) -> Callable[[Callable[[Array, Sequence[str]], Array]], Callable[[Array, Sequence[str]], Array]]:
+def control(name: str) -> Callable[[Formula], Formula]:
     """Register a formula as a control."""
 
-    def register(formula: Callable[[Array, Sequence[str]], Array]) -> Callable[[Array, Sequence[str]], Array]:
-        CONTROLS[name] = Control(name, formula)
+    def register(formula: Formula) -> Formula:
+        CONTROLS[name] = formula
         return formula
 
     return register
@@ -58,7 +46,7 @@ def control_maps(name: str, views: NDArray[np.uint8], digests: Sequence[str]) ->
         views: uint8 (N, S, S, 3).
         digests: N, of the pictures: the seed of what is random.
     """
-    maps = CONTROLS[name].formula(views / 255, digests)
+    maps = CONTROLS[name](views / 255, digests)
     return smoothed(maps, box_of(views.shape[1])).astype(np.float32)
 
 
@@ -85,27 +73,27 @@ def dealt(groups: Sequence[str], seed: int) -> NDArray[np.intp]:
 
 
 @control("blur_difference")
-def _blur_difference(views: Array, digests: Sequence[str]) -> Array:
-    """|picture - blurred picture|, summed over channels: what integrated gradients would be if the network were flat."""
+def _blur_difference(views: Array, _digests: Sequence[str]) -> Array:
+    """|picture - blurred picture|, summed over channels: integrated gradients of a network that is flat."""
     pictures = torch.from_numpy(views).permute(0, 3, 1, 2)
     return (pictures - blurred(pictures, BASELINES["blur"])).abs().sum(dim=1).numpy()
 
 
 @control("edges")
-def _edges(views: Array, digests: Sequence[str]) -> Array:
+def _edges(views: Array, _digests: Sequence[str]) -> Array:
     """The magnitude of the Sobel gradient of the grey picture."""
     grey = views @ _GREY
     return np.hypot(ndimage.sobel(grey, axis=1, mode="nearest"), ndimage.sobel(grey, axis=2, mode="nearest"))
 
 
 @control("saturation")
-def _saturation(views: Array, digests: Sequence[str]) -> Array:
+def _saturation(views: Array, _digests: Sequence[str]) -> Array:
     """The largest less the smallest of the three colours: how far a pixel is from grey."""
     return views.max(axis=3) - views.min(axis=3)
 
 
 @control("centred")
-def _centred(views: Array, digests: Sequence[str]) -> Array:
+def _centred(views: Array, _digests: Sequence[str]) -> Array:
     """A bump in the middle of the picture."""
     side = views.shape[1]
     place = (np.arange(side) + 0.5) / side - 0.5

@@ -63,7 +63,8 @@ def pixel_auc(pixels: Array, masks: NDArray[np.bool_]) -> Array:
         masks: (N, S, S).
     """
     areas = np.full(len(pixels), np.nan)
-    for place, (values, mask) in enumerate(zip(pixels.reshape(len(pixels), -1), masks.reshape(len(masks), -1))):
+    flat = pixels.reshape(len(pixels), -1), masks.reshape(len(masks), -1)
+    for place, (values, mask) in enumerate(zip(*flat, strict=True)):
         inside = int(mask.sum())
         outside = mask.size - inside
         if inside and outside:
