@@ -180,6 +180,11 @@ class SelfCheck:
     def __post_init__(self) -> None:
         if not self.marks or not set(self.verdicts.values()) <= set(VERDICTS):
             raise ValueError("it has no mark, or a verdict that is not known")
+        names = set(self.verdicts)
+        if not names == set(self.sentences) == set(self.randomised) or not names <= set(self.marks[0].methods):
+            raise ValueError("its parts are of different methods")
+        if len({tuple(steps) for steps in self.randomised.values()}) > 1 or not set(self.class_swap) <= names:
+            raise ValueError("its methods were not checked alike")
 
     @property
     def any_finds(self) -> bool:

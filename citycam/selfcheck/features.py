@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +20,20 @@ from citycam.selfcheck.planting import PLAIN, plant
 from citycam.selfcheck.subject import Subject
 from citycam.shards import Row
 
+# Counts up with every change of the pixels that a mark of the same name gives.
+_RECIPE = 1
+
 
 def plain_features(subject: Subject, rows: np.ndarray) -> np.ndarray:
     """Return the features (N, D) of plain views of catalog rows (N,)."""
     keys = [(digest, PLAIN) for digest in digests_of(subject, rows)]
-    inputs = view_inputs(subject.run.inputs.plain_spec)
-    if subject.kept:
-        return FrozenBody(subject.run).values("features", keys, inputs, stride=None)
-    return passed(subject, "features", keys, inputs)
+    return _features(subject, "features", keys, view_inputs(subject.run.inputs.plain_spec))
 
 
 def planted_features(subject: Subject, mark: Mark, seed: int, keys: Sequence[Row]) -> np.ndarray:
     """Return the features (N, D) of planted views; ``keys``: digests with numbers of views, see `plant`."""
-    return passed(subject, f"{mark.words}", keys, planted_inputs(subject, mark, seed))
+    planted = {"planted": [_RECIPE, mark.shape, mark.size, seed]}
+    return _features(subject, mark.words, keys, planted_inputs(subject, mark, seed), **planted)
 
 
 def planted_views(subject: Subject, mark: Mark, seed: int, keys: Sequence[Row]) -> np.ndarray:
@@ -72,17 +74,25 @@ def noisy_of(subject: Subject, views: np.ndarray, digests: Sequence[str]) -> tup
     return (noisy[..., None, None] if noisy.ndim == 3 else noisy), last
 
 
-def passed(subject: Subject, what: str, keys: Sequence[Row], inputs: RowInputs) -> np.ndarray:
-    """Return the features (N, D) of views, each passed through the body now; keys of a picture follow each other."""
+def _features(subject: Subject, what: str, keys: Sequence[Row], inputs: RowInputs, **more: Any) -> np.ndarray:
+    """Return the features (N, D) of views. Those of a body that never trained are kept in the bank, so that a check that
+    was stopped goes on; those of a fine-tuned one are computed now.
+
+    Args:
+        keys: those of a picture follow each other.
+        more: everything else that changes the views.
+    """
+    if subject.kept:
+        return FrozenBody(subject.run).values(what, keys, inputs, stride=None, **more)
     resolved = subject.run.resolved
     extractor = Extractor(subject.backbone, EXACT, batch=resolved.batch)
     pipeline = Pipeline(_paths(subject), inputs, extractor, extractor.batch, resolved.threads, extractor.on_cpu)
-    parts = []
+    values: dict[Row, np.ndarray] = {}
     with progress.bar(what, len(keys)) as advance:
-        for rows, values in pipeline.compute(keys):
-            parts.append(values)
+        for rows, some in pipeline.compute(dict.fromkeys(keys)):
+            values.update(zip(rows, some, strict=True))
             advance(len(rows))
-    return np.concatenate(parts)
+    return np.stack([values[key] for key in keys])
 
 
 def digests_of(subject: Subject, rows: np.ndarray) -> list[str]:

@@ -92,5 +92,5 @@ def test_a_mark_larger_than_the_picture_is_refused_before_anything_is_made(input
 
 
 def test_an_unknown_city_is_refused_with_near_matches(many: Path, tiny_weights: Path) -> None:
-    with pytest.raises(CitycamError, match="data.target=bril is not a city .* did you mean brill"):
+    with pytest.raises(CitycamError, match=r"data.target=bril is not a city .* did you mean brill"):
         enough_held_out(composed(many, tiny_weights, "data.target=bril"))

@@ -45,7 +45,7 @@ def made(**changes: Any) -> SelfCheck:
         "marks": (
             MarkCheck("disc 16 %", 10, 0.02, 60, (Cue("red", HALF, HALF, HALF, HALF, True),), {"gradcam": scores}),
         ),
-        "randomised": {"gradcam": {"head": 0.1}},
+        "randomised": {"gradcam": {"head": 0.1, "all": 0.0}},
         "class_swap": {},
         "verdicts": {"gradcam": "blind"},
         "sentences": {"gradcam": "this method finds a planted mark in 50 %"},
