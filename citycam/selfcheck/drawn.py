@@ -143,13 +143,13 @@ def faulty_maps(looked: Looked, head: nn.Module) -> dict[str, Drawn]:
     return {name: Drawn(maps, looked.cells) for name, maps in made.items() if maps is not None}
 
 
-def class_blind_maps(looked: Looked, integrated: Drawn, groups: Sequence[str], seed: int) -> dict[str, Drawn]:
-    """Return the maps of the controls, `dealt` among them: ``integrated`` of another picture of the group."""
+def class_blind_maps(looked: Looked, integrated: Drawn, seed: int) -> dict[str, Drawn]:
+    """Return the maps of the controls, `dealt` among them: those of ``integrated``, each of another picture."""
     side = looked.views.shape[1]
     even = CellGrid.even(side, side)
     drawn = {name: Drawn(control_maps(name, looked.views, looked.digests), even) for name in CONTROLS}
     drawn["activation_norm"] = Drawn(activation_norm(looked.activations.cpu().numpy()), looked.cells)
-    drawn["dealt"] = Drawn(integrated.maps[dealt(groups, seed)], integrated.cells)
+    drawn["dealt"] = Drawn(integrated.maps[dealt([""] * len(looked.views), seed)], integrated.cells)
     return drawn
 
 

@@ -75,8 +75,8 @@ def noisy_of(subject: Subject, views: np.ndarray, digests: Sequence[str]) -> tup
 
 
 def _features(subject: Subject, what: str, keys: Sequence[Row], inputs: RowInputs, **more: Any) -> np.ndarray:
-    """Return the features (N, D) of views. Those of a body that never trained are kept in the bank, so that a check that
-    was stopped goes on; those of a fine-tuned one are computed now.
+    """Return the features (N, D) of views. Those of a body that never trained are kept in the bank, so that a stopped
+    check resumes; those of a fine-tuned one are computed now.
 
     Args:
         keys: those of a picture follow each other.

@@ -77,31 +77,36 @@ def measure(subject: Subject, plan: Plan, methods: Sequence[str], plain: NDArray
     views = planted_views(subject, plan.mark, plan.seed, [(digest, BOTH) for digest in digests])
     looked = Looked.at(subject, views, digests)
     shapes = np.stack([masks(plan.mark, views.shape[1], digest, plan.seed) for digest in digests])
-    groups = groups_of(subject, plan)
     null_head = planted.head(None)
-    null = {**method_maps(looked, null_head, methods), **faulty_maps(looked, null_head)}
-    null |= class_blind_maps(looked, null[INTEGRATED], groups, plan.seed)
+    null, kinds = _all_maps(looked, null_head, methods, plan.seed)
     roles = []
     for role in ROLES:
         head = planted.head(role)
-        own = {**method_maps(looked, head, methods), **(wrong := faulty_maps(looked, head))}
-        blind = class_blind_maps(looked, own[INTEGRATED], groups, plan.seed)
-        contrast = planted.contrast(head, BOTH)
-        drawn = own | blind
+        drawn, _ = _all_maps(looked, head, methods, plan.seed)
+        contrast, null_contrast = planted.contrast(head, BOTH), planted.contrast(null_head, BOTH)
         roles.append(
             MeasuredRole(
                 role,
                 head,
                 contrast,
-                contrast - planted.contrast(head, role.without_cue),
-                contrast - planted.contrast(head, role.without_decoy),
-                planted.contrast(null_head, BOTH) - planted.contrast(null_head, role.without_cue),
-                drawn,
-                {name: _pointed(its, null[name], shapes, role) for name, its in drawn.items()},
+                effect=contrast - planted.contrast(head, role.without_cue),
+                decoy_effect=contrast - planted.contrast(head, role.without_decoy),
+                null_effect=null_contrast - planted.contrast(null_head, role.without_cue),
+                drawn=drawn,
+                pointed={name: _pointed(its, null[name], shapes, role) for name, its in drawn.items()},
             )
         )
-    kinds = {name: FAULTY if name in wrong else CONTROL if name in blind else METHOD for name in drawn}
-    return Measured(plan, looked, groups, shapes, tuple(roles), kinds)
+    return Measured(plan, looked, groups_of(subject, plan), shapes, tuple(roles), kinds)
+
+
+def _all_maps(
+    looked: Looked, head: nn.Module, methods: Sequence[str], seed: int
+) -> tuple[dict[str, Drawn], dict[str, str]]:
+    """Return the maps of methods, faulty variants and controls for a head, and the kind of each."""
+    own = method_maps(looked, head, methods)
+    parts = {METHOD: own, FAULTY: faulty_maps(looked, head), CONTROL: class_blind_maps(looked, own[INTEGRATED], seed)}
+    drawn = {name: its for maps in parts.values() for name, its in maps.items()}
+    return drawn, {name: kind for kind, maps in parts.items() for name in maps}
 
 
 def groups_of(subject: Subject, plan: Plan) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def mark_check(measured: Measured, randomised: Mapping[str, Mapping[str, float]]
                 pooled_groups,
                 pictures=len(groups),
                 used=any(used),
-                unchanged=randomised[name][HEAD] if name in randomised else None,
+                unchanged=_unchanged(randomised.get(name)),
             )
         methods[name] = _scores(name, measured.kinds[name], its, pooled_groups, strong, word, reason)
     return MarkCheck(
@@ -54,6 +54,11 @@ def sentence(scores: Scores) -> str:
     if scores.verdict == TOO_FEW:
         return "there are too few to check this method"
     return f"this method finds a planted mark in {100 * scores.cue.value:.0f} %"
+
+
+def _unchanged(steps: Mapping[str, float] | None) -> float | None:
+    """The larger of the rank correlations after the head alone, and after everything, was drawn anew."""
+    return None if steps is None else max(steps[HEAD], list(steps.values())[-1])
 
 
 def _pooled(parts: Sequence[Pointed]) -> Pointed:
