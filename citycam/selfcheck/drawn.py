@@ -10,27 +10,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from citycam.bank.extract import TORCH_FORMATS, prepared
+from citycam.bank.extract import TORCH_FORMATS
 from citycam.bank.frozen import EXACT
 from citycam.cells import CellGrid, smoothed
 from citycam.config import Partition
 from citycam.data.views import normalise
 from citycam.explain.controls import CONTROLS, activation_norm, control_maps, dealt
-from citycam.explain.grid import cell_grid
-from citycam.explain.integrated import box_of, integrated_gradients
+from citycam.explain.evaluation import Evaluation
+from citycam.explain.grid import cell_grid, stage_cells
+from citycam.explain.make import exact_network
 from citycam.explain.maps import find_blank, make_maps
 from citycam.explain.methods import METHODS
+from citycam.explain.stage import evaluate_stage
 from citycam.explain.tail import Tail, eval_mode
-from citycam.explain.targets import Contrast, LogitTarget, Target
+from citycam.explain.targets import Contrast, LogitTarget, Target, target_values
 from citycam.explain.truth import energy, pointing, to_pixels
+from citycam.explain.whole import WHOLE_METHODS, Whole, make_whole_maps, seconds_of, whole_cells
+from citycam.explain_config import LAST
+from citycam.model.network import Network
+from citycam.model.stage_grid import stage_grid
 from citycam.selfcheck import faulty
 from citycam.selfcheck.features import activations_of, noisy_of
 from citycam.selfcheck.subject import Subject
 
+# Checked whether a run draws it or not, since it is the one that finds.
 INTEGRATED = "integrated"
-TITLES = {INTEGRATED: "integrated gradients"}
-_BASELINES, _STEPS = ("blur", "blur_coarse"), 2
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,21 @@ class Looked:
             else labels.classes.index(self.subject.run.inputs.target)
         )
 
+    def pictures(self, some: slice) -> Tensor:
+        """Return some of the normalised pictures, on the device."""
+        backbone = self.subject.backbone
+        views = torch.from_numpy(self.views[some]).to(self.activations.device)
+        pictures = normalise(views, backbone.mean, backbone.std)
+        return pictures.contiguous(memory_format=TORCH_FORMATS[EXACT.memory_format])
+
+    def whole(self, head: nn.Module, targets: Sequence[Target]) -> Whole:
+        """Return the whole network with these pictures."""
+        tail, settings = self.tail(head), self.subject.run.config.explain
+        with eval_mode(tail), torch.no_grad():
+            explained = target_values(tail(self.activations), targets).cpu().numpy()
+        exact = exact_network(Network(self.subject.backbone, head))
+        return Whole(exact, self.pictures, self.views.shape[1], targets, explained, settings)
+
     def tail(self, head: nn.Module) -> Tail:
         """Return the part of the network behind the activations."""
         backbone = self.subject.backbone
@@ -127,13 +146,21 @@ def method_maps(
         CitycamError: a method does not fit the network.
     """
     chosen = logits or [looked.city] * len(looked.views)
-    names = [name for name in methods if name != INTEGRATED]
-    plain = [LogitTarget(logit) for logit in chosen]
-    made = make_maps(looked.tail(head), looked.activations, plain, names, noisy=looked.noisy) if names else {}
-    drawn = {name: Drawn(its.raw, looked.cells) for name, its in made.items()}
-    if INTEGRATED in methods:
-        drawn[INTEGRATED] = _integrated(looked, head, [contrast_of(looked.subject, logit) for logit in chosen])
+    on_cells = [name for name in methods if name in METHODS]
+    on_pictures = [name for name in methods if name in WHOLE_METHODS]
+    drawn = _from_cells(looked, head, [LogitTarget(logit) for logit in chosen], on_cells) if on_cells else {}
+    if on_pictures:
+        targets = [contrast_of(looked.subject, logit) for logit in chosen]
+        drawn |= _from_pictures(looked.whole(head, targets), head, on_pictures)
     return {name: drawn[name] for name in methods}
+
+
+def seconds_for(looked: Looked, head: nn.Module, methods: Sequence[str]) -> float:
+    """Return about how long the maps of methods that pass whole pictures take for one head."""
+    on_pictures = [name for name in methods if name in WHOLE_METHODS]
+    whole = looked.whole(head, [contrast_of(looked.subject, looked.city)] * len(looked.views))
+    with eval_mode(head):
+        return seconds_of(on_pictures, whole)
 
 
 def faulty_maps(looked: Looked, head: nn.Module) -> dict[str, Drawn]:
@@ -155,29 +182,34 @@ def class_blind_maps(looked: Looked, integrated: Drawn, seed: int) -> dict[str, 
 
 def title_of(name: str) -> str:
     """Return what captions call a method, a faulty variant or a control."""
-    if name in faulty.FAULTY:
-        return faulty.FAULTY[name].title
-    return TITLES.get(name) or (METHODS[name].title if name in METHODS else name.replace("_", " "))
+    for table in (faulty.FAULTY, METHODS, WHOLE_METHODS):
+        if name in table:
+            return str(table[name].title)
+    return name.replace("_", " ")
 
 
-def _integrated(looked: Looked, head: nn.Module, targets: Sequence[Target]) -> Drawn:
-    """Integrated gradients at the size of the picture, smoothed as they are shown."""
-    backbone = prepared(looked.subject.backbone, EXACT)
-    format_ = TORCH_FORMATS[EXACT.memory_format]
-    device = next(backbone.parameters()).device
-    parts = []
-    for start in range(0, len(looked.views), _BATCH):
-        views = torch.from_numpy(looked.views[start : start + _BATCH]).to(device)
-        pictures = normalise(views, backbone.mean, backbone.std).contiguous(memory_format=format_)
-        with eval_mode(backbone), eval_mode(head):
-            made = integrated_gradients(
-                lambda x: head(backbone(x)),
-                pictures,
-                targets[start : start + _BATCH],
-                baselines=_BASELINES,
-                steps=_STEPS,
-            )
-        parts.append(made.raw)
-    raw = np.concatenate(parts)
-    side = raw.shape[1]
-    return Drawn(smoothed(raw, box_of(side)), CellGrid.even(side, side))
+def _from_cells(looked: Looked, head: nn.Module, targets: Sequence[Target], methods: Sequence[str]) -> dict[str, Drawn]:
+    """The maps of methods that read the cells of a layer, the last or another one of the settings."""
+    explain, tail, stage = looked.subject.run.config.explain, looked.tail(head), None
+    cells = looked.cells
+    if explain.layer != LAST:
+        exact = exact_network(Network(looked.subject.backbone, head))
+        grid = stage_grid(exact.backbone.name, exact.backbone.image_size, explain.layer)
+        module, cells = exact.backbone.net.get_submodule(grid.module), stage_cells(grid, exact.backbone.image_size)
+
+        def stage(some: slice) -> Evaluation:
+            return evaluate_stage(exact, module, grid, looked.pictures(some), targets[some], tail)
+
+    with eval_mode(tail):
+        made = make_maps(tail, looked.activations, targets, methods, noisy=looked.noisy, stage=stage)
+    return {name: Drawn(its.raw, cells) for name, its in made.items()}
+
+
+def _from_pictures(whole: Whole, head: nn.Module, methods: Sequence[str]) -> dict[str, Drawn]:
+    """The maps of methods that pass whole pictures, smoothed as they are shown."""
+    drawn = {}
+    with eval_mode(head):
+        for name in methods:
+            made = make_whole_maps(name, whole)
+            drawn[name] = Drawn(smoothed(made.raw, WHOLE_METHODS[name].box(whole.size)), whole_cells(made))
+    return drawn

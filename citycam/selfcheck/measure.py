@@ -20,6 +20,7 @@ from citycam.selfcheck.drawn import (
     contrast_of,
     faulty_maps,
     method_maps,
+    seconds_for,
 )
 from citycam.selfcheck.features import digests_of, planted_features, planted_views
 from citycam.selfcheck.heads import train_head
@@ -27,6 +28,10 @@ from citycam.selfcheck.judge import Pointed, Values
 from citycam.selfcheck.planting import BOTH, FIRST, ROLES, SECOND, Plan, Role, masks
 from citycam.selfcheck.subject import Subject
 from citycam.shards import Row
+from citycam.words import counted, duration, say
+
+# Seconds that maps may take without a word on it before they start.
+_LONG = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def measure(subject: Subject, plan: Plan, methods: Sequence[str], plain: NDArray
     looked = Looked.at(subject, views, digests)
     shapes = np.stack([masks(plan.mark, views.shape[1], digest, plan.seed) for digest in digests])
     null_head = planted.head(None)
+    _say_how_long(looked, null_head, methods)
     null, kinds = _all_maps(looked, null_head, methods, plan.seed)
     roles = []
     for role in ROLES:
@@ -97,6 +103,13 @@ def measure(subject: Subject, plan: Plan, methods: Sequence[str], plain: NDArray
             )
         )
     return Measured(plan, looked, groups_of(subject, plan), shapes, tuple(roles), kinds)
+
+
+def _say_how_long(looked: Looked, head: nn.Module, methods: Sequence[str]) -> None:
+    """Say how long methods that pass whole pictures will take for the heads of a mark, if that is long."""
+    seconds = (1 + len(ROLES)) * seconds_for(looked, head, methods)
+    if seconds > _LONG:
+        say(f"maps of {counted(len(looked.views), 'picture')} for {1 + len(ROLES)} heads: about {duration(seconds)}")
 
 
 def _all_maps(

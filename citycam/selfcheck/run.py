@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from citycam.explain.methods import check_method
+from citycam.explain.methods import METHODS, check_method
 from citycam.report.verdicts import METHOD, NOT_USED, MarkCheck, Pictures, SelfCheck
 from citycam.selfcheck.drawn import INTEGRATED, Drawn
 from citycam.selfcheck.features import plain_features
@@ -60,7 +60,7 @@ def selfcheck(subject: Subject, *, every_mark: bool, command: str) -> Outcome:
     asked = tuple(config.explain.methods)
     methods = tuple(dict.fromkeys((*asked, INTEGRATED)))
     for name in methods:
-        if name != INTEGRATED:
+        if name in METHODS:
             check_method(name, subject.backbone.pool_kind)
     seed = config.explain.seed
     plans = [make_plan(inputs, mark, seed) for mark in (STRONG, *(WEAK if every_mark else ()))]
