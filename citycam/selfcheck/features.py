@@ -21,7 +21,7 @@ from citycam.selfcheck.subject import Subject
 from citycam.shards import Row
 
 # Counts up with every change of the pixels that a mark of the same name gives.
-_RECIPE = 1
+_RECIPE = 2
 
 
 def plain_features(subject: Subject, rows: np.ndarray) -> np.ndarray:

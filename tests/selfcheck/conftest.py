@@ -19,10 +19,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(many: Path, tiny_weights: Path, *more: str) -> list[str]:
-    """What makes a check small: a tiny network, and a head that learns a mark in few steps."""
+    """What makes a check small: a tiny network on tiny pictures, and a head of few steps."""
     usual = [item for item in small_settings(many, tiny_weights) if not item.startswith("sweep.name")]
+    usual += ["epochs=1", "image_size=32", "explain.samples=2", "explain.steps=1"]
     given = {item.partition("=")[0] for item in more}
-    return [item for item in [*usual, "epochs=2"] if item.partition("=")[0] not in given] + list(more)
+    return [item for item in usual if item.partition("=")[0] not in given] + list(more)
 
 
 Check = Callable[..., Outcome]

@@ -35,7 +35,7 @@ def plain(check: SelfCheck) -> dict[str, object]:
 
 
 def test_settings_are_checked_and_the_same_seed_gives_the_same_result(check: Check) -> None:
-    first = check("explain.methods=[gradcam]", "explain.samples=2")
+    first = check("explain.methods=[gradcam]")
     folder, result = only(first)
     assert first.code in (0, 1)
     assert first.code == (0 if result.any_finds else 1)
@@ -49,19 +49,20 @@ def test_settings_are_checked_and_the_same_seed_gives_the_same_result(check: Che
     for name in result.verdicts:
         assert result.marks[0].methods[name].title in first.out
     before = plain(result)
-    again = check("explain.methods=[gradcam]", "explain.samples=2")
+    again = check("explain.methods=[gradcam]")
     assert again.code == first.code
     assert plain(only(again)[1]) == before
     text = (folder / page_module.PAGE).read_text(encoding="utf-8")
     assert "http" not in text.replace("http-equiv", "")
     assert text.count("<figure>") == 4 * 3
     assert "<!--" not in text
+    assert_controls_cannot_tell_cue_from_decoy(result)
 
 
-def test_controls_cannot_tell_cue_from_decoy_when_both_roles_count(check: Check) -> None:
-    _, result = only(check("explain.methods=[gradcam]", "explain.samples=2"))
+def assert_controls_cannot_tell_cue_from_decoy(result: SelfCheck) -> None:
+    """Both roles and the twin have the same pictures, so maps that know no class point alike in all of them."""
     mark = result.marks[0]
-    if all(cue.used for cue in mark.cues) or not any(cue.used for cue in mark.cues):
+    if len({cue.used for cue in mark.cues}) == 1:
         for name in ("blur_difference", "edges", "saturation", "random", "centred", "activation_norm"):
             its = mark.methods[name]
             assert its.cue.value == pytest.approx(its.decoy.value)
@@ -71,7 +72,7 @@ def test_controls_cannot_tell_cue_from_decoy_when_both_roles_count(check: Check)
 def test_a_run_is_checked_and_nothing_of_its_folder_changes(
     train: Train, check: Check, many: Path, tiny_weights: Path
 ) -> None:
-    trained = train(*settings_of(many, tiny_weights, "epochs=2", "explain.samples=2"), "sweep.name=s", small=False)
+    trained = train(*settings_of(many, tiny_weights, "explain.methods=[cam]"), "sweep.name=s", small=False)
     (run,) = trained.runs
     before = tree(run)
     outcome = check(str(run), small=False)
@@ -79,7 +80,8 @@ def test_a_run_is_checked_and_nothing_of_its_folder_changes(
     assert tree(run) == before
     (path,) = trained.results.glob("selfcheck/*/selfcheck.json")
     result = read_check(path)
-    assert set(result.verdicts) == {"cam", "gradcam", "smoothgradcampp", "integrated"}
+    assert set(result.verdicts) == {"cam", "integrated"}
+    assert result.asked == ("cam",)
     assert result.body.run is None
 
 
@@ -87,7 +89,7 @@ def test_a_fine_tuned_run_is_frozen_as_it_is_and_says_so(
     train: Train, check: Check, many: Path, tiny_weights: Path
 ) -> None:
     settings = settings_of(many, tiny_weights, "backbone.finetune=blocks.5", "explain.methods=[gradcam]")
-    (run,) = train(*settings, "partition=binary", "explain.samples=2", "sweep.name=s", small=False).runs
+    (run,) = train(*settings, "partition=binary", "sweep.name=s", small=False).runs
     before = tree(run)
     outcome = check(str(run), "--output", "out", small=False)
     assert outcome.code in (0, 1), outcome.err
