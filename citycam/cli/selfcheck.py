@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
 
     if given.output is not None:
         _check_output(given.output)
-    subject = _subject(given.what)
+    subject = subject_of(given.what)
     folder = given.output or subject.folder
     check_writable(folder)
     outcome = selfcheck(subject, every_mark=given.all, command=shlex.join(["citycam", "selfcheck", *arguments]))
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0 if outcome.check.any_finds else 1
 
 
-def _subject(what: Sequence[str]) -> Subject:
+def subject_of(what: Sequence[str]) -> Subject:
     """Return the body that the words name: a run's, or that of settings."""
     from citycam.selfcheck.subject import of_run
 

@@ -19,7 +19,7 @@ from citycam.explain.controls import CONTROLS, activation_norm, control_maps, de
 from citycam.explain.evaluation import Evaluation
 from citycam.explain.grid import cell_grid, stage_cells
 from citycam.explain.make import exact_network
-from citycam.explain.maps import find_blank, make_maps
+from citycam.explain.maps import Maps, find_blank, make_maps
 from citycam.explain.methods import METHODS
 from citycam.explain.stage import evaluate_stage
 from citycam.explain.tail import Tail, eval_mode
@@ -190,19 +190,28 @@ def title_of(name: str) -> str:
 
 def _from_cells(looked: Looked, head: nn.Module, targets: Sequence[Target], methods: Sequence[str]) -> dict[str, Drawn]:
     """The maps of methods that read the cells of a layer, the last or another one of the settings."""
-    explain, tail, stage = looked.subject.run.config.explain, looked.tail(head), None
-    cells = looked.cells
-    if explain.layer != LAST:
-        exact = exact_network(Network(looked.subject.backbone, head))
-        grid = stage_grid(exact.backbone.name, exact.backbone.image_size, explain.layer)
-        module, cells = exact.backbone.net.get_submodule(grid.module), stage_cells(grid, exact.backbone.image_size)
-
-        def stage(some: slice) -> Evaluation:
-            return evaluate_stage(exact, module, grid, looked.pictures(some), targets[some], tail)
-
-    with eval_mode(tail):
-        made = make_maps(tail, looked.activations, targets, methods, noisy=looked.noisy, stage=stage)
+    tail = looked.tail(head)
+    if looked.subject.run.config.explain.layer == LAST:
+        made, cells = make_maps(tail, looked.activations, targets, methods, noisy=looked.noisy), looked.cells
+    else:
+        made, cells = _from_stage(looked, head, targets, methods)
     return {name: Drawn(its.raw, cells) for name, its in made.items()}
+
+
+def _from_stage(
+    looked: Looked, head: nn.Module, targets: Sequence[Target], methods: Sequence[str]
+) -> tuple[dict[str, Maps], CellGrid]:
+    """The maps of an earlier stage, and where its cells look."""
+    tail, exact = looked.tail(head), exact_network(Network(looked.subject.backbone, head))
+    grid = stage_grid(exact.backbone.name, exact.backbone.image_size, looked.subject.run.config.explain.layer)
+    module = exact.backbone.net.get_submodule(grid.module)
+
+    def stage(some: slice) -> Evaluation:
+        return evaluate_stage(exact, module, grid, looked.pictures(some), targets[some], tail)
+
+    with eval_mode(exact):
+        made = make_maps(tail, looked.activations, targets, methods, stage=stage)
+    return made, stage_cells(grid, exact.backbone.image_size)
 
 
 def _from_pictures(whole: Whole, head: nn.Module, methods: Sequence[str]) -> dict[str, Drawn]:

@@ -41,7 +41,7 @@ def randomised(looked: Looked, head: nn.Module, methods: Sequence[str], seed: in
     other_head = make_head(config.head, features, outputs, _other(seed, config.seed)).to(device)
     other_head.requires_grad_(False).eval()
     results: dict[str, dict[str, float]] = {name: {} for name in methods}
-    stages = list(_cascade(looked.subject, _other(seed, config.seed)))
+    stages = list(cascade(looked.subject, _other(seed, config.seed)))
     with progress.bar("random weights", 1 + len(stages), unit="networks") as advance:
         for step, subject in [(HEAD, None), *stages]:
             seen = some if subject is None else Looked.at(subject, some.views, some.digests)
@@ -82,8 +82,8 @@ def _other(seed: int, own: int) -> int:
     return own + 1 + seed
 
 
-def _cascade(subject: Subject, seed: int) -> Iterator[tuple[str, Subject]]:
-    """Yield the subject with its last stage drawn anew, then with its last two, and so on down to the first."""
+def cascade(subject: Subject, seed: int) -> Iterator[tuple[str, Subject]]:
+    """Yield each stage from the top with the subject whose body, from there on, has weights drawn anew by ``seed``."""
     config = subject.run.config
     fresh = make_backbone(dataclasses.replace(config.backbone, finetune="none"), config.image_size, seed)
     units = stage_units(subject.backbone.net)
