@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from citycam.explain.methods import METHODS, check_method
 from citycam.report.verdicts import METHOD, NOT_USED, MarkCheck, Pictures, SelfCheck
-from citycam.selfcheck.drawn import INTEGRATED, Drawn
+from citycam.selfcheck.drawn import INTEGRATED, Drawn, title_of
 from citycam.selfcheck.features import plain_features
+from citycam.selfcheck.judge import UNCHANGED
 from citycam.selfcheck.marks import STRONG, WEAK
 from citycam.selfcheck.measure import Measured, measure
 from citycam.selfcheck.planting import Plan, make_plan
-from citycam.selfcheck.randomisation import class_swap, randomised
+from citycam.selfcheck.randomisation import HEAD, class_swap, randomised
 from citycam.selfcheck.results import mark_check, sentence
 from citycam.selfcheck.subject import Subject
-from citycam.words import counted, say
+from citycam.words import counted, decimal, say
 
 _EXAMPLES = 4
 
@@ -70,6 +71,7 @@ def selfcheck(subject: Subject, *, every_mark: bool, command: str) -> Outcome:
     first = measured[0]
     changes = randomised(first.looked, first.roles[0].head, methods, seed)
     marks = tuple(mark_check(its, changes if its is first else {}) for its in measured)
+    swap = class_swap(first.looked, first.roles[0].head, methods)
     check = SelfCheck(
         body=subject.key,
         pictures=_pictures(subject, first),
@@ -77,11 +79,11 @@ def selfcheck(subject: Subject, *, every_mark: bool, command: str) -> Outcome:
         seconds=round(time.monotonic() - start, 1),
         marks=marks,
         randomised=changes,
-        class_swap=class_swap(first.looked, first.roles[0].head, methods),
+        class_swap=swap,
         verdicts={name: str(marks[0].methods[name].verdict) for name in methods},
         sentences={name: sentence(marks[0].methods[name]) for name in methods},
         asked=asked,
-        notes=tuple(_notes(subject, marks[0], first)),
+        notes=(*_notes(subject, marks[0], first), *_unspecific(changes, swap)),
         command=command,
     )
     return Outcome(check, _examples(subject, first))
@@ -125,6 +127,17 @@ def _notes(subject: Subject, check: MarkCheck, measured: Measured) -> list[str]:
         notes.append(f"The {unused[0]} mark was not used as a cue, and is not judged.")
     if any(its.verdict == NOT_USED for its in check.methods.values() if its.kind == METHOD):
         notes.append("No cue was used by the network, so no method is judged.")
+    return notes
+
+
+def _unspecific(changes: Mapping[str, Mapping[str, float]], swap: Mapping[str, float]) -> list[str]:
+    """A note on each method whose maps stay nearly the same without the trained head, or for another class."""
+    notes = []
+    for name, steps in changes.items():
+        stays = {"a head of random weights": steps[HEAD], "the class that comes next": swap.get(name, 0.0)}
+        same = [f"{what} (rank correlation {decimal(its, 2)})" for what, its in stays.items() if its >= UNCHANGED]
+        if same:
+            notes.append(f"{title_of(name)} draws nearly the same maps for {' and for '.join(same)}.")
     return notes
 
 

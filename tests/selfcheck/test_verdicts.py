@@ -151,13 +151,13 @@ def test_a_check_of_the_runs_own_pictures_goes_first_and_damage_is_said(
 ) -> None:
     sweep = tmp_path / "multirun" / "sweep"
     other = Pictures("folder", "/photos/others", "ee" * 16, "arden", "multi", 60, 240, "walks")
-    beside(sweep, made(pictures=other, sentences={"gradcam": "OTHER", "cam": "CAM"}), "a")
+    beside(sweep, made(pictures=other, sentences={"gradcam": "OTHER"}), "a")
     beside(sweep.parent, made(), "b")
+    beside(sweep, made(body=BodyKey("resnet50", WEIGHTS, 96, None)), "other-size")
     beside(sweep, made(), "c")
     (sweep / FOLDER / "c" / NAME).write_text("{")
     checks = known_checks([sweep / "run"])
     assert "cannot be read" in capsys.readouterr().err
-    assert sentences_for(record(), 64, checks) == {
-        "gradcam": "On your pictures this method finds a planted mark in 50 %",
-        "cam": "On other pictures (others) CAM",
-    }
+    own = {"gradcam": "On your pictures this method finds a planted mark in 50 %"}
+    assert sentences_for(record(), 64, checks) == own
+    assert sentences_for(record(), 64, checks[:1]) == {"gradcam": "On other pictures (others) OTHER"}
