@@ -14,7 +14,7 @@ from citycam.errors import CitycamError
 from citycam.explain.integrated import BASELINES, blurred, integrated_gradients
 from citycam.explain.maps import COMPLETE_PATH, path_gap, summary, warnings_about
 from citycam.explain.targets import Contrast, LogitTarget, Target, target_values
-from citycam.explain.whole import WHOLE_METHODS, Whole, chunk, make_whole_maps, seconds_of, whole_cells
+from citycam.explain.whole import WHOLE_METHODS, Whole, chunk, make_whole_maps, passes_of, seconds_of, whole_cells
 from citycam.explain_config import ExplainConfig
 
 SIDE, COUNT = 24, 5
@@ -118,6 +118,12 @@ def test_passes_are_those_of_the_settings() -> None:
         make_whole_maps(method, its)
         assert (len(calls), sum(calls)) == WHOLE_METHODS[method].passes(its.settings)
     assert WHOLE_METHODS["integrated"].passes(ExplainConfig()) == (6, 4), "the default: four gradients a picture"
+
+
+def test_the_passes_of_all_methods_are_counted_in_forward_passes() -> None:
+    assert passes_of(ExplainConfig(methods=["cam", "gradcam"])) == 0
+    assert passes_of(ExplainConfig(methods=["cam", "integrated"])) == 6 + 2 * 4
+    assert passes_of(ExplainConfig(methods=["integrated", "occlusion"])) == 6 + 2 * 4 + 64
 
 
 def test_the_time_grows_with_the_passes() -> None:
