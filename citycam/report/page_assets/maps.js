@@ -155,10 +155,20 @@ function plainPicture() {
     make("div", { class: "canvas" }, shown), make("p", { class: "quiet" }, "the picture, with its true city above"));
 }
 
+/** The training pictures that the body finds most like the one that is shown. */
+function nearestPictures() {
+  const known = DATA.maps.nearest[view.picture] || [];
+  if (!known.length) return null;
+  return make("div", { class: "panel nearest" }, make("div", { class: "picks" }, make("p", {}, make("strong", {}, "Most like it in training"))),
+    ...known.map(([index, city, likeness]) => make("figure", {},
+      index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: `training picture of ${city}` }),
+      make("figcaption", { class: "quiet" }, `${city} · likeness ${likeness.toFixed(2)}`))));
+}
+
 function panels() {
   const missing = MAPPED.flatMap((run) => Object.keys(DATA.maps.runs[run].methods).map((method) => ({ run, method })))
     .find((pair) => !view.panels.some((shown) => shown.run === pair.run && shown.method === pair.method));
-  byId("panels").replaceChildren(plainPicture(), ...view.panels.map(panel),
+  byId("panels").replaceChildren(...[plainPicture(), nearestPictures()].filter(Boolean), ...view.panels.map(panel),
     make("button", { type: "button", class: "add", onclick: () => { view.panels.push({ ...(missing || view.panels[0]) }); panels(); } }, "+ Add a map"));
 }
 
