@@ -14,6 +14,7 @@ from citycam.explain.evaluation import to_numpy
 from citycam.explain.maps import find_blank
 from citycam.explain.scores.subject import Drawn
 
+Views = NDArray[np.uint8]
 # Those of `citycam.explain.controls` that are made of pictures.
 PICTURES = ("random", "centred", "edges")
 NORM = "activation_norm"
@@ -21,18 +22,39 @@ NORM = "activation_norm"
 DEALT = "dealt_"
 
 
-def class_blind(views: NDArray[np.uint8], digests: Sequence[str], activations: Tensor, cells: CellGrid) -> list[Drawn]:
+def class_blind(
+    views: Views,
+    digests: Sequence[str],
+    activations: Tensor,
+    cells: CellGrid,
+    noisy: Sequence[tuple[Views, Tensor]] = (),
+) -> list[Drawn]:
     """Return the maps that know no class. Their map of the runner-up is the map itself.
 
     Args:
         views: uint8 (N, S, S, 3).
         digests: N, of the pictures.
         activations: (N, C, h, w), whose norm is a map on ``cells``.
+        noisy: the same two of noisy copies.
     """
-    side = views.shape[1]
-    made = [(name, control_maps(name, views, digests), CellGrid.even(side, side)) for name in PICTURES]
-    made.append((NORM, activation_norm(to_numpy(activations)).astype(np.float32), cells))
-    return [Drawn(name, maps, grid, find_blank(maps), rivals=maps) for name, maps, grid in made]
+    pixels = CellGrid.even(views.shape[1], views.shape[1])
+    plain, *copies = (_class_blind(*one, digests) for one in ((views, activations), *noisy))
+    return [
+        Drawn(
+            name,
+            maps,
+            cells if name == NORM else pixels,
+            find_blank(maps),
+            rivals=maps,
+            copies=np.stack([copy[name] for copy in copies]) if copies else None,
+        )
+        for name, maps in plain.items()
+    ]
+
+
+def _class_blind(views: Views, activations: Tensor, digests: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    made = {name: control_maps(name, views, digests) for name in PICTURES}
+    return made | {NORM: activation_norm(to_numpy(activations)).astype(np.float32)}
 
 
 def dealt_maps(drawn: Drawn, cities: Sequence[str], seed: int) -> Drawn:
