@@ -73,7 +73,7 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
     about_grid = lattice_warnings(run.resolved.lattice, run.resolved.stride, network.backbone.strides[0])
     scores, about_scores = score_run(run, rows, network, made, shown, folder / "scores.csv")
     warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid, *about_scores]
-    facts = _facts(run, network, made, grid) | ({"scores": scores} if scores else {})
+    facts = _facts(run, network, made, grid) | (scores)
     return DrawnMaps(sheets, facts, warnings)
 
 

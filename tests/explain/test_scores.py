@@ -136,7 +136,7 @@ def test_all_maps_blank_leave_no_numbers_and_no_verdict() -> None:
     controls = class_blind(views(), subject.digests, subject.activations, subject.cells)
     summary = summarise(score_maps(subject, methods, controls, CHEAP, CITIES), ["a"], None)
     for name in CHEAP:
-        assert summary["a"][name] == {"mean": None, "low": None, "high": None, "n": 0, "excluded": B}
+        assert summary["a"][name] == {"mean": None, "low": None, "high": None, "n": 0, "groups": None, "excluded": B}
 
 
 def test_the_table_has_a_row_for_each_picture_and_map(tmp_path: Path) -> None:

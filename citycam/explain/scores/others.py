@@ -24,8 +24,9 @@ from citycam.explain.whole import WHOLE_METHODS, Whole, make_whole_maps
 from citycam.model.network import Network
 
 Array = NDArray[np.floating]
-# Methods that pass whole pictures cost as much again for another class, so only the first pictures have such a map.
-FEW = 12
+# Methods that pass whole pictures cost as much again for another class, so only this share of the pictures, and at
+# least so many, have such a map.
+SHARE, LEAST = 1 / 8, 4
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Others:
     subject: Subject
 
     def rivals(self) -> dict[str, Array]:
-        """Return the maps (N, h, w) of the runner-up by each method, NaN where none is made; see `FEW`."""
+        """Return the maps (N, h, w) of the runner-up by each method, NaN where none is made; see `SHARE`."""
         maps: dict[str, Array] = {}
         for methods in self._kinds():
-            some = slice(0, len(self.rows) if methods[0] in METHODS else FEW)
+            some = slice(0, len(self.rows) if methods[0] in METHODS else max(LEAST, round(SHARE * len(self.rows))))
             own = zip(self.made.targets[methods[0]], self.made.logits, strict=True)
             made = self._maps(methods, [rival(target, row) for target, row in own], some)
             for method, raw in made.items():

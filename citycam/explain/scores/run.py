@@ -44,7 +44,7 @@ def score_run(
         path: of scores.csv.
 
     Returns:
-        ``explained.scores`` of run.json, see `summarise`, and warnings.
+        Facts for ``explained`` of run.json, ``scores`` (see `summarise`) and ``about_scores``, and warnings.
     """
     chosen = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
     names, masks = list(run.config.explain.scores), None
@@ -67,7 +67,8 @@ def score_run(
     write_scores(path, [picture.name for picture in chosen], subject.digests, scores)
     groups = [picture.group for picture in chosen]
     walks = None if any(group is None for group in groups) else groups
-    return summarise(scores, list(made.maps), walks), warnings
+    about = {name: {key: getattr(SCORES[name], key) for key in ("title", "better", "hides")} for name in names}
+    return {"scores": summarise(scores, list(made.maps), walks), "about_scores": about}, warnings
 
 
 def known_causes(run: PlannedRun, rows: np.ndarray) -> NDArray[np.bool_] | None:

@@ -37,9 +37,10 @@ def write_scores(path: Path, names: Sequence[str], digests: Sequence[str], score
 
 
 def summarise(scores: Scores, methods: Sequence[str], groups: Sequence[Hashable] | None) -> dict[str, Any]:
-    """Return ``explained.scores`` of run.json: for each method and control, and each score, ``mean`` and its interval
-    ``low`` and ``high`` over walks, ``n`` pictures and those ``excluded``; for each method the names of the methods and
-    controls that it is ``better_than`` and ``worse_than``.
+    """Return ``explained.scores`` of run.json: an entry for each method and control, and each score.
+
+    It has ``mean`` with its interval ``low`` and ``high`` over walks, ``n`` pictures of ``groups`` walks, and how many
+    are ``excluded``; for a method the names of the methods and controls that it is ``better_than`` and ``worse_than``.
 
     Args:
         scores: of methods and controls.
@@ -96,6 +97,7 @@ def _mean(values: Array, groups: Sequence[Hashable] | None) -> dict[str, Any]:
         "low": interval[0],
         "high": interval[1],
         "n": int(known.sum()),
+        "groups": None if own is None else len(set(own)),
         "excluded": int((~known).sum()),
     }
 
