@@ -33,7 +33,7 @@ def pointing(subject: Subject, drawn: Drawn) -> Array:
 )
 def energy(subject: Subject, drawn: Drawn) -> Array:
     """The share (N,) of the map's positive mass on pixels that are known to matter."""
-    return _known(subject, truth.energy(drawn.pixels(slice(None), subject.size), _masks(subject)))
+    return _known(subject, truth.energy(_pixels(subject, drawn), _masks(subject)))
 
 
 @score(
@@ -45,12 +45,16 @@ def energy(subject: Subject, drawn: Drawn) -> Array:
 )
 def pixel_auc(subject: Subject, drawn: Drawn) -> Array:
     """The chance (N,) that a pixel that is known to matter is higher than one that is not."""
-    return _known(subject, truth.pixel_auc(drawn.pixels(slice(None), subject.size), _masks(subject)))
+    return _known(subject, truth.pixel_auc(_pixels(subject, drawn), _masks(subject)))
 
 
 def _masks(subject: Subject) -> NDArray[np.bool_]:
     assert subject.masks is not None
     return subject.masks
+
+
+def _pixels(subject: Subject, drawn: Drawn) -> Array:
+    return drawn.pixels(slice(None), _masks(subject).shape[1])
 
 
 def _known(subject: Subject, values: Array) -> Array:

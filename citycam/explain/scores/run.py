@@ -72,16 +72,15 @@ def score_run(
 
 
 def known_causes(run: PlannedRun, rows: np.ndarray) -> NDArray[np.bool_] | None:
-    """Return the pixels (N, S, S) that change if a picture is drawn again without the features of its city; None where
-    the source cannot draw it again."""
+    """Return the pixels, bool (N, T, T), that change if a picture is drawn again without one of the features of its
+    city; None where the source cannot draw it again."""
     if not isinstance(run.config.data, ToytownConfig):
         return None
     names = [run.inputs.catalog.pictures[row].name for row in rows.tolist()]
-    side = run.config.image_size
+    side = run.config.data.size
     masks = dict.fromkeys(names, np.zeros((side, side), dtype=bool))
-    for changed in counterfactuals(run.config.data, names):
-        places = (np.arange(side) * len(changed.changed)) // side
-        masks[changed.name] = masks[changed.name] | changed.changed[places[:, None], places[None]]
+    for one in counterfactuals(run.config.data, names):
+        masks[one.name] = masks[one.name] | one.changed
     return np.stack([masks[name] for name in names])
 
 

@@ -30,7 +30,8 @@ class Subject:
         network: normalised pictures (B, 3, S, S) to logits (B, K), in eval mode.
         pictures: returns some of the N normalised pictures.
         size: S.
-        masks: bool (N, S, S), the pixels that are known to matter; None where nothing is known.
+        masks: bool (N, T, T), the pixels of each picture that are known to matter, T on its side; None where nothing is
+            known.
         seed: of ties and noise.
     """
 
