@@ -19,6 +19,7 @@ from citycam.explain.make import MadeMaps, make_run_maps
 from citycam.explain.maps import summary, warnings_about
 from citycam.explain.methods import METHODS, identities
 from citycam.explain.sample import write_sample
+from citycam.explain.scores.run import score_run
 from citycam.explain.targets import settle_target
 from citycam.explain.whole import WHOLE_METHODS, whole_cells
 from citycam.explain.write import Shown, write_maps
@@ -57,20 +58,23 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
     made = make_run_maps(run, rows, network)
     grid = _CellsOfLayer.of(run, network)
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
+    shown = {method: _shown(run, made, method, grid) for method in made.maps}
     write_sample(table, [(picture.name, picture.digest, picture.city, picture.group) for picture in pictures])
     with progress.counted("overlays", unit="overlays") as tell:
         sheets = write_maps(
             folder,
             made.maps,
-            {method: _shown(run, made, method, grid) for method in made.maps},
+            shown,
             _captions(run, rows, made),
             [picture.digest for picture in pictures],
             lambda place: decode(run.inputs.catalog.path(pictures[place])),
             progress=tell,
         )
     about_grid = lattice_warnings(run.resolved.lattice, run.resolved.stride, network.backbone.strides[0])
-    warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid]
-    return DrawnMaps(sheets, _facts(run, network, made, grid), warnings)
+    scores, about_scores = score_run(run, rows, network, made, shown, folder / "scores.csv")
+    warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid, *about_scores]
+    facts = _facts(run, network, made, grid) | (scores)
+    return DrawnMaps(sheets, facts, warnings)
 
 
 def _settled(run: PlannedRun, rows: np.ndarray, network: Network) -> PlannedRun:

@@ -44,6 +44,8 @@ WRONG = {
     "experiment=quik": "experiment=quik is not known; did you mean quick?",
     "explain.methods=[cam,gradcm]": "explain.methods=gradcm is not known; did you mean gradcam",
     "explain.methods=[cam,cam]": "names one twice",
+    "explain.scores=[removal,sparsness]": "explain.scores=sparsness is not known; did you mean sparseness",
+    "explain.scores=[road,road]": "names one twice",
     "explain.baselines=[blur,blurr]": "explain.baselines=blurr is not known; did you mean blur",
     "explain.baselines=[]": "explain.baselines=[] leaves integrated no path",
     "explain.steps=0": "explain.steps=0 must lie between 1 and 1000.",
