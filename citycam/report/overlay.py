@@ -31,7 +31,7 @@ _PALE = 0.35
 PANEL = 192
 THUMB = 128
 
-_MARGIN, _GAP, _BAR = 14, 10, 14
+_MARGIN, _GAP, _BAR, _VERDICT = 14, 10, 14, 22
 _CAPTION_WIDTH = 560
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 28), (110, 110, 116)
 RIGHT, WRONG = (0, 110, 80), (190, 60, 0)
@@ -122,6 +122,7 @@ def draw(
     note: str,
     blank: bool,
     signed: bool = False,
+    verdict: str = "",
 ) -> Pixels:
     """Return picture, overlay and map with its colour bar side by side under a caption, uint8 (H, W, 3).
 
@@ -135,12 +136,17 @@ def draw(
         note: printed after the caption, for example the stride; may be empty.
         signed: whether the map is a signed one of the picture itself: the picture shows where it has evidence, and
             the map beside it has the evidence against, too.
+        verdict: a sentence on the method, below the map; may be empty.
     """
     panel = fit(picture, PANEL)
     height, width = panel.shape[:2]
     wide = max(3 * width + 3 * _GAP + _BAR + 58, _CAPTION_WIDTH)
-    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height), PAPER)
+    below = _VERDICT if verdict else 0
+    page = Image.new("RGB", (2 * _MARGIN + wide, 2 * _MARGIN + 66 + height + below), PAPER)
     pen = ImageDraw.Draw(page)
+    if verdict:
+        words = shorten(verdict, font(12), page.width - 2 * _MARGIN)
+        pen.text((_MARGIN, page.height - _MARGIN), words, font=font(12), fill=INK, anchor="ls")
     facts = [method, f"evidence for {caption.target}", f"map {raw.shape[0]} × {raw.shape[1]}", note]
     _write_caption(pen, caption, " · ".join(filter(None, facts)), page.width - 2 * _MARGIN)
     top, left = _MARGIN + 66, _MARGIN
@@ -185,6 +191,7 @@ def sheet(
     method: str,
     note: str,
     signed: bool = False,
+    verdict: str = "",
     columns: int = 10,
 ) -> Pixels:
     """Return all maps of one method on a page, uint8 (H, W, 3): overlays with prediction, probability and maximum.
@@ -194,16 +201,19 @@ def sheet(
         raws: (N, h, w), unscaled.
         cells: of every map.
         captions, blank: N each.
-        method, note, signed: as for `draw`.
+        method, note, signed, verdict: as for `draw`.
     """
     columns = min(columns, max(5, len(pictures)))
-    step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64
+    step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64 + (_VERDICT if verdict else 0)
     rows = -(-len(pictures) // columns)
     page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), PAPER)
     pen = ImageDraw.Draw(page)
     title = f"{method} · {_common_city(captions)} · evidence for {_common_target(captions)}"
     facts = " · ".join(filter(None, (_facts(raws.shape, captions, blank), note)))
     _write_header(page, pen, title, facts, signed=signed)
+    if verdict:
+        words = shorten(verdict, font(12), page.width - 2 * _MARGIN)
+        pen.text((_MARGIN, _MARGIN + 62), words, font=font(12), fill=INK)
     for index, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
         left = _MARGIN + (index % columns) * step_x
         top = _MARGIN + header + (index // columns) * step_y

@@ -14,8 +14,9 @@ from citycam.cells import CellGrid
 from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
 from citycam.report.stored_maps import MethodMaps, Sample, StoredMaps, read_maps, read_sample
+from citycam.report.verdicts import SelfCheck, key_of_record, known_checks, sentences_for
 from citycam.sweep.runs import RunRow
-from citycam.sweep.stored import read_nearest
+from citycam.sweep.stored import read_nearest, read_settings
 from citycam.words import decimal
 
 _PICTURES, _FEW, _NEAREST = 100, 10, 40
@@ -36,19 +37,12 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         ``unreadable``: indices of runs whose maps.npz is damaged. ``explained``: the number of pictures with maps.
         ``left_out``: indices of runs whose maps are too many for the page.
     """
-    samples: dict[int, Sample] = {}
-    unreadable: set[int] = set()
-    for index, row in enumerate(rows):
-        try:
-            samples[index] = read_sample(row.folder)
-        except FileNotFoundError:
-            continue
-        except DamagedFile:
-            unreadable.add(index)
+    samples, unreadable = _read_samples(rows)
     digests, side = _in_order(samples.values()), _FEW_SIDE if few else _SIDE
     sizes = {index: _bytes(sample, side) for index, sample in samples.items()}
     shown = _shown(digests, sum(sizes.values()), _FEW if few else _PICTURES)
     kept = _fitting(samples, sizes, shown)
+    checks = known_checks(row.folder for row in rows)
     grids: dict[int, dict[str, Any]] = {}
     cells: dict[CellGrid, int] = {}
     captions: dict[str, tuple[str, str]] = {}
@@ -60,6 +54,7 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
             unreadable.add(index)
             continue
         grids[index] = _grids(stored, shown, cells, side) | {"same_maps": rows[index].record.explained.get("same_maps")}
+        grids[index]["verdicts"] = _verdicts(rows[index], checks)
         for digest, *caption in zip(stored.digests, stored.names, stored.cities, strict=True):
             captions.setdefault(digest, (caption[0], caption[1]))
             folders.setdefault(digest, []).append(rows[index].folder)
@@ -74,6 +69,31 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         "explained": len(digests),
         "left_out": list(samples)[len(kept) :],
     }
+
+
+def _read_samples(rows: Sequence[RunRow]) -> tuple[dict[int, Sample], set[int]]:
+    """Return what the runs with maps explain, by index, and the indices of those whose maps.npz is damaged."""
+    samples: dict[int, Sample] = {}
+    unreadable: set[int] = set()
+    for index, row in enumerate(rows):
+        try:
+            samples[index] = read_sample(row.folder)
+        except FileNotFoundError:
+            continue
+        except DamagedFile:
+            unreadable.add(index)
+    return samples, unreadable
+
+
+def _verdicts(row: RunRow, checks: Sequence[SelfCheck]) -> dict[str, str]:
+    """Return what self-checks say of the maps of a run, by method."""
+    try:
+        size = read_settings(row.folder).get("image_size")
+    except (FileNotFoundError, DamagedFile):
+        return {}
+    if not checks or not isinstance(size, int):
+        return {}
+    return sentences_for(key_of_record(row.record, size), row.record.data.digest, checks)
 
 
 def _nearest(folders: Sequence[Path], digests: Sequence[str], thumbs: Thumbs) -> list[list[list[Any]]]:

@@ -21,6 +21,7 @@ const OPACITY = 0.55;
 const PALE = 0.35;
 const COARSE = 7;
 const MAPPED = Object.keys(DATA.maps.runs).map(Number);
+const CHECKED = MAPPED.some((run) => Object.keys(DATA.maps.runs[run].verdicts).length);
 const FINE = MAPPED.some((run) => Object.values(DATA.maps.runs[run].methods).some((method) => method.lowest));
 const view = { picture: 0, panels: [], against: false };
 // Of evidence for and against, where both are shown.
@@ -142,6 +143,7 @@ function panel(chosen, number) {
     make("p", { class: "quiet" }, `evidence for ${maps.words[its.targets[its.targets.length > 1 ? position : 0]]}`),
     make("p", { class: "quiet" }, blank ? "no evidence" : `maximum ${its.peaks[position]} · ${view.against && its.lowest ? `minimum ${its.lowest[position]} · ` : ""}`,
       blank ? null : make("span", { class: small ? "coarse" : null }, size(its).join(" × "))),
+    maps.verdicts[chosen.method] ? make("p", { class: "checked" }, maps.verdicts[chosen.method]) : null,
   ];
   return make("div", { class: "panel" },
     make("div", { class: "picks" },
@@ -232,6 +234,7 @@ function mapNotes() {
     FINE ? "A map of pixels (integrated) shows the picture itself: in colour where the evidence is, pale where there is none or evidence against." : "",
     `Size of the maps: ${[...sizes.keys()].join(", ")}; every square is one number.`,
     ...same,
+    CHECKED ? "" : "Nobody has checked yet whether these maps show what the network uses: citycam selfcheck RUN does, on your own pictures.",
     DATA.maps.explained > shown ? `To keep this page small, it shows ${shown} of ${DATA.maps.explained} explained pictures; the others are in the folders of the runs.` : "",
     DATA.maps.left_out.length ? `To keep this page small, the maps of ${plural(DATA.maps.left_out.length, "run")} are left out; they are in the folders of those runs.` : "",
   ].filter(Boolean).map((sentence) => make("p", { class: "quiet" }, sentence)).concat(coarse.length ? [make("p", { class: "notice" },
