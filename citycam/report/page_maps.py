@@ -53,8 +53,8 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         except (FileNotFoundError, DamagedFile):
             unreadable.add(index)
             continue
-        grids[index] = _grids(stored, shown, cells, side) | {"same_maps": rows[index].record.explained.get("same_maps")}
-        grids[index]["verdicts"] = _verdicts(rows[index], checks)
+        said = {"same_maps": rows[index].record.explained.get("same_maps"), "verdicts": _verdicts(rows[index], checks)}
+        grids[index] = _grids(stored, shown, cells, side) | {name: words for name, words in said.items() if words}
         for digest, *caption in zip(stored.digests, stored.names, stored.cities, strict=True):
             captions.setdefault(digest, (caption[0], caption[1]))
             folders.setdefault(digest, []).append(rows[index].folder)

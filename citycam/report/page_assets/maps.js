@@ -21,7 +21,7 @@ const OPACITY = 0.55;
 const PALE = 0.35;
 const COARSE = 7;
 const MAPPED = Object.keys(DATA.maps.runs).map(Number);
-const CHECKED = MAPPED.some((run) => Object.keys(DATA.maps.runs[run].verdicts).length);
+const CHECKED = MAPPED.some((run) => DATA.maps.runs[run].verdicts);
 const FINE = MAPPED.some((run) => Object.values(DATA.maps.runs[run].methods).some((method) => method.lowest));
 const view = { picture: 0, panels: [], against: false };
 // Of evidence for and against, where both are shown.
@@ -143,7 +143,7 @@ function panel(chosen, number) {
     make("p", { class: "quiet" }, `evidence for ${maps.words[its.targets[its.targets.length > 1 ? position : 0]]}`),
     make("p", { class: "quiet" }, blank ? "no evidence" : `maximum ${its.peaks[position]} · ${view.against && its.lowest ? `minimum ${its.lowest[position]} · ` : ""}`,
       blank ? null : make("span", { class: small ? "coarse" : null }, size(its).join(" × "))),
-    maps.verdicts[chosen.method] ? make("p", { class: "checked" }, maps.verdicts[chosen.method]) : null,
+    (maps.verdicts || {})[chosen.method] ? make("p", { class: "checked" }, maps.verdicts[chosen.method]) : null,
   ];
   return make("div", { class: "panel" },
     make("div", { class: "picks" },
