@@ -36,6 +36,10 @@ CELL_METHODS = (
 PICTURE_METHODS = ("integrated", "occlusion")
 METHODS = CELL_METHODS + PICTURE_METHODS
 BASELINES = ("blur_fine", "blur", "blur_coarse", "mean")
+SCORES = (
+    "removal", "removal_order", "sparseness", "contrast", "stability", "deletion_blur", "insertion_blur",
+    "deletion_mean", "insertion_mean", "road", "pointing", "energy", "pixel_auc",
+)  # fmt: skip
 STRIDES = (32, 16, 8)
 LAST = "last"
 
@@ -45,7 +49,7 @@ class ExplainConfig:
     """Maps when training ends. ``pictures``: at most so many validation pictures of the target city. ``stride``: output
     stride of the map's grid. ``layer``: last, or a stage whose activations are read instead. ``noise``: standard
     deviation as a share of the input's range, in ``samples`` copies. ``baselines``, ``steps``: of each path of
-    integrated gradients."""
+    integrated gradients. ``scores``: of the maps."""
 
     methods: list[str] = field(default_factory=list)
     pictures: int = 100
@@ -58,10 +62,12 @@ class ExplainConfig:
     samples: int = 8
     baselines: list[str] = field(default_factory=lambda: ["blur_fine", "blur_coarse"])
     steps: int = 2
+    scores: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _check_names("methods", self.methods, METHODS)
         _check_names("baselines", self.baselines, BASELINES)
+        _check_names("scores", self.scores, SCORES)
         if not self.baselines:
             raise CitycamError(f"explain.baselines=[] leaves integrated no path; name some of {', '.join(BASELINES)}.")
         check_positive("explain.pictures", self.pictures)

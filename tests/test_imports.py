@@ -177,6 +177,7 @@ def test_light_modules_import_nothing_heavy() -> None:
         (explain_config.CELL_METHODS, "citycam.explain.methods", "METHODS"),
         (explain_config.PICTURE_METHODS, "citycam.explain.whole", "WHOLE_METHODS"),
         (explain_config.BASELINES, "citycam.explain.integrated", "BASELINES"),
+        (explain_config.SCORES, "citycam.explain.scores.make", "SCORES"),
         (list(config.SCHEMAS["data"]), "citycam.data.sources", "SOURCES"),
         ([kind.name for kind in config.SplitKind if kind.name != "auto"], "citycam.data.splits", "SPLITS"),
     ],

@@ -19,6 +19,7 @@ from citycam.explain.make import MadeMaps, make_run_maps
 from citycam.explain.maps import summary, warnings_about
 from citycam.explain.methods import METHODS, identities
 from citycam.explain.sample import write_sample
+from citycam.explain.scores.run import score_run
 from citycam.explain.targets import settle_target
 from citycam.explain.whole import WHOLE_METHODS, whole_cells
 from citycam.explain.write import Shown, write_maps
@@ -27,6 +28,7 @@ from citycam.model.metrics import probabilities
 from citycam.model.network import Network
 from citycam.model.stage_grid import stage_grid
 from citycam.report.overlay import Caption, Pixels
+from citycam.report.verdicts import body_key, known_checks, sentences_for
 from citycam.words import say
 
 
@@ -57,20 +59,24 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
     made = make_run_maps(run, rows, network)
     grid = _CellsOfLayer.of(run, network)
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
+    verdicts = _verdicts(run, table.parent)
+    shown = {method: _shown(run, made, method, grid, verdicts.get(method, "")) for method in made.maps}
     write_sample(table, [(picture.name, picture.digest, picture.city, picture.group) for picture in pictures])
     with progress.counted("overlays", unit="overlays") as tell:
         sheets = write_maps(
             folder,
             made.maps,
-            {method: _shown(run, made, method, grid) for method in made.maps},
+            shown,
             _captions(run, rows, made),
             [picture.digest for picture in pictures],
             lambda place: decode(run.inputs.catalog.path(pictures[place])),
             progress=tell,
         )
     about_grid = lattice_warnings(run.resolved.lattice, run.resolved.stride, network.backbone.strides[0])
-    warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid]
-    return DrawnMaps(sheets, _facts(run, network, made, grid), warnings)
+    scores, about_scores = score_run(run, rows, network, made, shown, folder / "scores.csv")
+    warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid, *about_scores]
+    facts = _facts(run, network, made, grid) | scores
+    return DrawnMaps(sheets, facts, warnings)
 
 
 def _settled(run: PlannedRun, rows: np.ndarray, network: Network) -> PlannedRun:
@@ -102,16 +108,22 @@ class _CellsOfLayer:
         return cls(cell_grid(backbone, stride), stride, f"stride {stride}{denser}")
 
 
-def _shown(run: PlannedRun, made: MadeMaps, method: str, grid: _CellsOfLayer) -> Shown:
+def _verdicts(run: PlannedRun, folder: Path) -> dict[str, str]:
+    """Return what self-checks beside a folder of maps or of a run say of this body, by method."""
+    key = body_key(run.config, run.resolved.weights_digest, run.resolved.finetune)
+    return sentences_for(key, run.inputs.catalog.digest, known_checks([folder, folder.parent]))
+
+
+def _shown(run: PlannedRun, made: MadeMaps, method: str, grid: _CellsOfLayer, verdict: str) -> Shown:
     """Return how a method's maps are shown."""
     words = tuple(target.words for target in made.targets[method])
     arithmetic = "" if run.resolved.precision == EXACT.precision.name else _about_precision(run)
     if method in METHODS:
-        return Shown(METHODS[method].title, grid.cells, words, grid.note + arithmetic)
+        return Shown(METHODS[method].title, grid.cells, words, grid.note + arithmetic, verdict=verdict)
     its, settings = WHOLE_METHODS[method], run.config.explain
     box = its.box(run.config.image_size)
     note = its.words(settings) + (f", {box} px box" if box > 1 else "")
-    return Shown(its.title, whole_cells(made.maps[method]), words, note + arithmetic, box, signed=True)
+    return Shown(its.title, whole_cells(made.maps[method]), words, note + arithmetic, box, signed=True, verdict=verdict)
 
 
 def _about_precision(run: PlannedRun) -> str:

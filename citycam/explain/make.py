@@ -38,11 +38,14 @@ class MadeMaps:
         maps: by method, in the order that was asked for.
         targets: what each map explains (N,), by method.
         logits: (N, K).
+        tail, activations: what the logits are made by, and of, (N, C, h, w).
     """
 
     maps: dict[str, Maps]
     targets: dict[str, list[Target]]
     logits: Tensor
+    tail: Tail
+    activations: Tensor
 
 
 def make_run_maps(run: PlannedRun, rows: np.ndarray, network: Network) -> MadeMaps:
@@ -61,16 +64,16 @@ def make_run_maps(run: PlannedRun, rows: np.ndarray, network: Network) -> MadeMa
     activations = activations.to(next(network.head.parameters()).device)
     with eval_mode(tail), torch.no_grad():
         logits = torch.cat([tail(some) for some in torch.split(activations, 64)]).cpu()
-    targets = {method: _targets(run, rows, logits, whole=method in WHOLE_METHODS) for method in methods}
+    targets = {method: run_targets(run, rows, logits, whole=method in WHOLE_METHODS) for method in methods}
     made: dict[str, Maps] = {}
     with progress.bar("maps", len(methods) * len(rows), unit="maps") as advance:
         on_cells = [method for method in methods if method in METHODS]
         if on_cells:
-            made |= _from_cells(run, rows, network, tail, activations, targets[on_cells[0]], on_cells, advance)
+            made |= from_cells(run, rows, network, tail, activations, targets[on_cells[0]], on_cells, advance)
         on_pictures = [method for method in methods if method in WHOLE_METHODS]
         if on_pictures:
-            made |= _from_pictures(run, rows, network, targets[on_pictures[0]], logits, on_pictures, advance)
-    return MadeMaps({method: made[method] for method in methods}, targets, logits)
+            made |= from_pictures(run, rows, network, targets[on_pictures[0]], logits, on_pictures, advance)
+    return MadeMaps({method: made[method] for method in methods}, targets, logits, tail, activations)
 
 
 def exact_network(network: Network) -> Network:
@@ -85,7 +88,9 @@ def _tail(run: PlannedRun, network: Network) -> Tail:
     return Tail(backbone.pool, network.head, pool_kind=backbone.pool_kind, plain_stride_step=step)
 
 
-def _targets(run: PlannedRun, rows: np.ndarray, logits: Tensor, *, whole: bool) -> list[Target]:
+def run_targets(run: PlannedRun, rows: np.ndarray, logits: Tensor, *, whole: bool) -> list[Target]:
+    """Return what a run's maps explain of the pictures in catalog rows (N,), by methods that pass ``whole`` pictures or
+    by others."""
     labels = run.inputs.labels
     return choose_targets(
         settle_target(run.config.explain.target, whole=whole),
@@ -97,7 +102,7 @@ def _targets(run: PlannedRun, rows: np.ndarray, logits: Tensor, *, whole: bool) 
     )
 
 
-def _from_cells(
+def from_cells(
     run: PlannedRun,
     rows: np.ndarray,
     network: Network,
@@ -105,9 +110,14 @@ def _from_cells(
     activations: Tensor,
     targets: Sequence[Target],
     methods: Sequence[str],
-    advance: Callable[[int], None],
+    advance: Callable[[int], None] | None = None,
+    pictures: Callable[[slice], Tensor] | None = None,
 ) -> dict[str, Maps]:
-    """Make the maps of methods that read the cells of a layer."""
+    """Make the maps of methods that read the cells of a layer.
+
+    Args:
+        pictures: returns some of the N normalised pictures that an earlier stage is evaluated at; plain ones if None.
+    """
     noisy = None
     if any(METHODS[method].needs_noise for method in methods):
         noisy = torch.from_numpy(noisy_activations(run, network.backbone, rows)).to(activations.device)
@@ -118,14 +128,14 @@ def _from_cells(
     module = exact.backbone.net.get_submodule(grid.module)
 
     def stage(some: slice) -> Evaluation:
-        pictures = plain_pictures(run, exact.backbone, rows[some])
-        return evaluate_stage(exact, module, grid, pictures, targets[some], tail)
+        batch = plain_pictures(run, exact.backbone, rows[some]) if pictures is None else pictures(some)
+        return evaluate_stage(exact, module, grid, batch, targets[some], tail)
 
     with eval_mode(exact):
         return make_maps(tail, activations, targets, methods, stage=stage, progress=advance)
 
 
-def _from_pictures(
+def from_pictures(
     run: PlannedRun,
     rows: np.ndarray,
     network: Network,

@@ -34,6 +34,7 @@ class Shown:
         note: the end of every caption, for example ``stride 8``.
         box: the width of the box, in cells, that smooths a map for the eye; 1 shows it as it is.
         signed: whether evidence against the target is drawn, too.
+        verdict: a sentence on whether the method's maps may be believed; empty if nobody has checked.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Shown:
     note: str = ""
     box: int = 1
     signed: bool = False
+    verdict: str = ""
 
 
 def write_maps(
@@ -73,7 +75,17 @@ def write_maps(
     for method, its in maps.items():
         how, blank = shown[method], its.blank.tolist()
         own = [_of(caption, how, place) for place, caption in enumerate(captions)]
-        sheets[method] = overlay.sheet(small, smooth[method], how.cells, own, blank, method=how.title, note=how.note)
+        sheets[method] = overlay.sheet(
+            small,
+            smooth[method],
+            how.cells,
+            own,
+            blank,
+            method=how.title,
+            note=how.note,
+            signed=how.signed,
+            verdict=how.verdict,
+        )
         write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
     return sheets
 
@@ -111,6 +123,7 @@ def _write_overlays(
                     note=how.note,
                     blank=bool(its.blank[place]),
                     signed=how.signed,
+                    verdict=how.verdict,
                 )
                 path = folder / ("wrong" if caption.correct is False else "") / method / names[place]
                 pending.append(writers.submit(write_bytes, path, overlay.png(page)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
-from citycam.explain_config import METHODS, ExplainConfig, ExplainTarget
+from citycam.explain_config import METHODS, SCORES, ExplainConfig, ExplainTarget
 from citycam.files import at_home
 from citycam.inference.runs import TrainedRun, find_runs
 from citycam.sweep.gate import read_request
@@ -50,10 +50,12 @@ def help_text() -> str:
   explain.target=NAME       {" | ".join(target.name for target in ExplainTarget)}
   explain.stride=auto|32|16|8   explain.layer=last|STAGE   explain.pictures=N   explain.weights=last|best
   explain.seed=N   explain.noise=SHARE   explain.samples=N   explain.baselines=[...]   explain.steps=N
+  explain.scores=[...]      {" ".join(SCORES[:6])}
+                            {" ".join(SCORES[6:])}
 
 Settings that are not given are those of the run (its config.yaml). Existing maps are never overwritten: where the same
 maps exist, their folder is named. A folder of maps holds maps.npz, METHOD/*.png, wrong/METHOD/*.png, sheet_METHOD.png,
-explain_sample.csv and explain.json.
+scores.csv, explain_sample.csv and explain.json.
 
 Exit codes: 0 all maps exist now, 1 something failed or could not be read, 2 the request is wrong, 130 Ctrl-C."""
 
@@ -107,7 +109,7 @@ def _changes(settings: list[str]) -> dict[str, Any]:
     """The values of settings, typed and checked as those of train.py are."""
     for setting in settings:
         key, _, value = setting.partition("=")
-        if key == f"{_GROUP}.methods" and not value.startswith("["):
+        if key in (f"{_GROUP}.methods", f"{_GROUP}.scores") and not value.startswith("["):
             raise CitycamError(f"{setting} is no list; write {key}=[{value}].")
     request = read_request([*settings, "sweep.name=explain"])
     checked = request.jobs[0].config.explain if request is not None else ExplainConfig()

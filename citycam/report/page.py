@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from citycam.report.ranking import Comparable
     from citycam.sweep.runs import RunRow
 
-_SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "gallery.js")
+_SCRIPTS = ("core.js", "table.js", "curves.js", "maps.js", "scores.js", "gallery.js")
 
 
 def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from citycam.report.compare import rank_lines
 from citycam.report.page_gallery import gather_galleries
 from citycam.report.page_maps import gather_maps
+from citycam.report.page_scores import gather_scores
 from citycam.report.page_thumbs import Thumbs
 from citycam.report.ranking import ACCURACY, BALANCED, BEST
 from citycam.sweep.runs import RunRow, differing, warnings_of
@@ -68,6 +69,7 @@ def gather(rows: Sequence[RunRow], comparables: Sequence[Comparable] = ()) -> di
         "seeds": _over_seeds(comparables),
         "warnings": _warnings(rows),
         "maps": maps,
+        "scores": gather_scores(rows),
         "galleries": galleries,
         "thumbs": thumbs.encoded,
         "points": _POINTS if many else None,

@@ -14,9 +14,12 @@ from citycam.cells import CellGrid
 from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
 from citycam.report.stored_maps import MethodMaps, Sample, StoredMaps, read_maps, read_sample
+from citycam.report.verdicts import SelfCheck, key_of_record, known_checks, sentences_for
 from citycam.sweep.runs import RunRow
+from citycam.sweep.stored import read_nearest, read_settings
+from citycam.words import decimal
 
-_PICTURES, _FEW = 100, 10
+_PICTURES, _FEW, _NEAREST = 100, 10, 40
 _BYTES = 1_950_000
 # Cells along a side of a map on the page, and on that of many runs: maps of pixels are averaged over blocks.
 _SIDE, _FEW_SIDE = 32, 16
@@ -29,24 +32,17 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
     fewer, but at least 10, if the grids would make it larger than about 5 MB; then only the first runs keep their maps.
 
     Returns:
-        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the index in ``rows``. ``cells``: the
-        centres of rows and of columns of each grid that methods have, see `CellGrid`.
+        ``pictures``: name, city and thumbnail of each. ``nearest``: see `_nearest`. ``runs``: see `_grids`, by the
+        index in ``rows``. ``cells``: the centres of rows and of columns of each grid that methods have, see `CellGrid`.
         ``unreadable``: indices of runs whose maps.npz is damaged. ``explained``: the number of pictures with maps.
         ``left_out``: indices of runs whose maps are too many for the page.
     """
-    samples: dict[int, Sample] = {}
-    unreadable: set[int] = set()
-    for index, row in enumerate(rows):
-        try:
-            samples[index] = read_sample(row.folder)
-        except FileNotFoundError:
-            continue
-        except DamagedFile:
-            unreadable.add(index)
+    samples, unreadable = _read_samples(rows)
     digests, side = _in_order(samples.values()), _FEW_SIDE if few else _SIDE
     sizes = {index: _bytes(sample, side) for index, sample in samples.items()}
     shown = _shown(digests, sum(sizes.values()), _FEW if few else _PICTURES)
     kept = _fitting(samples, sizes, shown)
+    checks = known_checks(row.folder for row in rows)
     grids: dict[int, dict[str, Any]] = {}
     cells: dict[CellGrid, int] = {}
     captions: dict[str, tuple[str, str]] = {}
@@ -57,7 +53,8 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         except (FileNotFoundError, DamagedFile):
             unreadable.add(index)
             continue
-        grids[index] = _grids(stored, shown, cells, side) | {"same_maps": rows[index].record.explained.get("same_maps")}
+        said = {"same_maps": rows[index].record.explained.get("same_maps"), "verdicts": _verdicts(rows[index], checks)}
+        grids[index] = _grids(stored, shown, cells, side) | {name: words for name, words in said.items() if words}
         for digest, *caption in zip(stored.digests, stored.names, stored.cities, strict=True):
             captions.setdefault(digest, (caption[0], caption[1]))
             folders.setdefault(digest, []).append(rows[index].folder)
@@ -65,12 +62,54 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         "pictures": [
             [*captions.get(digest, ("", "")), thumbs.add(digest, folders.get(digest, ()))] for digest in shown
         ],
+        "nearest": _nearest([rows[index].folder for index in kept], list(shown)[:_NEAREST], thumbs),
         "runs": grids,
         "cells": [[[round(centre, 5) for centre in side] for side in (its.rows, its.columns)] for its in cells],
         "unreadable": sorted(unreadable),
         "explained": len(digests),
         "left_out": list(samples)[len(kept) :],
     }
+
+
+def _read_samples(rows: Sequence[RunRow]) -> tuple[dict[int, Sample], set[int]]:
+    """Return what the runs with maps explain, by index, and the indices of those whose maps.npz is damaged."""
+    samples: dict[int, Sample] = {}
+    unreadable: set[int] = set()
+    for index, row in enumerate(rows):
+        try:
+            samples[index] = read_sample(row.folder)
+        except FileNotFoundError:
+            continue
+        except DamagedFile:
+            unreadable.add(index)
+    return samples, unreadable
+
+
+def _verdicts(row: RunRow, checks: Sequence[SelfCheck]) -> dict[str, str]:
+    """Return what self-checks say of the maps of a run, by method."""
+    try:
+        size = read_settings(row.folder).get("image_size")
+    except (FileNotFoundError, DamagedFile):
+        return {}
+    if not checks or not isinstance(size, int):
+        return {}
+    return sentences_for(key_of_record(row.record, size), row.record.data.digest, checks)
+
+
+def _nearest(folders: Sequence[Path], digests: Sequence[str], thumbs: Thumbs) -> list[list[list[Any]]]:
+    """Return for each of the first pictures the training pictures most like it, as the first run that knows some says:
+    thumbnail, city and likeness of each."""
+    known: dict[str, list[list[Any]]] = {}
+    for folder in folders:
+        try:
+            stored = read_nearest(folder)
+        except (FileNotFoundError, DamagedFile):
+            continue
+        for digest in digests:
+            if digest in stored and digest not in known:
+                its = [[thumbs.add(other, [folder]), city, decimal(share, 2)] for other, city, share in stored[digest]]
+                known[digest] = its
+    return [known.get(digest, []) for digest in digests]
 
 
 def _in_order(samples: Iterable[Sample]) -> list[str]:

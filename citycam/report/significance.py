@@ -48,6 +48,26 @@ def against_best(scores: ArrayLike, groups: Sequence[Hashable] | None = None) ->
     return p_values
 
 
+def paired(differences: ArrayLike, groups: Sequence[Hashable] | None = None) -> NDArray[np.float64]:
+    """Return the two-sided p-value of each row of differences between two things over the same pictures, (P,).
+
+    It is the test of `against_best` for two: how many of the flips of whole groups have as large a sum of differences?
+    A picture without a difference is 0, which changes no sum.
+
+    Args:
+        differences: (P, N).
+        groups: name of the group of each picture (N,), or None for independent pictures.
+    """
+    sums = _units(np.asarray(differences, dtype=np.float64), groups)
+    observed = np.abs(sums.sum(axis=1))
+    # Flips in which rounding alone makes a sum smaller count as well.
+    least = observed - 1e-9 * np.maximum(np.abs(sums).sum(axis=1), 1e-300)
+    flips, as_large = _flips(sums.shape[1]), np.zeros(len(sums))
+    for start in range(0, len(flips), _AT_ONCE):
+        as_large += (np.abs(flips[start : start + _AT_ONCE] @ sums.T) >= least).sum(axis=0)
+    return as_large / len(flips)
+
+
 def _units(scores: NDArray[np.float64], groups: Sequence[Hashable] | None) -> NDArray[np.float64]:
     """Return the sums of scores (M, U) over groups, or over pictures dealt to at most 500 units.
 

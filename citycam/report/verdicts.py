@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from citycam.config import Config
 from citycam.errors import DamagedFile
 from citycam.files import read_json, reason_of, to_dict, write_json
+from citycam.sweep.names import config_hash
 from citycam.sweep.record import RunRecord
 from citycam.words import say
 
@@ -237,20 +239,36 @@ def known_checks(run_folders: Iterable[Path]) -> list[SelfCheck]:
     return checks
 
 
-def sentences_for(record: RunRecord, image_size: int, checks: Sequence[SelfCheck]) -> dict[str, str]:
+def body_key(config: Config, weights: str | None, finetune: str) -> BodyKey:
+    """Return the key of a run's body.
+
+    Args:
+        config: of the run.
+        weights: digest of the weights that its body was loaded with.
+        finetune: what trained, as it was resolved.
+    """
+    own = config_hash(config) if finetune != "none" else None
+    return BodyKey(str(config.backbone.name), weights, config.image_size, own)
+
+
+def key_of_record(record: RunRecord, image_size: int) -> BodyKey:
+    """Return the key of the body of a finished run, whose pictures have ``image_size`` pixels."""
+    own = record.config_hash if record.backbone.finetune != "none" else None
+    return BodyKey(record.backbone.name, record.backbone.weights.digest, image_size, own)
+
+
+def sentences_for(key: BodyKey, data_digest: str, checks: Sequence[SelfCheck]) -> dict[str, str]:
     """Return the sentence that is printed beside a run's maps, by method; methods that were not checked have none.
 
     Args:
-        record: of the run.
-        image_size: of its pictures.
+        key: of the run's body.
+        data_digest: of the run's pictures.
         checks: see `known_checks`; one of the run's own pictures goes before others.
     """
-    own = record.config_hash if record.backbone.finetune != "none" else None
-    key = BodyKey(record.backbone.name, record.backbone.weights.digest, image_size, own)
     sentences: dict[str, str] = {}
     fitting = [check for check in checks if check.body == key]
-    for check in sorted(fitting, key=lambda check: check.pictures.digest != record.data.digest):
-        same = check.pictures.digest == record.data.digest
+    for check in sorted(fitting, key=lambda check: check.pictures.digest != data_digest):
+        same = check.pictures.digest == data_digest
         where = "On your pictures" if same else f"On other pictures ({Path(check.pictures.root).name})"
         for method, sentence in check.sentences.items():
             sentences.setdefault(method, f"{where} {sentence}")

@@ -22,6 +22,7 @@ from citycam.report.verdicts import (
     Pictures,
     Scores,
     SelfCheck,
+    key_of_record,
     known_checks,
     read_check,
     sentences_for,
@@ -117,6 +118,10 @@ def test_a_newer_one_says_so(tmp_path: Path) -> None:
         read_check(path)
 
 
+def sentences_of(its: RunRecord, image_size: int, checks: list[SelfCheck]) -> dict[str, str]:
+    return sentences_for(key_of_record(its, image_size), its.data.digest, checks)
+
+
 def beside(sweep: Path, check: SelfCheck, name: str = "one") -> None:
     """Write a check where comparisons look for it."""
     (sweep / FOLDER / name).mkdir(parents=True)
@@ -129,21 +134,21 @@ def test_runs_of_the_same_body_and_size_have_the_sentence(tmp_path: Path) -> Non
     checks = known_checks([sweep / "run-1", sweep / "run-2"])
     assert len(checks) == 1
     own = "On your pictures this method finds a planted mark in 50 %"
-    assert sentences_for(record(), 64, checks) == {"gradcam": own}
-    assert sentences_for(record(data="ee"), 64, checks) == {
+    assert sentences_of(record(), 64, checks) == {"gradcam": own}
+    assert sentences_of(record(data="ee"), 64, checks) == {
         "gradcam": own.replace("your", "other").replace("res ", "res (mine) ")
     }
-    assert sentences_for(record(), 96, checks) == {}
-    assert sentences_for(record(weights="ee"), 64, checks) == {}
-    assert sentences_for(record(finetune="layer4"), 64, checks) == {}
+    assert sentences_of(record(), 96, checks) == {}
+    assert sentences_of(record(weights="ee"), 64, checks) == {}
+    assert sentences_of(record(finetune="layer4"), 64, checks) == {}
 
 
 def test_a_fine_tuned_body_has_verdicts_of_its_own(tmp_path: Path) -> None:
     beside(tmp_path / "sweep", made(body=BodyKey("resnet50", WEIGHTS, 64, "f00")))
     checks = known_checks([tmp_path / "sweep" / "run"])
-    assert sentences_for(record(finetune="layer4"), 64, checks)
-    assert not sentences_for(record(), 64, checks)
-    assert not sentences_for(dataclasses.replace(record(finetune="layer4"), config_hash="f01"), 64, checks)
+    assert sentences_of(record(finetune="layer4"), 64, checks)
+    assert not sentences_of(record(), 64, checks)
+    assert not sentences_of(dataclasses.replace(record(finetune="layer4"), config_hash="f01"), 64, checks)
 
 
 def test_a_check_of_the_runs_own_pictures_goes_first_and_damage_is_said(
@@ -159,5 +164,5 @@ def test_a_check_of_the_runs_own_pictures_goes_first_and_damage_is_said(
     checks = known_checks([sweep / "run"])
     assert "cannot be read" in capsys.readouterr().err
     own = {"gradcam": "On your pictures this method finds a planted mark in 50 %"}
-    assert sentences_for(record(), 64, checks) == own
-    assert sentences_for(record(), 64, checks[:1]) == {"gradcam": "On other pictures (others) OTHER"}
+    assert sentences_of(record(), 64, checks) == own
+    assert sentences_of(record(), 64, checks[:1]) == {"gradcam": "On other pictures (others) OTHER"}

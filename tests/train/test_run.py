@@ -52,11 +52,12 @@ EVERY_RUN = {
     "checkpoints/best.ckpt",
     "thumbs/index.csv",
     "explain/maps.npz",
+    "explain/scores.csv",
     "explain/sheet_cam.png",
     "explain/sheet_gradcam.png",
     "explain/sheet_smoothgradcampp.png",
 }
-NUMBERS = ("metrics.csv", "predictions.csv", "split.csv", "explain_sample.csv")
+NUMBERS = ("metrics.csv", "predictions.csv", "split.csv", "explain_sample.csv", "explain/scores.csv")
 
 
 def test_a_sweep_leaves_a_whole_folder_for_each_run(train: Train) -> None:
@@ -273,7 +274,8 @@ def test_maps_say_where_predictions_have_another_arithmetic(train: Train, monkey
     real = draw.write_maps
 
     def keep(*arguments: Any, **options: Any) -> Any:
-        notes.append(options["note"])
+        (shown,) = arguments[2].values()
+        notes.append(shown.note)
         return real(*arguments, **options)
 
     monkeypatch.setattr(draw, "write_maps", keep)

@@ -7,6 +7,7 @@ const TITLES = {
   test_few_groups: "Few walks in the test part",
   small_map: "Coarse maps",
   blank_maps: "Blank maps",
+  scores_left_out: "Scores left out",
   lattice: "Maps that show the network's grid",
   plain_grid: "The plain grid, since a denser one is a lattice",
   incomplete_cam: "Maps that do not add up to their logit",

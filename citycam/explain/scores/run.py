@@ -1,0 +1,155 @@
+"""The scores of a run: explain/scores.csv, and ``explained.scores`` of run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from citycam import progress
+from citycam.bank.extract import TORCH_FORMATS
+from citycam.bank.frozen import EXACT
+from citycam.cells import smoothed
+from citycam.config import ToytownConfig
+from citycam.data.inputs import PlannedRun
+from citycam.data.toytown.counterfactual import counterfactuals
+from citycam.data.views import normalise, open_working
+from citycam.explain.grid import cell_grid
+from citycam.explain.make import MadeMaps, exact_network, run_targets
+from citycam.explain.scores.controls import class_blind
+from citycam.explain.scores.make import SCORES, score_maps
+from citycam.explain.scores.others import Others
+from citycam.explain.scores.subject import Drawn, Subject
+from citycam.explain.scores.table import summarise, write_scores
+from citycam.explain.tail import eval_mode
+from citycam.explain.write import Shown
+from citycam.model.network import Network
+
+Views = NDArray[np.uint8]
+
+
+def score_run(
+    run: PlannedRun, rows: np.ndarray, network: Network, made: MadeMaps, shown: Mapping[str, Shown], path: Path
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Score the maps of a run as its settings say, and write the table.
+
+    Args:
+        rows: catalog rows (N,) of the pictures.
+        made: their maps.
+        shown: how each method's maps are shown, which is how they are scored.
+        path: of scores.csv.
+
+    Returns:
+        Facts for ``explained`` of run.json, ``scores`` (see `summarise`) and ``about_scores``, and warnings.
+    """
+    chosen = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
+    names, masks = list(run.config.explain.scores), None
+    if any(SCORES[name].needs == "truth" for name in names):
+        masks = known_causes(run, rows)
+    warnings = _left_out(names) if masks is None else []
+    names = [name for name in names if masks is not None or SCORES[name].needs != "truth"]
+    if not names:
+        return {}, warnings
+    views = np.stack([open_working(run.inputs.catalog.path(picture), run.inputs.plain_spec) for picture in chosen])
+    exact = exact_network(network)
+    subject = _subject(run, rows, exact, made, views, masks)
+    with eval_mode(exact):
+        methods, controls = _drawn(Others(run, rows, network, exact, made, subject), shown, views, names)
+        total = (2 * len(methods) + len(controls)) * len(names) * len(rows)
+        with progress.bar("scores", total, unit="scores") as advance:
+            scores = score_maps(
+                subject, methods, controls, names, [picture.city for picture in chosen], progress=advance
+            )
+    write_scores(path, [picture.name for picture in chosen], subject.digests, scores)
+    groups = [picture.group for picture in chosen]
+    walks = None if any(group is None for group in groups) else groups
+    about = {name: {key: getattr(SCORES[name], key) for key in ("title", "better", "hides")} for name in names}
+    return {"scores": summarise(scores, list(made.maps), walks), "about_scores": about}, warnings
+
+
+def known_causes(run: PlannedRun, rows: np.ndarray) -> NDArray[np.bool_] | None:
+    """Return the pixels, bool (N, T, T), that change if a picture is drawn again without one of the features of its
+    city; None where the source cannot draw it again."""
+    if not isinstance(run.config.data, ToytownConfig):
+        return None
+    names = [run.inputs.catalog.pictures[row].name for row in rows.tolist()]
+    side = run.config.data.size
+    masks = dict.fromkeys(names, np.zeros((side, side), dtype=bool))
+    for one in counterfactuals(run.config.data, names):
+        masks[one.name] = masks[one.name] | one.changed
+    return np.stack([masks[name] for name in names])
+
+
+def _left_out(names: list[str]) -> list[dict[str, str]]:
+    needing = [name for name in names if SCORES[name].needs == "truth"]
+    if not needing:
+        return []
+    sentence = (
+        f"These pictures cannot be drawn again, so what causes an answer is not known, and {', '.join(needing)} of "
+        "explain.scores are left out; data=toytown has them."
+    )
+    return [{"code": "scores_left_out", "sentence": sentence}]
+
+
+def _subject(
+    run: PlannedRun,
+    rows: np.ndarray,
+    exact: Network,
+    made: MadeMaps,
+    views: Views,
+    masks: NDArray[np.bool_] | None,
+) -> Subject:
+    backbone, device = exact.backbone, made.activations.device
+
+    def pictures(some: slice) -> torch.Tensor:
+        batch = normalise(torch.from_numpy(views[some]).to(device), backbone.mean, backbone.std)
+        return batch.contiguous(memory_format=TORCH_FORMATS[EXACT.memory_format])
+
+    return Subject(
+        digests=[run.inputs.catalog.pictures[row].digest for row in rows.tolist()],
+        tail=made.tail,
+        activations=made.activations,
+        cells=cell_grid(backbone, run.resolved.stride),
+        targets=run_targets(run, rows, made.logits, whole=False),
+        network=exact,
+        pictures=pictures,
+        size=run.config.image_size,
+        masks=masks,
+        seed=run.config.explain.seed,
+    )
+
+
+def _drawn(
+    others: Others, shown: Mapping[str, Shown], views: Views, names: list[str]
+) -> tuple[list[Drawn], list[Drawn]]:
+    """Return the maps of methods and of controls, with what the scores hold them against."""
+    subject, needs = others.subject, {SCORES[name].needs for name in names}
+    rivals = others.rivals() if "rivals" in needs else {}
+    copies = others.copies() if "copies" in needs else {}
+    methods = [
+        Drawn(
+            method,
+            smoothed(its.raw, shown[method].box),
+            shown[method].cells,
+            its.blank,
+            rivals.get(method),
+            copies.get(method),
+        )
+        for method, its in others.made.maps.items()
+    ]
+    noisy = _noisy_views(others) if "copies" in needs else []
+    return methods, class_blind(views, subject.digests, subject.activations, subject.cells, noisy)
+
+
+def _noisy_views(others: Others) -> list[tuple[Views, torch.Tensor]]:
+    """Return the noisy copies of all pictures as views (N, S, S, 3), with their activations."""
+    backbone = others.network.backbone
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (backbone.mean, backbone.std))
+    return [
+        ((255 * (pictures * std + mean)).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(), activations)
+        for pictures, activations in others.noisy()
+    ]
