@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from citycam.errors import CitycamError
 from citycam.selfcheck.marks import COLOURS, SHAPES, STRONG, WEAK, Mark, corners, mask_at, stamp
-from citycam.selfcheck.planting import BOTH, FIRST, PLAIN, SECOND, masks, plant
+from citycam.selfcheck.planting import BOTH, FIRST, PLAIN, ROLES, SECOND, Role, masks, plant
 
 DIGEST = "0f" * 16
 
@@ -62,6 +62,15 @@ def test_each_number_has_its_marks() -> None:
     pasted = both.copy()
     pasted[red] = view[red]
     assert np.array_equal(pasted, plant(view, STRONG, DIGEST, 3, SECOND))
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.colour)
+def test_a_role_without_one_of_its_marks_has_the_other_alone(role: Role) -> None:
+    view = np.full((64, 64, 3), 128, dtype=np.uint8)
+    shapes = masks(STRONG, 64, DIGEST, 0)
+    for number, left in ((role.without_cue, role.decoy), (role.without_decoy, role.cue)):
+        planted = plant(view, STRONG, DIGEST, 0, number)
+        assert np.array_equal((planted != view).any(axis=2), shapes[left])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
