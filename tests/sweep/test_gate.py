@@ -257,9 +257,9 @@ def test_another_way_of_writing_a_path_names_the_same_run() -> None:
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [
-        (["data.root=/a/b/c d", f"backbone.name={'x' * 300}", "+epochs=3", "data=folder"], "folder-epochs3"),
+        (["data.root=/a/b/c d", f"backbone.name={'x' * 300}", "+epochs=3", "data=folder"], "epochs3-folder"),
         (["data.limit=120", "data.root=/p/city7", "data.target=rome", "epochs=5"], "epochs5-limit120-city7-targetrome"),
-        (["data.limit=120", "data.root=/p/city7", "data.target=reykjavik", "epochs=5"], "epochs5-limit120-city7"),
+        (["data.limit=120", "data.root=/p/city7", "data.target=vladivostok", "epochs=5"], "epochs5-limit120-city7"),
         (["data.target=llanfairpwllgwyngyllgogerychwyrndrobwll"], "targetllanfairpwllgwyngyllgogerychwyrnd"),
         (["backbone.strides=[32,16,8]", "data.root=///"], "strides_32_16_8"),
         (["sweep.name=x", "explain=none"], "run"),
