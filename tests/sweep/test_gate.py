@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hypothesis import given
-from hypothesis import strategies as st
 
 from citycam.config import Config
 from citycam.doors import called
@@ -21,7 +19,6 @@ from citycam.errors import CitycamError
 from citycam.sweep.command import hydra_order
 from citycam.sweep.compose import CONF, hydra_on_conf, to_config
 from citycam.sweep.gate import read_request
-from citycam.sweep.names import folder_name
 from tests.conftest import ROOT, Outcome
 
 GRID = ["-m", "optimizer=sgd,adam", "epochs=5,10", "partition=binary,multi"]
@@ -252,56 +249,6 @@ def test_another_way_of_writing_a_path_names_the_same_run() -> None:
         assert request is not None
         hashes.add(request.jobs[0].hash)
     assert len(hashes) == 1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        (["data.root=/a/b/c d", f"backbone.name={'x' * 300}", "+epochs=3", "data=folder"], "epochs3-folder"),
-        (["data.limit=120", "data.root=/p/city7", "data.target=rome", "epochs=5"], "epochs5-limit120-city7-targetrome"),
-        (["data.limit=120", "data.root=/p/city7", "data.target=vladivostok", "epochs=5"], "epochs5-limit120-city7"),
-        (["data.target=llanfairpwllgwyngyllgogerychwyrndrobwll"], "targetllanfairpwllgwyngyllgogerychwyrnd"),
-        (["backbone.strides=[32,16,8]", "data.root=///"], "strides_32_16_8"),
-        (["sweep.name=x", "explain=none"], "run"),
-        ([], "run"),
-    ],
-)
-def test_folder_names_are_short_and_end_between_words(overrides: list[str], name: str) -> None:
-    assert folder_name(overrides, "0123abcd") == f"{name}-0123abcd"
-
-
-@given(st.lists(st.tuples(st.sampled_from(["data.target", "epochs", "head", "optimizer.lr"]), st.text(max_size=60))))
-def test_a_folder_name_is_one_whatever_the_order(pairs: list[tuple[str, str]]) -> None:
-    overrides = [f"{key}={value}" for key, value in pairs]
-    name = folder_name(overrides, "0123abcd")
-    assert len(name) <= 48
-    assert Path(name).name == name
-    assert name.endswith("-0123abcd")
-    assert folder_name(overrides[::-1], "0123abcd") == name
-
-
-@pytest.mark.parametrize("mark", ["run.json", ".hydra"])
-@pytest.mark.parametrize("words", [["-m", "sweep.name=s"], ["sweep.name=s"], ["-m", "hydra.sweep.dir=multirun/s"]])
-def test_a_run_keeps_the_name_that_an_older_version_gave_it(
-    words: list[str], mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def folder() -> Path:
-        request = read_request([*words, "epochs=5", "data.limit=120"])
-        assert request is not None
-        (job,) = request.jobs
-        return job.folder
-
-    new = folder()
-    assert new.name.startswith("epochs5-limit120-")
-    old = new.with_name(f"epochs5-limit120-city7-targetp{new.name[-9:]}")
-    old.mkdir(parents=True)
-    assert folder() == new  # another's folder that only ends like it
-    (old / mark).mkdir()
-    assert folder() == old
-    new.with_name(f"second{new.name[-9:]}").joinpath(mark).mkdir(parents=True)
-    assert folder() == new  # which of the two it is cannot be known
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")
