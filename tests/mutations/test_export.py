@@ -57,7 +57,7 @@ def spoil(sweep: Path, run: Path, rng: random.Random) -> None:
         damage(run, rng.choice(USED), rng)
 
 
-@pytest.mark.parametrize("seeds", batches(20, 300))
+@pytest.mark.parametrize("seeds", batches(8, 300))
 def test_a_damaged_run_is_exported_as_it_was_or_not_at_all(
     seeds: range, small_run: Path, export: Export, tmp_path: Path
 ) -> None:
