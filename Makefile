@@ -50,7 +50,7 @@ pictures: $(MADE)  ## make the pictures and the settings page of the docs anew
 BENCH = $(FOLDER) $(if $(TARGET),--target $(TARGET))
 bench: $(MADE)  ## run the benchmarks on FOLDER=… TARGET=… and write benchmarks/RESULTS.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	for script in step bank maps finetune grid predict launchers kills; do $(BIN)/python benchmarks/$$script.py $(BENCH) || exit 1; done
+	for script in step bank maps integrated finetune grid predict launchers kills; do $(BIN)/python benchmarks/$$script.py $(BENCH) || exit 1; done
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/slots.py

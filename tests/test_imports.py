@@ -25,8 +25,9 @@ KNOWS: dict[str, set[str]] = {
     "explain": {"bank", "data", "model", "report"},
     "train": {"bank", "data", "explain", "model", "report", "sweep"},
     "inference": {"bank", "data", "explain", "model", "sweep"},
+    "selfcheck": {"bank", "data", "explain", "inference", "model", "report", "sweep", "train"},
     "jobs": {"bank", "data", "explain", "model", "report", "sweep", "train"},
-    "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "sweep", "train"},
+    "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "selfcheck", "sweep", "train"},
 }
 GROUND = {
     "cells",

@@ -16,6 +16,7 @@ from citycam.report.page_thumbs import Thumbs
 from citycam.report.stored_maps import MethodMaps, Sample, StoredMaps, read_maps, read_sample
 from citycam.sweep.runs import RunRow
 from citycam.sweep.stored import read_nearest
+from citycam.words import decimal
 
 _PICTURES, _FEW, _NEAREST = 100, 10, 40
 _BYTES = 1_950_000
@@ -86,7 +87,7 @@ def _nearest(folders: Sequence[Path], digests: Sequence[str], thumbs: Thumbs) ->
             continue
         for digest in digests:
             if digest in stored and digest not in known:
-                its = [[thumbs.add(other, [folder]), city, round(share, 2)] for other, city, share in stored[digest]]
+                its = [[thumbs.add(other, [folder]), city, decimal(share, 2)] for other, city, share in stored[digest]]
                 known[digest] = its
     return [known.get(digest, []) for digest in digests]
 
