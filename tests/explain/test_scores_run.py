@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from citycam.explain.scores import others
-from citycam.explain.scores.make import SCORES
 from citycam.explain.scores.others import rival
+from citycam.explain.scores.registry import SCORES
 from citycam.explain.targets import Contrast, Difference, LogitTarget, Negative, Target
 from tests.conftest import Outcome
 
