@@ -77,9 +77,9 @@ def compare(
     sign = 1 if SCORES[score].better == HIGHER else -1
     differences = np.stack([sign * (scores[method][score] - scores[other][score]) for method, other in pairs])
     known = np.isfinite(differences)
-    tested = known.any(axis=1)
+    tested = known.any(axis=1).tolist()
     differences = np.where(known, differences, 0)
-    p_values = iter(holm(paired(differences[tested], groups)) if tested.any() else ())
+    p_values = iter(holm(paired(differences[tested], groups).tolist()) if any(tested) else [])
     return {
         pair: (next(p_values), bool(row.sum() > 0))
         for pair, row, its in zip(pairs, differences, tested, strict=True)
