@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
+from citycam.report.verdicts import NAME
+from citycam.selfcheck.text import print_check
+from citycam.sweep.gate import read_request
+from citycam.words import say
 
 if TYPE_CHECKING:
     from citycam.selfcheck.subject import Subject
@@ -54,7 +58,6 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_intermixed_args(list(arguments))
     from citycam.selfcheck.page import write_files
     from citycam.selfcheck.run import selfcheck
-    from citycam.selfcheck.text import print_check
 
     if given.output is not None:
         _check_output(given.output)
@@ -89,8 +92,6 @@ def subject_of(what: Sequence[str]) -> Subject:
 
 def _of_settings(settings: Sequence[str]) -> Subject:
     """Return the frozen body of settings."""
-    from citycam.sweep.gate import read_request
-
     request = read_request([*settings, "sweep.name=selfcheck"])
     if request is None:
         raise CitycamError("A selfcheck takes settings as NAME=VALUE; see citycam selfcheck --help.")
@@ -99,7 +100,6 @@ def _of_settings(settings: Sequence[str]) -> Subject:
     from citycam.jobs.resolve import resolve
     from citycam.selfcheck.planting import enough_held_out
     from citycam.selfcheck.subject import of_settings
-    from citycam.words import say
 
     check_network(config)
     config, inputs = enough_held_out(config)
@@ -112,8 +112,6 @@ def _check_output(folder: Path) -> None:
     Raises:
         CitycamError: it does.
     """
-    from citycam.report.verdicts import NAME
-
     if folder.is_file():
         raise CitycamError(f"--output {folder} is a file; give a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / NAME).is_file():

@@ -48,8 +48,8 @@ class Drawn:
         """Return whether the highest point of each map lies in its mask (N, S, S), and the share of its positive mass
         there, (N,) each; 0 for a map that shows nothing."""
         side = masks.shape[1]
-        hits = np.nan_to_num(pointing(self.maps, self.cells, masks))
-        return hits, np.nan_to_num(energy(to_pixels(self.maps, self.cells, side), masks))
+        hits, shares = pointing(self.maps, self.cells, masks), energy(to_pixels(self.maps, self.cells, side), masks)
+        return np.nan_to_num(hits).astype(np.float64), np.nan_to_num(shares).astype(np.float64)
 
     @property
     def blank(self) -> int:

@@ -85,7 +85,8 @@ def last_noisy(inputs: Inputs) -> Array | None:
     evaluation = evaluate(inputs.tail, inputs.activations, targets, noisy=inputs.noisy)
     with eval_mode(inputs.tail):
         weights = METHODS["smoothgradcampp"].formula(evaluation)
-    return np.einsum("nc,nchw->nhw", weights, to_numpy(inputs.last))
+    maps: Array = np.einsum("nc,nchw->nhw", weights, to_numpy(inputs.last))
+    return maps
 
 
 FAULTY: dict[str, Variant] = {

@@ -43,7 +43,7 @@ def train_head(run: PlannedRun, features: np.ndarray, device: torch.device) -> n
                 logits = head(batch.to(device))
                 loss = metrics.loss(logits, labels.to(device), config.partition.name, weights)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             _check(loss, config, epoch)
             if schedule is not None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from citycam.explain.truth import highest
 from citycam.files import write_text
-from citycam.report.overlay import Pixels, fit, overlay
+from citycam.report.overlay import BLANK, Pixels, fit, overlay
 from citycam.report.verdicts import MarkCheck, SelfCheck, write_check
 from citycam.selfcheck.drawn import Drawn
 from citycam.selfcheck.marks import Mask
@@ -74,8 +74,12 @@ def _example(example: Example, check: SelfCheck) -> str:
     picture = fit(example.view, _SIDE)
     shown = [_figure(outlined(picture, example.masks), example.name)]
     for name, drawn in example.maps.items():
+        title = check.marks[0].methods[name].title
+        if drawn.blank:  # nothing is its evidence, so nothing is drawn or pointed at
+            shown.append(_figure(outlined(picture, example.masks), f"{title}: {BLANK}"))
+            continue
         pixels = pointed(overlay(picture, drawn.maps[0], drawn.cells), drawn)
-        shown.append(_figure(outlined(pixels, example.masks), check.marks[0].methods[name].title))
+        shown.append(_figure(outlined(pixels, example.masks), title))
     return f'<div class="example">{"".join(shown)}</div>'
 
 

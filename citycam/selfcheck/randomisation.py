@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 
 from citycam import progress
@@ -67,8 +68,6 @@ def class_swap(looked: Looked, head: nn.Module, methods: Sequence[str]) -> dict[
 
 def correlation(one: Drawn, other: Drawn) -> float:
     """Return the mean over pictures of Spearman's rank correlation of two maps; that of a constant map is 0."""
-    from scipy import stats
-
     rows = []
     for a, b in zip(one.maps, other.maps, strict=True):
         ranks = [stats.rankdata(values) - (values.size + 1) / 2 for values in (a.ravel(), b.ravel())]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from citycam.report.verdicts import CONTROL, METHOD, NOT_USED, TOO_FEW, Cue, Estimate, MarkCheck, Scores
+from citycam.report.verdicts import CONTROL, METHOD, NOT_USED, TOO_FEW, Cue, MarkCheck, Scores
 from citycam.selfcheck import judge
 from citycam.selfcheck.drawn import title_of
 from citycam.selfcheck.judge import Pointed
@@ -87,6 +87,11 @@ def _scores(
 
 
 def _cue(role: MeasuredRole, groups: Sequence[str], used: bool) -> Cue:
-    values = (role.contrast, role.effect, role.decoy_effect, role.null_effect)
-    estimates: list[Estimate] = [judge.mean(its, groups) for its in values]
-    return Cue(role.role.colour, *estimates, used)
+    return Cue(
+        colour=role.role.colour,
+        contrast=judge.mean(role.contrast, groups),
+        effect=judge.mean(role.effect, groups),
+        decoy_effect=judge.mean(role.decoy_effect, groups),
+        null_effect=judge.mean(role.null_effect, groups),
+        used=used,
+    )

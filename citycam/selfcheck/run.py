@@ -58,7 +58,7 @@ def selfcheck(subject: Subject, *, every_mark: bool, command: str) -> Outcome:
     start = time.monotonic()
     config, inputs = subject.run.config, subject.run.inputs
     torch.set_num_threads(subject.run.resolved.threads)
-    asked = tuple(config.explain.methods)
+    asked = tuple(config.explain.methods) or (INTEGRATED,)
     methods = tuple(dict.fromkeys((*asked, INTEGRATED)))
     for name in methods:
         if name in METHODS:

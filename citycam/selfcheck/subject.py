@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from citycam.bank.body import shared_body
-from citycam.config import AUTO, Config
+from citycam.config import Config, FolderConfig
 from citycam.data.inputs import Inputs, PlannedRun
-from citycam.errors import CitycamError
+from citycam.errors import AUTO, CitycamError
 from citycam.explain.grid import check_network, map_stride
 from citycam.files import at_home
 from citycam.inference.network import load_network, resolve_here
@@ -67,7 +67,7 @@ def of_run(run: TrainedRun, moved_to: str | None) -> Subject:
     """
     config = run.config
     if moved_to is not None:
-        if not hasattr(config.data, "root"):
+        if not isinstance(config.data, FolderConfig):
             raise CitycamError(
                 f"data.root={moved_to} does not fit {run.folder}, whose pictures are rendered; leave it out."
             )

@@ -44,6 +44,14 @@ def test_verdicts_come_first_in_plain_words() -> None:
     assert lines[0].startswith("Grad-CAM: blind; its maps do not show")
 
 
+def test_a_blank_map_is_not_drawn_as_evidence() -> None:
+    shown = outcome(made())
+    blank = {"gradcam": Drawn(np.zeros((1, 2, 2)), CellGrid.even(2, 2))}
+    text = page(dataclasses.replace(shown, examples=(dataclasses.replace(shown.examples[0], maps=blank),)))
+    assert "Grad-CAM: blank map" in text
+    assert "blank map" not in page(shown)
+
+
 def test_outlines_lie_around_the_marks_and_leave_them_as_they_are() -> None:
     view = np.full((192, 192, 3), 90, dtype=np.uint8)
     both = masks(STRONG, 192, "ab", 0)

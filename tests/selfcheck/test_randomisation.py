@@ -24,7 +24,7 @@ from tests.selfcheck.conftest import settings_of
 def subject(many: Path, tiny_weights: Path) -> Subject:
     """A frozen body."""
     forget()
-    return subject_of(settings_of(many, tiny_weights))
+    return subject_of(settings_of(many, tiny_weights, "explain=none"))
 
 
 def drawn(maps: np.ndarray) -> Drawn:

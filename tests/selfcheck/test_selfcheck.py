@@ -85,6 +85,7 @@ def test_a_run_is_checked_and_nothing_of_its_folder_changes(
     assert result.body.run is None
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_run_is_frozen_as_it_is_and_says_so(
     train: Train, check: Check, many: Path, tiny_weights: Path
 ) -> None:
