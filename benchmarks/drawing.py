@@ -1,4 +1,4 @@
-"""Maps of every kind for the benchmarks: methods by name at a stride, earlier layers, occlusion, integrated, controls."""
+"""Maps of every kind for the benchmarks: methods by name, earlier layers, occlusion, integrated, controls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import ExitStack
 import numpy as np
 import torch
 from torch import Tensor, nn
-from truths import Drawn, Trained, Truth, at_stride, batches, in_pixels
+from torch.utils.hooks import RemovableHandle
+from truths import Drawn, Trained, Truth, batches, in_pixels
 
 from citycam.cells import CellGrid
-from citycam.explain.activations import noisy_activations, plain_activations
+from citycam.explain.activations import noisy_activations
 from citycam.explain.controls import CONTROLS, activation_norm, control_maps
 from citycam.explain.evaluation import Array
 from citycam.explain.grid import cell_grid
@@ -24,31 +25,30 @@ from citycam.explain.truth import to_pixels
 from citycam.model.stages import stage_units
 
 
-def by_name(truth: Truth, methods: Sequence[str], stride: int, rows: np.ndarray) -> dict[str, Drawn]:
-    """Return the maps of methods on the last layer, of the own class's logit.
-
-    Args:
-        rows: catalog rows (N,) of the pictures.
-    """
-    run = at_stride(truth.trained[0].run, stride)
-    backbone = truth.trained[0].network.backbone
-    activations = torch.from_numpy(plain_activations(run, backbone, rows))
+def by_name(truth: Truth, methods: Sequence[str], stride: int) -> dict[str, Drawn]:
+    """Return the maps of methods on the last layer, of the own class's logit, and the norm of its activations."""
+    body = truth.trained[0].body
+    activations = last_layer(truth, stride)
     noisy = None
     if any(METHODS[method].needs_noise for method in methods):
-        noisy = torch.from_numpy(noisy_activations(run, backbone, rows))
+        noisy = torch.from_numpy(noisy_activations(truth.trained[0].run, body, truth.rows))
     made: dict[str, list[Array]] = {method: [] for method in methods}
     for one in truth.trained:
-        tail = Tail(
-            backbone.pool,
-            one.network.head,
-            pool_kind=backbone.pool_kind,
-            plain_stride_step=backbone.strides[0] // stride,
-        )
+        step = body.strides[0] // stride
+        tail = Tail(body.pool, one.network.head, pool_kind=body.pool_kind, plain_stride_step=step)
         for method, maps in make_maps(tail, activations, truth.own_logits, methods, noisy=noisy).items():
             made[method].append(maps.raw)
-    cells = cell_grid(backbone, stride)
+    cells = cell_grid(body, stride)
     drawn = {method: Drawn(maps, cells) for method, maps in made.items()}
     return drawn | {"activation norm": Drawn([activation_norm(activations.numpy())], cells)}
+
+
+def last_layer(truth: Truth, stride: int) -> Tensor:
+    """Return the activations (N, C, h, w) of the last layer, on the grid of a stride."""
+    one = truth.trained[0]
+    body = one.network.backbone.body if stride == one.body.strides[0] else one.body.dense_body(stride)
+    with torch.no_grad():
+        return torch.cat([body(one.pictures(truth.views[some])) for some in batches(len(truth.views))])
 
 
 def on_stages(truth: Truth, stages: Sequence[str]) -> dict[tuple[str, str], Drawn]:
@@ -80,7 +80,7 @@ def stage_outputs(
     net = one.network.backbone.net
     kept: dict[str, Tensor] = {}
 
-    def keep(stage: str) -> object:
+    def keep(stage: str) -> RemovableHandle:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             kept[stage] = output
 
@@ -88,7 +88,7 @@ def stage_outputs(
 
     with ExitStack() as hooks, torch.enable_grad():
         for stage in stages:
-            hooks.callback(keep(stage).remove)  # type: ignore[attr-defined]
+            hooks.callback(keep(stage).remove)
         explained = target_values(one.network(pictures.requires_grad_(True)), targets)
         gradients = torch.autograd.grad(explained.sum(), [kept[stage] for stage in stages])
     return {stage: (kept[stage].detach(), its) for stage, its in zip(stages, gradients, strict=True)}
@@ -128,7 +128,7 @@ def occlusion(truth: Truth, patch: int, step: int) -> Drawn:
     """Return what the contrast loses if a square of ``patch`` pixels is replaced by the blurred picture, at places
     ``step`` pixels apart; runs share the passes of their frozen body."""
     side, first = truth.side, truth.trained[0]
-    starts = range(step // 2 - patch // 2, side - step // 2 + 1, step)
+    starts = range(step // 2 - patch // 2, side - patch // 2, step)
     made: list[list[Array]] = [[] for _ in truth.trained]
     with torch.no_grad():
         for some in batches(len(truth.views)):

@@ -6,7 +6,6 @@ intervals over groups of pictures (walks).
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from citycam.explain.effects import Effects, Stripped, find_effects, order, stri
 from citycam.explain.evaluation import Array
 from citycam.explain.targets import Contrast, LogitTarget
 from citycam.explain.truth import energy, pixel_auc, pointing, to_pixels
+from citycam.model.backbone import Backbone
 from citycam.model.checkpoint import load_checkpoint
 from citycam.model.fold import folded
 from citycam.model.network import Network
@@ -44,9 +44,10 @@ MEASURES = ("pointing", "energy", "auc")
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run: its plan, and its network, whose batch norms are folded, in eval mode and frozen."""
+    """A trained run: its plan, its body, and its network in eval mode and frozen, with batch norms folded."""
 
     run: PlannedRun
+    body: Backbone
     network: Network
 
     def logits(self, views: np.ndarray) -> Array:
@@ -66,6 +67,7 @@ class Truth:
 
     Attributes:
         trained: R runs.
+        rows: of the pictures in the runs' catalog (N,).
         views: uint8 (N, S, S, 3).
         digests, classes, groups: of the pictures.
         labels: (N,) positions in the runs' classes.
@@ -74,6 +76,7 @@ class Truth:
     """
 
     trained: list[Trained]
+    rows: np.ndarray
     views: np.ndarray
     digests: list[str]
     classes: list[str]
@@ -113,12 +116,12 @@ def trained_runs(arguments: Sequence[str]) -> list[Trained]:
     for job in request.jobs:
         resolved = Ledger(request.sweep_folder).resolved(job.hash)
         assert resolved is not None
-        # A dense grid belongs to the maps, and is asked for by them.
         run = PlannedRun(job.config, load_inputs(job.config), resolved)
         network = make_network(run)
         load_checkpoint(job.folder / "checkpoints" / "last.ckpt", network, run.inputs.labels.classes)
-        network = Network(folded(network.backbone), network.head).eval()
-        trained.append(Trained(run, network.requires_grad_(False)))
+        body = network.backbone
+        network = Network(folded(body), network.head).eval()
+        trained.append(Trained(run, body, network.requires_grad_(False)))
     return trained
 
 
@@ -142,6 +145,7 @@ def toytown(trained: list[Trained], share: float) -> Truth:
     stripped = strip_features(run.config.data, [picture.name for picture in pictures], run.inputs.plain_spec)
     return Truth(
         trained=trained,
+        rows=run.inputs.val,
         views=views,
         digests=[picture.digest for picture in pictures],
         classes=[picture.city for picture in pictures],
@@ -261,8 +265,3 @@ def worse(best: Scores, others: dict[str, Scores], measure: str, truth: Truth) -
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table in Markdown."""
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
-
-
-def at_stride(run: PlannedRun, stride: int) -> PlannedRun:
-    """Return the run with another output stride of its maps."""
-    return dataclasses.replace(run, resolved=dataclasses.replace(run.resolved, stride=stride))
