@@ -1,7 +1,8 @@
 """Every setting: dataclasses that conf/ must fit, checked before any work starts. Imports no torch.
 
 Each class is one Hydra group (or the root); its `__post_init__` holds the ranges. A value that depends on the machine
-or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.jobs.prepare`).
+or on the data may be ``auto``: prepare resolves it once for a sweep (`citycam.jobs.prepare`). `int | "auto"` is typed
+Any, since OmegaConf 2.3 cannot merge a Union inside a nested dataclass.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
 
-from citycam.errors import CitycamError, check_at_least, check_auto, check_known, check_positive, check_within
-
-AUTO = "auto"  # `int | "auto"` is typed Any below: OmegaConf 2.3 cannot merge a Union inside a nested dataclass
+from citycam.errors import AUTO, CitycamError, check_at_least, check_auto, check_known, check_positive, check_within
+from citycam.explain_config import ExplainConfig
 
 
 class Partition(Enum):
@@ -71,23 +71,6 @@ class Fill(Enum):
     black = "black"
 
 
-class ExplainTarget(Enum):
-    """Which logit the maps explain."""
-
-    city = "city"
-    predicted = "predicted"
-    true = "true"
-    runner_up = "runner_up"
-    difference = "difference"
-
-
-class ExplainWeights(Enum):
-    """Weights of which epoch the maps are made with."""
-
-    last = "last"
-    best = "best"
-
-
 class Accelerator(Enum):
     """The device that computes."""
 
@@ -97,14 +80,9 @@ class Accelerator(Enum):
     mps = "mps"
 
 
-# Name tables that registries in data/, model/ and explain/ must equal; tests hold them together.
+# Name tables that registries in data/ and model/ must equal; tests hold them together.
 OPTIMIZERS = ("sgd", "adam", "adamw")
 HEADS = ("mlp", "linear")
-METHODS = (
-    "cam", "gradcam", "smoothgradcampp", "gradcampp", "hirescam", "layercam", "xgradcam", "elementwise", "eigengradcam",
-    "finercam", "shapleycam",
-)  # fmt: skip
-STRIDES = (32, 16, 8)
 FINETUNE_WORDS = ("none", "all")
 
 
@@ -280,32 +258,6 @@ class AdamConfig(OptimizerConfig):
         OptimizerConfig.__post_init__(self)
         check_within("optimizer.beta1", self.beta1, 0.0, 0.9999)
         check_within("optimizer.beta2", self.beta2, 0.0, 0.999999)
-
-
-@dataclass(kw_only=True, slots=True)
-class ExplainConfig:
-    """Maps when training ends. ``pictures``: at most so many validation pictures of the target city. ``stride``: output
-    stride of the map's grid. ``noise``: standard deviation as a share of the input's range, in ``samples`` copies."""
-
-    methods: list[str] = field(default_factory=list)
-    pictures: int = 100
-    seed: int = 0
-    stride: Any = AUTO
-    target: ExplainTarget = ExplainTarget.city
-    weights: ExplainWeights = ExplainWeights.last
-    noise: float = 0.1
-    samples: int = 8
-
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            check_known("explain.methods", method, METHODS)
-        if len(set(self.methods)) != len(self.methods):
-            raise CitycamError(f"explain.methods={list(self.methods)} names a method twice; name each once.")
-        check_positive("explain.pictures", self.pictures)
-        check_positive("explain.samples", self.samples)
-        check_within("explain.noise", self.noise, 0.001, 1.0)
-        if self.stride != AUTO and self.stride not in STRIDES:
-            raise CitycamError(f"explain.stride={self.stride} is not known; it is auto, 32, 16 or 8.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -78,9 +78,13 @@ def _check_at_most(setting: str, value: int, most: int = _MOST) -> None:
         raise CitycamError(f"{setting}={str(value)[:20]}… is too large; it must be at most {most}.")
 
 
+# The value of a setting that the machine or the data decides.
+AUTO = "auto"
+
+
 def check_auto(setting: str, value: int | str, *, most: int) -> None:
     """Refuse what is neither ``auto`` nor a whole number of at least 1 and at most ``most``."""
-    if value == "auto":
+    if value == AUTO:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise CitycamError(f"{setting}={value} must be auto or a whole number of at least 1.")

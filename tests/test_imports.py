@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from citycam import config
+from citycam import config, explain_config
 from tests import structure
 
 # The packages in the order of the way of a picture, each with those that it may know. All know the root.
@@ -34,6 +34,7 @@ GROUND = {
     "devices",
     "doors",
     "errors",
+    "explain_config",
     "files",
     "processes",
     "progress",
@@ -69,7 +70,7 @@ SLOW: dict[str, set[str]] = {
 OPTIONAL = {"onnx", "onnxruntime", "pillow_heif", "resource"}
 # Tables that are the same for ever. All else that a process keeps goes through `citycam.processes.remember`.
 TABLES = {"data.views._stream_name", "model.backbone.layout", "report.overlay._table", "report.overlay.font"}
-TABLES |= {"train.resume._sources"}
+TABLES |= {"train.resume._sources", "model.stage_grid.stage_grid"}
 # What a process that only looks at a request must not wait for.
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "scipy", "sklearn", "pytorch_lightning", "torchmetrics", "cv2"}
 LIGHT = ["citycam.jobs.launch", "citycam.jobs.sharing", "citycam.inference.request"]
@@ -172,7 +173,9 @@ def test_light_modules_import_nothing_heavy() -> None:
     [
         (config.OPTIMIZERS, "citycam.model.optimizers", "OPTIMIZERS"),
         (config.HEADS, "citycam.model.head", "HEADS"),
-        (config.METHODS, "citycam.explain.methods", "METHODS"),
+        (explain_config.CELL_METHODS, "citycam.explain.methods", "METHODS"),
+        (explain_config.PICTURE_METHODS, "citycam.explain.whole", "WHOLE_METHODS"),
+        (explain_config.BASELINES, "citycam.explain.integrated", "BASELINES"),
         (list(config.SCHEMAS["data"]), "citycam.data.sources", "SOURCES"),
         ([kind.name for kind in config.SplitKind if kind.name != "auto"], "citycam.data.splits", "SPLITS"),
     ],

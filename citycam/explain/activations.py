@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from citycam.bank.build import Pipeline, RowInputs, view_inputs
-from citycam.bank.extract import Extractor
+from citycam.bank.extract import TORCH_FORMATS, Extractor
 from citycam.bank.frozen import EXACT, FrozenBody
-from citycam.config import ExplainConfig
 from citycam.data.inputs import PlannedRun
 from citycam.data.views import ViewSpec, normalise, open_working
 from citycam.explain.sample import noisy_copies
 from citycam.explain.tail import eval_mode
+from citycam.explain_config import ExplainConfig
 from citycam.model.backbone import Backbone
 from citycam.shards import Row
 
@@ -30,6 +30,15 @@ def plain_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) 
     rows = [(digest, 0) for digest in _digests(run, indices)]
     inputs = view_inputs(run.inputs.plain_spec)
     return _values(run, backbone, "activations", rows, inputs, stride=run.resolved.stride)
+
+
+def plain_pictures(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> torch.Tensor:
+    """Return the normalised plain views (N, 3, S, S) of catalog rows ``indices`` (N,), on the backbone's device."""
+    spec, catalog = run.inputs.plain_spec, run.inputs.catalog
+    views = np.stack([open_working(catalog.path(catalog.pictures[index]), spec) for index in indices.tolist()])
+    device = next(backbone.parameters()).device
+    pictures = normalise(torch.from_numpy(views).to(device), backbone.mean, backbone.std)
+    return pictures.contiguous(memory_format=TORCH_FORMATS[EXACT.memory_format])
 
 
 def noisy_activations(run: PlannedRun, backbone: Backbone, indices: np.ndarray) -> np.ndarray:

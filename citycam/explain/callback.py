@@ -12,9 +12,9 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from citycam.config import ExplainWeights
 from citycam.data.inputs import PlannedRun
 from citycam.explain.draw import draw_maps
+from citycam.explain_config import ExplainWeights
 from citycam.model.checkpoint import weights_of
 from citycam.model.network import Network
 

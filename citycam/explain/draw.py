@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from citycam import progress
 from citycam.bank.frozen import EXACT
+from citycam.cells import CellGrid
 from citycam.data.inputs import PlannedRun
 from citycam.data.pictures import decode
-from citycam.explain.activations import noisy_activations, plain_activations
-from citycam.explain.grid import cell_grid
+from citycam.explain.grid import cell_grid, stage_cells
 from citycam.explain.lattice import describe_lattice, lattice_warnings, settle_stride
-from citycam.explain.maps import Maps, make_maps, summary, warnings_about
+from citycam.explain.make import MadeMaps, make_run_maps
+from citycam.explain.maps import summary, warnings_about
 from citycam.explain.methods import METHODS, identities
 from citycam.explain.sample import write_sample
-from citycam.explain.tail import Tail, eval_mode
-from citycam.explain.targets import Target, choose_targets
-from citycam.explain.write import write_maps
+from citycam.explain.targets import settle_target
+from citycam.explain.whole import WHOLE_METHODS, whole_cells
+from citycam.explain.write import Shown, write_maps
+from citycam.explain_config import LAST
 from citycam.model.metrics import probabilities
 from citycam.model.network import Network
+from citycam.model.stage_grid import stage_grid
 from citycam.report.overlay import Caption, Pixels
 from citycam.words import say
 
@@ -52,37 +54,23 @@ def draw_maps(run: PlannedRun, rows: np.ndarray, network: Network, folder: Path,
         table: the file for the list of pictures.
     """
     run = _settled(run, rows, network)
-    explain, stride = run.config.explain, run.resolved.stride
-    maps, captions = _explain(run, rows, network)
+    made = make_run_maps(run, rows, network)
+    grid = _CellsOfLayer.of(run, network)
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
     write_sample(table, [(picture.name, picture.digest, picture.city, picture.group) for picture in pictures])
-    cells = cell_grid(network.backbone, stride)
     with progress.counted("overlays", unit="overlays") as tell:
         sheets = write_maps(
             folder,
-            maps,
-            captions,
+            made.maps,
+            {method: _shown(run, made, method, grid) for method in made.maps},
+            _captions(run, rows, made),
             [picture.digest for picture in pictures],
             lambda place: decode(run.inputs.catalog.path(pictures[place])),
-            cells=cells,
-            note=_note(run, network),
             progress=tell,
         )
-    facts = {
-        "weights": explain.weights.name,
-        "target": explain.target.name,
-        "city": run.inputs.target,
-        "layer": "the body's output",
-        "stride": stride,
-        "offset": round(cells.rows[0] * run.config.image_size, 3),
-        "lattice": run.resolved.lattice,
-        "precision": EXACT.precision.name,
-        "pictures": len(captions),
-        "same_maps": identities(explain.methods, network.backbone.pool_kind),
-        **summary(maps),
-    }
-    about_grid = lattice_warnings(run.resolved.lattice, stride, network.backbone.strides[0])
-    return DrawnMaps(sheets, facts, [*warnings_about(maps, finer=not about_grid), *about_grid])
+    about_grid = lattice_warnings(run.resolved.lattice, run.resolved.stride, network.backbone.strides[0])
+    warnings = [*warnings_about(made.maps, finer=not about_grid), *about_grid]
+    return DrawnMaps(sheets, _facts(run, network, made, grid), warnings)
 
 
 def _settled(run: PlannedRun, rows: np.ndarray, network: Network) -> PlannedRun:
@@ -94,55 +82,70 @@ def _settled(run: PlannedRun, rows: np.ndarray, network: Network) -> PlannedRun:
     return settled
 
 
-def _note(run: PlannedRun, network: Network) -> str:
-    """Return what captions say of the grid, and of the arithmetic where predictions have another one."""
-    denser = run.resolved.stride != network.backbone.strides[0]
-    note = f"stride {run.resolved.stride}" + (", same weights on a denser grid" if denser else "")
-    if run.resolved.precision == EXACT.precision.name:
-        return note
-    return f"{note} · {EXACT.precision.name} (predictions: {run.resolved.precision})"
+@dataclass(frozen=True, slots=True)
+class _CellsOfLayer:
+    """The cells that methods read which read a layer; ``note`` says in captions which they are."""
+
+    cells: CellGrid
+    stride: int
+    note: str
+
+    @classmethod
+    def of(cls, run: PlannedRun, network: Network) -> _CellsOfLayer:
+        """Return those of a run: of the last layer at its stride, or of an earlier stage."""
+        layer, backbone = run.config.explain.layer, network.backbone
+        if layer != LAST:
+            grid = stage_grid(backbone.name, backbone.image_size, layer)
+            return cls(stage_cells(grid, backbone.image_size), grid.stride, f"{layer}, stride {grid.stride}")
+        stride = run.resolved.stride
+        denser = ", same weights on a denser grid" if stride != backbone.strides[0] else ""
+        return cls(cell_grid(backbone, stride), stride, f"stride {stride}{denser}")
 
 
-def _explain(run: PlannedRun, rows: np.ndarray, network: Network) -> tuple[dict[str, Maps], list[Caption]]:
-    """Return the maps of every method, and a caption for each picture."""
-    explain, labels, backbone = run.config.explain, run.inputs.labels, network.backbone
-    needs_noise = any(METHODS[name].needs_noise for name in explain.methods)
-    noisy = noisy_activations(run, backbone, rows) if needs_noise else None
-    plain = plain_activations(run, backbone, rows)
-    tail = Tail(
-        backbone.pool,
-        network.head,
-        pool_kind=backbone.pool_kind,
-        plain_stride_step=backbone.strides[0] // run.resolved.stride,
-    )
-    device = next(network.head.parameters()).device
-    activations = torch.from_numpy(plain).to(device)
-    with eval_mode(tail), torch.no_grad():
-        logits = torch.cat([tail(some) for some in torch.split(activations, 64)]).cpu()
-    targets = choose_targets(
-        explain.target,
-        logits.numpy(),
-        labels.values[rows],
-        labels.classes.index(run.inputs.target),
-        run.config.partition,
-        labels.classes,
-    )
-    with progress.counted("maps", unit="maps") as tell:
-        maps = make_maps(
-            tail,
-            activations,
-            targets,
-            explain.methods,
-            noisy=None if noisy is None else torch.from_numpy(noisy).to(device),
-            progress=tell,
-        )
-    return maps, _captions(run, rows, logits, targets)
+def _shown(run: PlannedRun, made: MadeMaps, method: str, grid: _CellsOfLayer) -> Shown:
+    """Return how a method's maps are shown."""
+    words = tuple(target.words for target in made.targets[method])
+    arithmetic = "" if run.resolved.precision == EXACT.precision.name else _about_precision(run)
+    if method in METHODS:
+        return Shown(METHODS[method].title, grid.cells, words, grid.note + arithmetic)
+    its, settings = WHOLE_METHODS[method], run.config.explain
+    box = its.box(run.config.image_size)
+    note = its.words(settings) + (f", {box} px box" if box > 1 else "")
+    return Shown(its.title, whole_cells(made.maps[method]), words, note + arithmetic, box, signed=True)
 
 
-def _captions(run: PlannedRun, rows: np.ndarray, logits: torch.Tensor, targets: list[Target]) -> list[Caption]:
+def _about_precision(run: PlannedRun) -> str:
+    return f" · {EXACT.precision.name} (predictions: {run.resolved.precision})"
+
+
+def _facts(run: PlannedRun, network: Network, made: MadeMaps, grid: _CellsOfLayer) -> dict[str, Any]:
+    """Return ``explained`` of run.json."""
+    explain = run.config.explain
+    facts = summary(made.maps)
+    for method, its in facts["methods"].items():
+        its["target"] = settle_target(explain.target, whole=method in WHOLE_METHODS).name
+    on_cells = [method for method in made.maps if method in METHODS]
+    same = identities(on_cells, network.backbone.pool_kind) if explain.layer == LAST else None
+    return {
+        "weights": explain.weights.name,
+        "target": explain.target.name,
+        "city": run.inputs.target,
+        "layer": "the body's output" if explain.layer == LAST else explain.layer,
+        "stride": grid.stride,
+        "offset": round(grid.cells.rows[0] * run.config.image_size, 3),
+        "lattice": run.resolved.lattice,
+        "precision": EXACT.precision.name,
+        "pictures": len(made.logits),
+        "same_maps": same,
+        **facts,
+    }
+
+
+def _captions(run: PlannedRun, rows: np.ndarray, made: MadeMaps) -> list[Caption]:
     """Return a caption for each picture; a label of -1 is a city that is not known."""
-    shares = probabilities(logits, run.config.partition.name).numpy()
+    shares = probabilities(made.logits, run.config.partition.name).numpy()
     classes, labels, predicted = run.inputs.labels.classes, run.inputs.labels.values[rows], shares.argmax(axis=1)
+    targets = next(iter(made.targets.values()))
     pictures = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
     return [
         Caption(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from citycam.errors import CitycamError
 from citycam.explain.tail import Tail, eval_mode
 from citycam.explain.targets import Target, target_values
 
@@ -101,10 +102,19 @@ def noisy_gradients(evaluation: Evaluation) -> Array:
 def differentiate(
     function: Callable[[Tensor], Tensor], inputs: Tensor, targets: Sequence[Target]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a function's logits (B, K), the numbers explained (B,), and their gradients at the inputs (B, ...)."""
+    """Return a function's logits (B, K), the numbers explained (B,), and their gradients at the inputs (B, ...).
+
+    Raises:
+        CitycamError: the function cannot be differentiated.
+    """
     leaf = inputs.detach().requires_grad_(True)
     logits = function(leaf)
     explained = target_values(logits, targets)
+    if not explained.requires_grad:
+        raise CitycamError(
+            "This network cannot be differentiated, and only explain.methods=[occlusion] needs no gradient; take that, "
+            "or explain=none."
+        )
     (gradients,) = torch.autograd.grad(explained.sum(), leaf)
     return logits, explained, gradients
 

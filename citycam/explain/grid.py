@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from citycam.cells import CellGrid
-from citycam.config import AUTO, Config
-from citycam.errors import CitycamError
+from citycam.config import Config
+from citycam.errors import AUTO, CitycamError
+from citycam.explain_config import LAST
 from citycam.model.backbone import Backbone, check_backbone, grid, layout, strides
+from citycam.model.stage_grid import StageGrid, stage_grid
 
 # A grid with fewer cells a side shows little more than left, right, top and bottom.
 FEWEST_CELLS = 7
@@ -25,6 +27,8 @@ def check_network(config: Config) -> None:
             f"The layers of {config.backbone.name} do not tell where in a picture its cells look, so maps would be "
             "drawn in the wrong place; take explain=none or another backbone."
         )
+    if config.explain.layer != LAST:
+        _check_layer(config)
     if config.explain.stride != AUTO:
         known = strides(config.backbone, config.image_size)
         if config.explain.stride not in known:
@@ -32,6 +36,28 @@ def check_network(config: Config) -> None:
                 f"explain.stride={config.explain.stride} is not possible with {config.backbone.name} at "
                 f"image_size={config.image_size}, which allows {', '.join(map(str, known))}; choose one of them."
             )
+
+
+def _check_layer(config: Config) -> None:
+    from citycam.explain.methods import check_stage  # imports pytorch-grad-cam, for which most requests need not wait
+
+    check_stage(config.explain.methods, config.explain.layer)
+    if stage_grid(str(config.backbone.name), config.image_size, config.explain.layer).centre is None:
+        raise CitycamError(
+            f"The layers of {config.backbone.name} do not tell where in a picture the cells of {config.explain.layer} "
+            "look; take explain.layer=last or another backbone."
+        )
+
+
+def stage_cells(grid: StageGrid, side: int) -> CellGrid:
+    """Return where the cells of a stage look in pictures of ``side`` pixels.
+
+    Raises:
+        ValueError: its layers do not tell, which `check_network` refuses.
+    """
+    if grid.centre is None:
+        raise ValueError("the cells of this stage look at no known place")
+    return CellGrid.regular(*grid.cells, stride=grid.stride, centre=grid.centre, side=side)
 
 
 def cell_grid(backbone: Backbone, stride: int) -> CellGrid:

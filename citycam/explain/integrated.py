@@ -31,13 +31,11 @@ class Integrated:
     Attributes:
         raw: float32 (B, S, S), signed: gradient * (picture - baseline), summed over channels, averaged over baselines
             and steps.
-        explained: float32 (B,), the number explained at the picture.
-        start: float32 (B,), the same at the baselines, averaged over them. A map that is complete sums to
-            explained - start (Sundararajan et al. 2017, proposition 1).
+        start: float32 (B,), the number explained at the baselines, averaged over them. A map that is complete sums to
+            what the picture has more (Sundararajan et al. 2017, proposition 1).
     """
 
     raw: Array
-    explained: Array
     start: Array
 
 
@@ -69,13 +67,7 @@ def integrated_gradients(
             total += (gradients * difference).sum(dim=1)
         with torch.no_grad():
             start += target_values(network(baseline), targets)
-    with torch.no_grad():
-        explained = target_values(network(pictures), targets)
-    return Integrated(
-        raw=to_numpy(total / (len(baselines) * steps)),
-        explained=to_numpy(explained),
-        start=to_numpy(start / len(baselines)),
-    )
+    return Integrated(raw=to_numpy(total / (len(baselines) * steps)), start=to_numpy(start / len(baselines)))
 
 
 def blurred(pictures: Tensor, share: float | None) -> Tensor:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.config import AUTO
 from citycam.data.inputs import PlannedRun
+from citycam.errors import AUTO
 from citycam.explain.activations import plain_activations
 from citycam.model.backbone import Backbone
 

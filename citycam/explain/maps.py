@@ -22,6 +22,8 @@ SMALLEST = 7
 BLANK_SHARE = 1e-8
 # The largest gap that rounding explains, as a share of the numbers that it is between.
 COMPLETE = 1e-4
+# The largest median gap of a path of few steps at which its maps still say most of what the picture has more.
+COMPLETE_PATH = 0.5
 _BATCH = 32
 
 
@@ -33,8 +35,10 @@ class Maps:
         method: its name.
         raw: float32 (N, h, w), unscaled, signed where the formula allows.
         explained: float32 (N,), the number whose evidence is mapped.
-        bias: float32 (N,), for CAM only: mean over the plain network's cells of raw + bias = explained.
-        gap: float64 (N,), for CAM only: how far that equation is from holding, as a share; see `completeness_gap`.
+        bias: float32 (N,), what is explained without evidence. For CAM: mean over the plain network's cells of
+            raw + bias = explained. For integrated gradients: sum of raw + bias = explained. None for other methods.
+        gap: float64 (N,), how far that equation is from holding, as a share; see `completeness_gap` and `path_gap`.
+        path: whether the gap is that of a path, which few steps leave.
     """
 
     method: str
@@ -42,6 +46,7 @@ class Maps:
     explained: NDArray[np.float32]
     bias: NDArray[np.float32] | None
     gap: NDArray[np.float64] | None
+    path: bool = False
 
     @cached_property
     def peaks(self) -> NDArray[np.float32]:
@@ -96,7 +101,8 @@ def make_maps(
     methods: Sequence[str],
     *,
     noisy: Tensor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    stage: Callable[[slice], Evaluation] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Maps]:
     """Make the maps of several methods for a sample, in their order. Each batch is evaluated once for all methods.
 
@@ -105,7 +111,8 @@ def make_maps(
         targets: N.
         methods: names in `METHODS`.
         noisy: (n, N, C, h', w'), for methods that need noise; see `evaluate`.
-        progress: called with (maps done, maps in all).
+        stage: evaluates an earlier stage for some of the pictures, which is explained in place of the activations.
+        progress: called with the number of maps done since the last call.
 
     Raises:
         CitycamError: a method is unknown or does not fit the network.
@@ -114,16 +121,17 @@ def make_maps(
     for method in methods:
         check_method(method, tail.pool_kind)
     batches: dict[str, list[Maps]] = {method: [] for method in methods}
-    done, total = 0, len(methods) * len(activations)
-    for start in range(0, len(activations), _BATCH):
+    for start in range(0, len(activations) if methods else 0, _BATCH):
         some = slice(start, start + _BATCH)
-        copies = None if noisy is None else noisy[:, some]
-        evaluation = evaluate(tail, activations[some], targets[some], noisy=copies)
+        if stage is not None:
+            evaluation = stage(some)
+        else:
+            copies = None if noisy is None else noisy[:, some]
+            evaluation = evaluate(tail, activations[some], targets[some], noisy=copies)
         for method in methods:
             batches[method].append(apply_method(method, evaluation))
-            done += len(evaluation.activations)
             if progress is not None:
-                progress(done, total)
+                progress(len(evaluation.activations))
     return {method: _join(parts) for method, parts in batches.items()}
 
 
@@ -175,6 +183,20 @@ def completeness_gap(raw: Array, bias: Array, explained: Array, tail: Tail) -> N
     return np.divide(gap, scale, out=gap, where=scale != 0)
 
 
+def path_gap(raw: Array, start: Array, explained: Array) -> NDArray[np.float64]:
+    """Return |sum of the map + start - explained| of each picture, (N,), divided by the largest of |explained|, |start|
+    and |sum of the map|: how much a path of few steps misses of what the picture has more than its baselines.
+
+    Args:
+        raw: (N, h, w).
+        start, explained: (N,).
+    """
+    total = raw.astype(np.float64).sum(axis=(1, 2))
+    gap: NDArray[np.float64] = np.abs(total + start - explained)
+    scale = np.maximum.reduce([np.abs(explained), np.abs(start), np.abs(total)])
+    return np.divide(gap, scale, out=gap, where=scale != 0)
+
+
 def find_blank(raw: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which of the maps (N, h, w) show nothing, bool (N,).
 
@@ -195,11 +217,14 @@ def warnings_about(maps: dict[str, Maps], *, finer: bool = True) -> list[dict[st
         finer: whether a smaller ``explain.stride`` may be advised.
     """
     warnings = []
-    height, width = next(iter(maps.values())).raw.shape[1:]
-    if min(height, width) < SMALLEST:
+    smallest = min((its.raw.shape[1:] for its in maps.values()), key=min)
+    if min(smallest) < SMALLEST:
+        height, width = smallest
+        few = [method for method, its in maps.items() if min(its.raw.shape[1:]) < SMALLEST]
+        which = "The maps" if len(few) == len(maps) else f"The maps of {', '.join(few)}"
         stride = "a smaller explain.stride (where the backbone allows it) or " if finer else ""
         sentence = (
-            f"The maps are {height} × {width}: {height * width} numbers for a whole picture, too few to point at an "
+            f"{which} are {height} × {width}: {height * width} numbers for a whole picture, too few to point at an "
             f"object; {stride}a larger image_size makes them finer."
         )
         warnings.append({"code": "small_map", "sentence": sentence})
@@ -212,24 +237,46 @@ def warnings_about(maps: dict[str, Maps], *, finer: bool = True) -> list[dict[st
             "and show no evidence."
         )
         warnings.append({"code": "blank_maps", "sentence": sentence})
-    for method, its in maps.items():
-        if its.gap is not None and not its.gap.max() <= COMPLETE:
-            sentence = (
-                f"{method} misses its logit by a share of up to {its.gap.max():.1e} ({COMPLETE:g} is rounding): "
-                "do not rely on these maps."
-            )
-            warnings.append({"code": "incomplete_cam", "sentence": sentence})
+    warnings += [warning for its in maps.values() if (warning := _about_gap(its)) is not None]
     return warnings
 
 
+def _about_gap(maps: Maps) -> dict[str, str] | None:
+    """Return a warning about maps that do not sum to what they promise, if they do not."""
+    if maps.gap is None:
+        return None
+    largest, median = maps.gap.max(), np.median(maps.gap)
+    if maps.path and not median <= COMPLETE_PATH:
+        sentence = (
+            f"The maps of {maps.method} miss {median:.0%} of the number explained (half of the pictures miss more): "
+            "their path is too coarse for this network; raise explain.steps."
+        )
+        return {"code": "incomplete_path", "sentence": sentence}
+    if not maps.path and not largest <= COMPLETE:
+        sentence = (
+            f"{maps.method} misses its logit by a share of up to {largest:.1e} ({COMPLETE:g} is rounding): "
+            "do not rely on these maps."
+        )
+        return {"code": "incomplete_cam", "sentence": sentence}
+    return None
+
+
 def summary(maps: dict[str, Maps]) -> dict[str, Any]:
-    """Return facts for run.json: the size of the maps and, for each method, the number of maps, of blank ones and of
-    ones with NaN; for CAM the largest `completeness_gap`."""
+    """Return facts for run.json: the size of the first method's maps, and for each method the number of maps, of blank
+    ones and of ones with NaN; its size where that is another one; where its maps promise a sum, the largest gap, and
+    the median one of a path."""
     height, width = next(iter(maps.values())).raw.shape[1:]
     methods: dict[str, Any] = {}
     for method, its in maps.items():
         methods[method] = {"maps": len(its.raw), "blank": int(its.blank.sum()), "nan": its.nan}
+        if its.raw.shape[1:] != (height, width):
+            methods[method]["map_size"] = list(its.raw.shape[1:])
         if its.gap is not None:
-            largest = float(its.gap.max())
-            methods[method]["completeness_gap"] = largest if np.isfinite(largest) else None
+            methods[method]["completeness_gap"] = _finite(its.gap.max())
+        if its.gap is not None and its.path:
+            methods[method]["median_gap"] = _finite(np.median(its.gap))
     return {"map_size": [int(height), int(width)], "methods": methods}
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

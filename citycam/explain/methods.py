@@ -20,6 +20,7 @@ from citycam.errors import CitycamError
 from citycam.explain.evaluation import Array, Evaluation, differentiate, noisy_gradients, to_numpy
 from citycam.explain.tail import head_bias
 from citycam.explain.targets import target_values
+from citycam.explain_config import LAST
 
 Formula = Callable[[Evaluation], Array]
 
@@ -34,6 +35,7 @@ class Method:
         formula: from an evaluation to raw maps (B, h, w) or to channel weights (B, C).
         needs_noise: whether the formula reads noisy copies of the pictures.
         equals_cam: whether the map behind a mean pool is that of CAM up to a positive factor.
+        any_stage: whether the formula reads activations and their gradients alone, so that it holds for any stage.
         bias: from an evaluation to numbers (B,), for a method that promises mean over cells of the map + bias = the
             number explained. Only a mean pool allows that; the method is refused behind other pools.
     """
@@ -43,6 +45,7 @@ class Method:
     formula: Formula
     needs_noise: bool = False
     equals_cam: bool = False
+    any_stage: bool = False
     bias: Formula | None = None
 
 
@@ -55,12 +58,13 @@ def method(
     *,
     needs_noise: bool = False,
     equals_cam: bool = False,
+    any_stage: bool = False,
     bias: Formula | None = None,
 ) -> Callable[[Formula], Formula]:
     """Register a formula as a method; the arguments are the attributes of `Method`."""
 
     def register(formula: Formula) -> Formula:
-        METHODS[name] = Method(name, title, formula, needs_noise, equals_cam, bias)
+        METHODS[name] = Method(name, title, formula, needs_noise, equals_cam, any_stage, bias)
         return formula
 
     return register
@@ -86,13 +90,28 @@ def check_method(name: str, pool_kind: str) -> None:
     )
 
 
+def check_stage(names: Sequence[str], layer: str) -> None:
+    """Refuse methods that read more than activations and gradients, where those are of an earlier stage.
+
+    Raises:
+        CitycamError: a method is refused.
+    """
+    for name in names:
+        if name in METHODS and not METHODS[name].any_stage and layer != LAST:
+            able = ", ".join(other for other, its in METHODS.items() if its.any_stage)
+            raise CitycamError(
+                f"explain.methods has {name}, which reads the last layer only, and explain.layer={layer}; take some of "
+                f"{able}."
+            )
+
+
 def identities(names: Sequence[str], pool_kind: str) -> str | None:
     """Return a sentence that names the methods whose maps are the same, or None where all maps differ.
 
     Behind a mean pool the gradient is the same at every cell, so the weights of Grad-CAM, HiResCAM, XGrad-CAM and
     (behind a piecewise-linear head) ShapleyCAM are those of CAM up to one positive factor, the number of cells.
     """
-    same = [name for name in names if METHODS[name].equals_cam]
+    same = [name for name in names if name in METHODS and METHODS[name].equals_cam]
     if pool_kind != "mean" or len(same) < 2:
         return None
     return (
@@ -113,7 +132,7 @@ def _library(cam_class: type[BaseCAM], batch: Evaluation) -> Array:
     return maps
 
 
-# --- formulas, in the order of config.METHODS -----------------------------------------------------------------------
+# --- formulas, in the order of explain_config.METHODS ---------------------------------------------------------------
 
 
 def cam_bias(batch: Evaluation) -> Array:
@@ -132,7 +151,7 @@ def cam(batch: Evaluation) -> Array:
     return to_numpy(weights)
 
 
-@method("gradcam", "Grad-CAM", equals_cam=True)
+@method("gradcam", "Grad-CAM", equals_cam=True, any_stage=True)
 def gradcam(batch: Evaluation) -> Array:
     """Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2): weight = mean over cells of the gradient."""
     return _library(GradCAM, batch)
@@ -151,7 +170,7 @@ def smoothgradcampp(batch: Evaluation) -> Array:
     return _plus_plus(batch.activations, ratio, noisy.mean(axis=0) * scale)
 
 
-@method("gradcampp", "Grad-CAM++")
+@method("gradcampp", "Grad-CAM++", any_stage=True)
 def gradcampp(batch: Evaluation) -> Array:
     """Grad-CAM++ (Chattopadhay et al. 2018, eq. 19 with exp(logit)): weight = sum over cells of alpha * ReLU(gradient),
     alpha = 1 / (2 + sum(activations) * gradient), at most 1.
@@ -162,19 +181,19 @@ def gradcampp(batch: Evaluation) -> Array:
     return _plus_plus(batch.activations, batch.gradients, batch.gradients)
 
 
-@method("hirescam", "HiResCAM", equals_cam=True)
+@method("hirescam", "HiResCAM", equals_cam=True, any_stage=True)
 def hirescam(batch: Evaluation) -> Array:
     """HiResCAM (Draelos and Carin 2020): sum over channels of gradient * activation, cell by cell."""
     return _library(HiResCAM, batch)
 
 
-@method("layercam", "LayerCAM")
+@method("layercam", "LayerCAM", any_stage=True)
 def layercam(batch: Evaluation) -> Array:
     """LayerCAM (Jiang et al. 2021, eq. 6): sum over channels of ReLU(gradient) * activation."""
     return _library(LayerCAM, batch)
 
 
-@method("xgradcam", "XGrad-CAM", equals_cam=True)
+@method("xgradcam", "XGrad-CAM", equals_cam=True, any_stage=True)
 def xgradcam(batch: Evaluation) -> Array:
     """XGrad-CAM (Fu et al. 2020, eq. 8): weight = mean of the gradient, weighted by activation.
 
@@ -186,13 +205,13 @@ def xgradcam(batch: Evaluation) -> Array:
     return weights
 
 
-@method("elementwise", "element-wise Grad-CAM")
+@method("elementwise", "element-wise Grad-CAM", any_stage=True)
 def elementwise(batch: Evaluation) -> Array:
     """Element-wise Grad-CAM (of pytorch-grad-cam): sum over channels of ReLU(gradient * activation)."""
     return _library(GradCAMElementWise, batch)
 
 
-@method("eigengradcam", "EigenGradCAM")
+@method("eigengradcam", "EigenGradCAM", any_stage=True)
 def eigengradcam(batch: Evaluation) -> Array:
     """EigenGradCAM (of pytorch-grad-cam): first principal component over cells of gradient * activation.
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from citycam import seeds
-from citycam.config import ExplainConfig
 from citycam.data.inputs import Inputs
 from citycam.errors import CitycamError
+from citycam.explain_config import ExplainConfig
 from citycam.files import write_csv
 
 SAMPLE_HEADER = ("picture", "digest", "city", "group")

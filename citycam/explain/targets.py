@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from citycam.config import ExplainTarget, Partition
+from citycam.config import Partition
+from citycam.explain_config import ExplainTarget
 
 
 class Target(Protocol):
@@ -103,6 +104,14 @@ def target_values(logits: Tensor, targets: Sequence[Target]) -> Tensor:
     return torch.stack([target(row) for target, row in zip(targets, logits, strict=True)])
 
 
+def settle_target(kind: ExplainTarget, *, whole: bool) -> ExplainTarget:
+    """Return what ``auto`` means to a method: what speaks for the city rather than for any other, if it passes
+    ``whole`` pictures; the city's logit, as the published systems have it, if it reads the cells of a layer."""
+    if kind is not ExplainTarget.auto:
+        return kind
+    return ExplainTarget.contrast if whole else ExplainTarget.city
+
+
 def choose_targets(
     kind: ExplainTarget,
     logits: NDArray[np.floating],
@@ -114,10 +123,12 @@ def choose_targets(
     """Return the target of every picture.
 
     In ``multi``, the logit of the city, of the predicted class, of the true class, of the runner-up (the second highest
-    logit), or the city's logit minus the highest other. In ``binary`` the only logit is the city's; its negative
-    explains the rest, and the difference of the two classes is the logit itself.
+    logit), or the city's logit minus the highest other (difference) or the mean of all others (contrast). In ``binary``
+    the only logit is the city's; its negative explains the rest, and the difference of the two classes is the logit
+    itself.
 
     Args:
+        kind: any but auto, see `settle_target`.
         logits: (N, K), or (N, 1) in ``binary``.
         labels: (N,) positions in ``classes``.
         city: position of the target city in ``classes``.
@@ -145,6 +156,8 @@ def _multi_target(
     if kind is ExplainTarget.difference:
         other = next(index for index in ranked if index != city)
         return Difference(city, other, f"{classes[city]} minus {classes[other]}")
+    if kind is ExplainTarget.contrast:
+        return Contrast(city, f"{classes[city]}, not others")
     chosen = {ExplainTarget.predicted: ranked[0], ExplainTarget.true: label, ExplainTarget.runner_up: ranked[1]}
     index = chosen.get(kind, city)
     return LogitTarget(index, classes[index])

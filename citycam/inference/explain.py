@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from citycam.config import AUTO, Config, ExplainConfig, ExplainTarget
+from citycam.config import Config
 from citycam.data.catalog import Catalog, Picture
 from citycam.data.inputs import Inputs, PlannedRun
 from citycam.data.labels import Labels, make_labels
 from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
 from citycam.data.views import plain_spec, training_spec, validation_spec
-from citycam.errors import CitycamError, UnreadablePicture
+from citycam.errors import AUTO, CitycamError, UnreadablePicture
 from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
 from citycam.explain.lattice import read_lattice
 from citycam.explain.sample import validation_sample
+from citycam.explain_config import ExplainConfig, ExplainTarget
 from citycam.files import FOLDER_MODE, read_text, sha256, to_dict, write_json
 from citycam.inference.network import load_network, resolve_here
 from citycam.inference.new_pictures import find_pictures, labels_from_folders
@@ -200,7 +201,9 @@ def _folder(request: ExplainRequest, run: TrainedRun, recipe: dict[str, Any]) ->
     words = [recipe["pictures"] or ""]
     for name in changed:
         value = recipe["explain"][name]
-        words.append("-".join(value) if name == "methods" else f"{name}{value}" if str(value).isdigit() else str(value))
+        words.append(
+            "-".join(value) if isinstance(value, list) else f"{name}{value}" if str(value).isdigit() else str(value)
+        )
     text = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words))).strip("_.-")[:60]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
     return run.folder / "-".join(filter(None, ("explain", text, digest)))

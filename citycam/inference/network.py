@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from citycam.bank.body import load_body, shared_body
-from citycam.config import AUTO, Accelerator
+from citycam.config import Accelerator
 from citycam.devices import choose_device, cores
-from citycam.errors import CitycamError
+from citycam.errors import AUTO, CitycamError
 from citycam.explain.grid import map_stride
 from citycam.files import to_dict
 from citycam.inference.runs import TrainedRun

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.config import METHODS, ExplainConfig, ExplainTarget
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
+from citycam.explain_config import METHODS, ExplainConfig, ExplainTarget
 from citycam.files import at_home
 from citycam.inference.runs import TrainedRun, find_runs
 from citycam.sweep.gate import read_request
@@ -48,8 +48,8 @@ def help_text() -> str:
   explain.methods=[...]     {" ".join(METHODS[:6])}
                             {" ".join(METHODS[6:])}
   explain.target=NAME       {" | ".join(target.name for target in ExplainTarget)}
-  explain.stride=auto|32|16|8   explain.pictures=N   explain.weights=last|best
-  explain.seed=N   explain.noise=SHARE   explain.samples=N
+  explain.stride=auto|32|16|8   explain.layer=last|STAGE   explain.pictures=N   explain.weights=last|best
+  explain.seed=N   explain.noise=SHARE   explain.samples=N   explain.baselines=[...]   explain.steps=N
 
 Settings that are not given are those of the run (its config.yaml). Existing maps are never overwritten: where the same
 maps exist, their folder is named. A folder of maps holds maps.npz, METHOD/*.png, wrong/METHOD/*.png, sheet_METHOD.png,

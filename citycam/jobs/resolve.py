@@ -6,9 +6,10 @@ import torch
 
 from citycam.bank.body import shared_body
 from citycam.bank.measure import choose
-from citycam.config import AUTO, Config, Precision
+from citycam.config import Config, Precision
 from citycam.data.inputs import Inputs, PlannedRun
 from citycam.devices import choose_device, cores
+from citycam.errors import AUTO
 from citycam.explain.grid import map_stride
 from citycam.explain.lattice import describe_lattice, settle_stride
 from citycam.explain.sample import validation_sample

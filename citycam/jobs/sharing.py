@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from citycam.config import AUTO, Config
+from citycam.config import Config
 from citycam.devices import Device, choose_device, cpu_devices, machine_devices
-from citycam.errors import CitycamError
+from citycam.errors import AUTO, CitycamError
 from citycam.jobs.slots import room
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from citycam import files
-from citycam.config import AUTO, BackboneConfig
-from citycam.errors import CitycamError
+from citycam.config import BackboneConfig
+from citycam.errors import AUTO, CitycamError
 from citycam.model import backbone as networks
 from citycam.model import hub
 from citycam.model.backbone import Backbone

@@ -24,7 +24,7 @@ from citycam.words import printable
 
 Pixels = NDArray[np.uint8]
 
-COLOUR_MAP = "inferno"
+COLOUR_MAP, SIGNED_COLOUR_MAP = "inferno", "RdBu"
 OPACITY = 0.55
 PANEL = 192
 THUMB = 128
@@ -84,6 +84,16 @@ def overlay(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid) -> Pixe
     return np.rint(mixed).astype(np.uint8)
 
 
+def paint_signed(raw: NDArray[np.floating], cells: CellGrid, width: int, height: int) -> Pixels:
+    """Return a raw map (h, w) as coloured cells, uint8 (height, width, 3): evidence for in red, against in blue, and
+    white where there is none."""
+    largest = np.abs(raw).max()
+    values = np.nan_to_num(raw / largest) if largest > 0 else np.zeros_like(raw)
+    coloured = _table(SIGNED_COLOUR_MAP)[np.rint((1 - values) * 127.5).astype(np.intp)]
+    rows, columns = nearest(cells.rows, height), nearest(cells.columns, width)
+    return coloured[rows[:, None], columns[None, :]]
+
+
 def draw(
     picture: Pixels,
     raw: NDArray[np.floating],
@@ -93,6 +103,7 @@ def draw(
     method: str,
     note: str,
     blank: bool,
+    signed: bool = False,
 ) -> Pixels:
     """Return picture, overlay and map with its colour bar side by side under a caption, uint8 (H, W, 3).
 
@@ -104,6 +115,7 @@ def draw(
         cells: of the map.
         method: its title.
         note: printed after the caption, for example the stride; may be empty.
+        signed: draw the map beside the overlay with its evidence against, too.
     """
     panel = fit(picture, PANEL)
     height, width = panel.shape[:2]
@@ -120,15 +132,28 @@ def draw(
         return np.asarray(page)
     page.paste(Image.fromarray(overlay(panel, raw, cells)), (left, top))
     left += width + _GAP
-    page.paste(Image.fromarray(paint(raw, cells, width, height)), (left, top))
-    left += width + _GAP
-    page.paste(Image.fromarray(_bar(height)), (left, top))
-    peak = float(np.max(raw))
-    for share in (1.0, 0.5, 0.0):
-        y = top + (1 - share) * (height - 1)
-        anchor = {1.0: "la", 0.5: "lm", 0.0: "ls"}[share]
-        pen.text((left + _BAR + 6, y), f"{peak * share:.3g}", font=font(12), fill=INK, anchor=anchor)
+    map_alone = paint_signed if signed else paint
+    page.paste(Image.fromarray(map_alone(raw, cells, width, height)), (left, top))
+    _draw_bar(page, pen, (left + width + _GAP, top), height, raw, signed=signed)
     return np.asarray(page)
+
+
+def _draw_bar(
+    page: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    height: int,
+    raw: NDArray[np.floating],
+    *,
+    signed: bool,
+) -> None:
+    """Draw the colours of a map with its numbers: from 0 to its maximum, or from minus to plus its largest one."""
+    left, top = corner
+    page.paste(Image.fromarray(_bar(height, SIGNED_COLOUR_MAP if signed else COLOUR_MAP)), corner)
+    highest = float(np.abs(raw).max() if signed else raw.max())
+    for share, anchor in ((0.0, "la"), (0.5, "lm"), (1.0, "ls")):
+        value = highest * (1 - 2 * share) if signed else highest * (1 - share)
+        pen.text((left + _BAR + 6, top + share * (height - 1)), f"{value:.3g}", font=font(12), fill=INK, anchor=anchor)
 
 
 def sheet(
@@ -253,9 +278,10 @@ def _cut(text: str, keep: int) -> str:
     return f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}"
 
 
-def _bar(height: int) -> Pixels:
-    ramp = np.rint(np.linspace(255, 0, height)).astype(np.intp)
-    return np.ascontiguousarray(np.broadcast_to(colours()[ramp][:, None], (height, _BAR, 3)))
+def _bar(height: int, table: str) -> Pixels:
+    ends = (0, 255) if table == SIGNED_COLOUR_MAP else (255, 0)  # red, its upper end, is first in that table
+    ramp = np.rint(np.linspace(*ends, height)).astype(np.intp)
+    return np.ascontiguousarray(np.broadcast_to(_table(table)[ramp][:, None], (height, _BAR, 3)))
 
 
 @functools.cache

@@ -78,7 +78,7 @@ def _thumbnail(folders: Sequence[Path], digest: str) -> Pixels | None:
 
 
 def _page(rows: Sequence[_Row], digest: str, thumbnail: Pixels, without: Sequence[int]) -> Pixels:
-    methods = list(dict.fromkeys(method for row in rows for method in row.stored.maps))
+    methods = list(dict.fromkeys(method for row in rows for method in row.stored.methods))
     sets = list(dict.fromkeys(row.comparable.title for row in rows))
     step_x, step_y = _SIDE + _GAP, thumbnail.shape[0] + _BELOW
     width = max(2 * _MARGIN + _WORDS + (1 + len(methods)) * step_x - _GAP, 620)
@@ -124,10 +124,15 @@ def _write_row(pen: ImageDraw.ImageDraw, top: int, row: _Row, digest: str) -> No
     lines = [
         (title, font(13, bold=True), INK),
         (prediction, font(13), RIGHT if stored.correct[index] else WRONG),
-        (f"evidence for {stored.targets[index]}", font(11), FAINT),
+        (f"evidence for {_target(stored, index)}", font(11), FAINT),
     ]
     for number, (text, face, colour) in enumerate(lines):
         pen.text((_MARGIN, top + 20 * number), shorten(text, face, room), font=face, fill=colour)
+
+
+def _target(stored: StoredMaps, index: int) -> str:
+    """What most methods explain of a picture."""
+    return Counter(its.targets[index] for its in stored.methods.values()).most_common(1)[0][0]
 
 
 def _paste(
@@ -141,10 +146,11 @@ def _paste(
 ) -> None:
     """Draw a method's overlay with its maximum; words in its place where it is blank or was not drawn."""
     (left, top), index = corner, stored.digests.index(digest)
-    words = "not drawn" if method not in stored.maps else BLANK if stored.blank[method][index] else ""
-    if words:
+    its = stored.methods.get(method)
+    words = "not drawn" if its is None else BLANK if its.blank[index] else ""
+    if its is None or words:
         pen.text((left, top + thumbnail.shape[0] // 2), words, font=font(12), fill=WRONG)
         return
-    raw = stored.maps[method][index]
-    page.paste(Image.fromarray(overlay.overlay(thumbnail, raw, stored.cells)), (left, top))
+    raw = its.smoothed(index)
+    page.paste(Image.fromarray(overlay.overlay(thumbnail, raw, its.cells)), (left, top))
     pen.text((left, top + thumbnail.shape[0] + 3), f"max {float(raw.max()):.3g}", font=font(11), fill=FAINT)

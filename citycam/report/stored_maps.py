@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.cells import CellGrid
+from citycam.cells import CellGrid, smoothed
 from citycam.errors import DamagedFile
 from citycam.files import reason_of
 from citycam.words import is_text
@@ -20,17 +20,41 @@ from citycam.words import is_text
 NAME = "explain/maps.npz"
 # Columns beside the maps: the kind of numpy's type that each has.
 _COLUMNS = {"digests": "U", "names": "U", "cities": "U", "predicted": "U", "probability": "f", "correct": "b"}
-_COLUMNS |= {"targets": "U"}
 # Bytes of all arrays together, and the side of a map: more than any run of ours has.
 _MOST, _WIDEST = 2**31, 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What maps.npz explains: the digests of its pictures, and the number of cells of one picture's maps together."""
+    """What maps.npz explains: the digests of its pictures, and the sizes (h, w) of the maps of methods: of those that
+    are shown as they are, and of those that are smoothed first."""
 
     digests: tuple[str, ...]
-    cells: int
+    sizes: tuple[tuple[int, int], ...]
+    smoothed_sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodMaps:
+    """The N maps of one method.
+
+    Attributes:
+        raw: float32 (N, h, w).
+        blank: whether a map is blank (N,).
+        targets: what the maps explain (N,).
+        cells: of every map. Files of older versions do not say where cells look: theirs divide the picture evenly.
+        box: the width of the box, in cells, that smooths a map for the eye.
+    """
+
+    raw: NDArray[np.float32]
+    blank: NDArray[np.bool_]
+    targets: tuple[str, ...]
+    cells: CellGrid
+    box: int
+
+    def smoothed(self, index: int) -> NDArray[np.floating]:
+        """Return the map (h, w) at a position as it is shown."""
+        return smoothed(self.raw[index], self.box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +64,7 @@ class StoredMaps:
     Attributes:
         digests, names, cities: of the pictures (N,); ``cities`` are the true ones.
         predicted, probability, correct: the predicted class, its probability, and whether it is right (N,).
-        targets: what the maps explain (N,).
-        maps: raw maps by method, float32 (N, h, w).
-        blank: whether a map is blank, by method (N,).
-        cells: of every map. Files of older versions do not say where cells look: theirs divide the picture evenly.
+        methods: the maps of each method.
     """
 
     digests: tuple[str, ...]
@@ -52,10 +73,7 @@ class StoredMaps:
     predicted: tuple[str, ...]
     probability: tuple[float, ...]
     correct: tuple[bool, ...]
-    targets: tuple[str, ...]
-    maps: dict[str, NDArray[np.float32]]
-    blank: dict[str, NDArray[np.bool_]]
-    cells: CellGrid
+    methods: dict[str, MethodMaps]
 
 
 def read_sample(folder: Path) -> Sample:
@@ -66,8 +84,11 @@ def read_sample(folder: Path) -> Sample:
         DamagedFile: the file cannot be read.
     """
     with _open(folder) as (arrays, headers):
-        shapes = [headers[method].shape for method in _methods(headers)]
-        return Sample(_texts(arrays["digests"]), sum(shape[1] * shape[2] for shape in shapes))
+        sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+        for method in _methods(headers):
+            _, height, width = headers[method].shape
+            sizes[f"{method}_box" in headers].append((height, width))
+        return Sample(_texts(arrays["digests"]), tuple(sizes[False]), tuple(sizes[True]))
 
 
 def read_maps(folder: Path) -> StoredMaps:
@@ -81,7 +102,6 @@ def read_maps(folder: Path) -> StoredMaps:
         probability = arrays["probability"]
         if not ((probability >= 0) & (probability <= 1)).all():
             raise ValueError("a probability is none")
-        methods = _methods(headers)
         return StoredMaps(
             digests=_texts(arrays["digests"]),
             names=_texts(arrays["names"]),
@@ -89,10 +109,7 @@ def read_maps(folder: Path) -> StoredMaps:
             predicted=_texts(arrays["predicted"]),
             probability=tuple(probability.tolist()),
             correct=tuple(arrays["correct"].tolist()),
-            targets=_texts(arrays["targets"]),
-            maps={method: arrays[method] for method in methods},
-            blank={method: arrays[f"{method}_blank"] for method in methods},
-            cells=_cells(arrays, {headers[method].shape[1:] for method in methods}),
+            methods={method: _read_method(arrays, method) for method in _methods(headers)},
         )
 
 
@@ -184,23 +201,30 @@ def _texts(column: NDArray[np.str_]) -> tuple[str, ...]:
     return texts
 
 
-def _cells(arrays: Mapping[str, Any], shapes: set[tuple[int, ...]]) -> CellGrid:
-    """Return the grid of cells that the file describes.
-
-    Args:
-        shapes: (h, w) of the maps of each method.
+def _read_method(arrays: Mapping[str, Any], method: str) -> MethodMaps:
+    """Return the maps of one method.
 
     Raises:
-        ValueError: its centres do not go up, are no numbers, or are not those of every map.
+        ValueError: the centres of its cells do not go up, are no numbers, or are not those of its maps; its targets or
+            its box do not fit.
     """
-    if "cell_rows" not in arrays and "cell_columns" not in arrays:
-        height, width = max(shapes)
-        cells = CellGrid.even(height, width)
+    raw = arrays[method]
+    # Methods without columns of their own have the common ones.
+    rows, columns = (arrays.get(f"{method}_{side}", arrays.get(f"cell_{side}")) for side in ("rows", "columns"))
+    if (rows is None) != (columns is None):
+        raise ValueError("it has cells of one side only")
+    if rows is None or columns is None:
+        cells = CellGrid.even(*raw.shape[1:])
     else:
-        rows, columns = arrays["cell_rows"], arrays["cell_columns"]
-        if any(centres.dtype.kind != "f" or not np.all(np.diff(centres) > 0) for centres in (rows, columns)):
+        if any(its.ndim != 1 or its.dtype.kind != "f" or not np.all(np.diff(its) > 0) for its in (rows, columns)):
             raise ValueError("cells in disorder")
         cells = CellGrid(tuple(rows.tolist()), tuple(columns.tolist()))
-    if shapes != {(len(cells.rows), len(cells.columns))}:
-        raise ValueError("its maps have other cells than it says")
-    return cells
+    if raw.shape[1:] != (len(cells.rows), len(cells.columns)):
+        raise ValueError(f"{method} has other cells than it says")
+    targets = arrays.get(f"{method}_targets", arrays.get("targets"))
+    if targets is None or targets.dtype.kind != "U" or targets.shape != (len(raw),):
+        raise ValueError(f"the targets of {method} do not fit")
+    box = arrays.get(f"{method}_box", np.array([1]))
+    if box.shape != (1,) or box.dtype.kind not in "iu" or not 1 <= box[0] <= min(raw.shape[1:]) or not box[0] % 2:
+        raise ValueError(f"the box of {method} does not fit")
+    return MethodMaps(raw, arrays[f"{method}_blank"], _texts(targets), cells, int(box[0]))

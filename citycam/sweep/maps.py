@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from citycam.config import ExplainConfig
 from citycam.doors import called
+from citycam.explain_config import ExplainConfig
 from citycam.files import to_dict
 
 
@@ -22,7 +22,8 @@ def other_maps(before: Mapping[str, Any], wanted: ExplainConfig) -> list[str]:
     """
     if not wanted.methods:
         return []
-    changed = {name: value for name, value in to_dict(wanted).items() if value != before.get(name)}
+    defaults = to_dict(ExplainConfig())  # of settings that a run of an older version did not have
+    changed = {name: value for name, value in to_dict(wanted).items() if value != before.get(name, defaults[name])}
     return [f"explain.{name}={_written(value)}" for name, value in changed.items()]
 
 

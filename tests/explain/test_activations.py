@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from citycam.config import ExplainConfig
 from citycam.data.inputs import PlannedRun
 from citycam.explain.activations import noisy_activations, plain_activations
+from citycam.explain_config import ExplainConfig
 from tests.bank.test_frozen import body, setting
 
 __all__ = ["setting"]

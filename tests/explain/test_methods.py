@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from citycam import config
 from citycam.errors import CitycamError
 from citycam.explain.maps import completeness_gap, explain
 from citycam.explain.methods import METHODS, check_method, identities
 from citycam.explain.tail import Tail, head_bias
 from citycam.explain.targets import Difference, LogitTarget, Negative
+from citycam.explain_config import CELL_METHODS
 from tests.explain.tails import (
     ALL,
     B,
@@ -149,7 +149,7 @@ def reference(method: str, tail: Tail, activations: Tensor, noisy: Tensor, index
 
 
 def test_registered_names_are_those_of_the_settings() -> None:
-    assert tuple(METHODS) == config.METHODS
+    assert tuple(METHODS) == CELL_METHODS
     assert all(METHODS[name].name == name for name in METHODS)
 
 

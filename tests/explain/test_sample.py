@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from citycam.config import ExplainTarget, Partition
+from citycam.config import Partition
 from citycam.errors import CitycamError
 from citycam.explain.sample import choose, noisy_copies, write_sample
-from citycam.explain.targets import Difference, LogitTarget, Negative, Target, choose_targets
+from citycam.explain.targets import Contrast, Difference, LogitTarget, Negative, Target, choose_targets, settle_target
+from citycam.explain_config import ExplainTarget
 from citycam.files import read_csv
 
 ROWS = st.lists(
@@ -75,6 +76,7 @@ MULTI_CASES: dict[ExplainTarget, list[Target]] = {
     ExplainTarget.true: [LogitTarget(1), LogitTarget(2)],
     ExplainTarget.runner_up: [LogitTarget(2), LogitTarget(2)],
     ExplainTarget.difference: [Difference(2, 0), Difference(2, 1)],
+    ExplainTarget.contrast: [Contrast(2), Contrast(2)],
 }
 BINARY_CASES: dict[ExplainTarget, list[Target]] = {
     ExplainTarget.city: [LogitTarget(0), LogitTarget(0)],
@@ -82,10 +84,11 @@ BINARY_CASES: dict[ExplainTarget, list[Target]] = {
     ExplainTarget.true: [Negative(0), LogitTarget(0)],
     ExplainTarget.runner_up: [Negative(0), LogitTarget(0)],
     ExplainTarget.difference: [LogitTarget(0), LogitTarget(0)],
+    ExplainTarget.contrast: [LogitTarget(0), LogitTarget(0)],
 }
 
 
-@pytest.mark.parametrize("kind", list(ExplainTarget))
+@pytest.mark.parametrize("kind", [kind for kind in ExplainTarget if kind is not ExplainTarget.auto])
 def test_targets_of_multi(kind: ExplainTarget) -> None:
     labels = np.array([1, 2])
     targets = choose_targets(kind, MULTI, labels, 2, Partition.multi, ["paris", "pune", "rome"])
@@ -93,12 +96,18 @@ def test_targets_of_multi(kind: ExplainTarget) -> None:
     assert all(target.words for target in targets)
 
 
-@pytest.mark.parametrize("kind", list(ExplainTarget))
+@pytest.mark.parametrize("kind", [kind for kind in ExplainTarget if kind is not ExplainTarget.auto])
 def test_targets_of_binary(kind: ExplainTarget) -> None:
     logits, labels = np.array([[0.1], [-0.1]]), np.array([0, 1])
     targets = choose_targets(kind, logits, labels, 1, Partition.binary, ["rest", "paris"])
     assert targets == BINARY_CASES[kind]
     assert {target.words for target in targets} <= {"paris", "rest (not paris)"}
+
+
+def test_auto_is_the_city_for_cells_and_the_contrast_for_whole_pictures() -> None:
+    assert settle_target(ExplainTarget.auto, whole=False) is ExplainTarget.city
+    assert settle_target(ExplainTarget.auto, whole=True) is ExplainTarget.contrast
+    assert all(settle_target(kind, whole=True) is kind for kind in ExplainTarget if kind is not ExplainTarget.auto)
 
 
 def test_a_difference_names_both_classes() -> None:

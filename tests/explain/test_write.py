@@ -11,7 +11,7 @@ from PIL import Image
 from citycam.cells import CellGrid
 from citycam.errors import CitycamError
 from citycam.explain.maps import Maps
-from citycam.explain.write import file_names, write_maps
+from citycam.explain.write import Shown, file_names, write_maps
 from citycam.report.overlay import Caption, Pixels
 
 N = 40
@@ -33,6 +33,11 @@ def make_maps(*methods: str, count: int = N) -> dict[str, Maps]:
     }
 
 
+def shown(maps: dict[str, Maps]) -> dict[str, Shown]:
+    """All methods explain the same, on the same cells."""
+    return {method: Shown(method, CELLS, ("paris",) * len(its.raw), "stride 8") for method, its in maps.items()}
+
+
 def captions(count: int = N) -> list[Caption]:
     """Every fourth prediction is wrong."""
     return [
@@ -51,7 +56,7 @@ def picture(place: int) -> Pixels:
 
 def test_files_of_a_run(tmp_path: Path) -> None:
     maps = make_maps("cam", "layercam")
-    sheets = write_maps(tmp_path, maps, captions(), digests(), picture, cells=CELLS, note="stride 8")
+    sheets = write_maps(tmp_path, maps, shown(maps), captions(), digests(), picture)
     names = file_names([caption.name for caption in captions()])
     for method in ("cam", "layercam"):
         right = {path.name for path in (tmp_path / method).iterdir()}
@@ -66,7 +71,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
 def test_arrays_hold_the_raw_maps_and_the_pictures(tmp_path: Path) -> None:
     maps, count = make_maps("cam", "layercam", count=3), 3
     unknown = Caption("new.jpg", "", "rome", 0.5, None, "rome")
-    write_maps(tmp_path, maps, [*captions(2), unknown], digests(count), picture, cells=CELLS)
+    write_maps(tmp_path, maps, shown(maps), [*captions(2), unknown], digests(count), picture)
     with np.load(tmp_path / "maps.npz") as stored:
         for method, made in maps.items():
             np.testing.assert_array_equal(stored[method], made.raw)
@@ -86,7 +91,8 @@ def test_arrays_hold_the_raw_maps_and_the_pictures(tmp_path: Path) -> None:
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_maps(tmp_path / name, make_maps("cam", count=3), captions(3), digests(3), picture, cells=CELLS)
+        maps = make_maps("cam", count=3)
+        write_maps(tmp_path / name, maps, shown(maps), captions(3), digests(3), picture)
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).rglob("*.*")} for n in ("a", "b"))
     assert first == second
 
@@ -100,15 +106,16 @@ def test_each_picture_is_read_once_and_progress_ends(tmp_path: Path) -> None:
         return picture(place)
 
     maps = make_maps("cam", "layercam", count=3)
-    write_maps(tmp_path, maps, captions(3), digests(3), counted, cells=CELLS, progress=lambda *now: seen.append(now))
+    write_maps(tmp_path, maps, shown(maps), captions(3), digests(3), counted, progress=lambda *now: seen.append(now))
     assert read == [0, 1, 2]
     assert seen == [(2, 6), (4, 6), (6, 6)]
 
 
 def test_a_file_that_cannot_be_written_raises(tmp_path: Path) -> None:
     (tmp_path / "cam").write_text("a file where a folder should be")
+    maps = make_maps("cam", count=2)
     with pytest.raises(CitycamError, match="could not be written"):
-        write_maps(tmp_path, make_maps("cam", count=2), captions(2), digests(2), picture, cells=CELLS)
+        write_maps(tmp_path, maps, shown(maps), captions(2), digests(2), picture)
 
 
 @pytest.mark.parametrize(

@@ -76,18 +76,19 @@ def test_maps_have_the_values_and_colours_of_the_overlays(tmp_path: Path) -> Non
     run = make_run(tmp_path / "a")
     data = page_of(tmp_path)
     maps = data["maps"]["runs"]["0"]
-    assert maps["size"] == [8, 8]
-    rows, columns = data["maps"]["cells"][maps["cells"]]
+    rows, columns = data["maps"]["cells"][maps["methods"]["cam"]["cells"]]
     assert rows == columns == pytest.approx([(0.5 + 8 * cell) / 64 for cell in range(8)], abs=1e-5)
     assert maps["correct"] == [1, 0, *[1] * 10]
     with np.load(run / "explain" / "maps.npz") as arrays:
         for method in ("cam", "smoothgradcampp"):
             raw = arrays[method]
-            cells = np.frombuffer(base64.b64decode(maps["methods"][method]["grids"]), dtype=np.uint8).reshape(raw.shape)
+            cells = np.frombuffer(base64.b64decode(maps["methods"][method]["grids"]), dtype=np.int8).reshape(raw.shape)
             for number in range(len(raw)):
-                assert np.array_equal(cells[number], np.rint(shown(raw[number]) * 255))
-            peak = maps["methods"][method]["peaks"][0]
-            assert peak == pytest.approx(raw[0].max(), rel=0.01)
+                assert np.array_equal(np.maximum(cells[number], 0), np.rint(shown(raw[number]) * 127))
+                assert np.array_equal(np.maximum(-cells[number], 0), np.rint(shown(-raw[number]) * 127))
+            its = maps["methods"][method]
+            assert its["peaks"][0] == pytest.approx(raw[0].max(), rel=0.01)
+            assert "lowest" not in its, "cells of a layer show evidence for alone"
     assert maps["methods"]["cam"]["peaks"][2] is None, "blank"
     script = (tmp_path / "comparison.html").read_text()
     table = "".join(re.findall(r'"([A-Za-z0-9+/=]+)"', script[script.index("const COLOURS") :].split(");")[0]))

@@ -35,19 +35,35 @@ def change(run: Path, **changes: Any) -> None:
 def test_maps_have_their_pictures_and_methods(run: Path) -> None:
     stored, sample = read_maps(run), read_sample(run)
     assert stored.digests == sample.digests == tuple(map(digest, range(3)))
-    assert sample.cells == 2 * 4 * 6
+    assert sample.sizes == ((4, 6), (4, 6))
     assert stored.predicted == ("arden", "brill", "arden")
     assert stored.correct == (True, False, True)
     with np.load(run / "explain" / "maps.npz") as arrays:
-        assert list(stored.maps) == ["cam", "gradcam"]
-        assert all(np.array_equal(maps, arrays[method]) for method, maps in stored.maps.items())
-    assert stored.blank["cam"].tolist() == [False, False, True]
+        assert list(stored.methods) == ["cam", "gradcam"]
+        assert all(np.array_equal(its.raw, arrays[method]) for method, its in stored.methods.items())
+        assert all(its.targets == tuple(arrays["targets"]) and its.box == 1 for its in stored.methods.values())
+    assert stored.methods["cam"].blank.tolist() == [False, False, True]
+
+
+def test_a_method_may_have_cells_targets_and_a_box_of_its_own(run: Path) -> None:
+    raw = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32)
+    columns = {"max": raw.max(axis=(1, 2)), "blank": np.zeros(3, dtype=bool), "box": np.array([3])}
+    columns |= {"targets": np.array(["a, not others"] * 3), "rows": (np.arange(12) + 0.5) / 12}
+    columns["columns"] = columns["rows"]
+    change(run, integrated=raw, **{f"integrated_{name}": column for name, column in columns.items()})
+    its, cam = read_maps(run).methods["integrated"], read_maps(run).methods["cam"]
+    assert (its.cells, its.box, its.targets) == (CellGrid.even(12, 12), 3, ("a, not others",) * 3)
+    assert (cam.cells, cam.box) == (CellGrid.regular(4, 6, stride=8, centre=0.5, side=48), 1)
+    sample = read_sample(run)
+    assert (sample.sizes, sample.smoothed_sizes) == (((4, 6), (4, 6)), ((12, 12),))
+    middle = its.smoothed(1)[5, 5]
+    assert middle == pytest.approx(raw[1, 4:7, 4:7].mean(), rel=1e-5)
 
 
 def test_cells_look_where_the_file_says_and_divide_the_picture_evenly_in_older_files(run: Path) -> None:
-    assert read_maps(run).cells == CellGrid.regular(4, 6, stride=8, centre=0.5, side=48)
+    assert read_maps(run).methods["cam"].cells == CellGrid.regular(4, 6, stride=8, centre=0.5, side=48)
     change(run, cell_rows=None, cell_columns=None)
-    assert read_maps(run).cells == CellGrid(
+    assert read_maps(run).methods["cam"].cells == CellGrid(
         (1 / 8, 3 / 8, 5 / 8, 7 / 8), tuple((2 * cell + 1) / 12 for cell in range(6))
     )
 
@@ -73,6 +89,12 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "cells that are words": lambda run: change(run, cell_rows=np.array(["a", "b", "c", "d"])),
     "cells in disorder": lambda run: change(run, cell_rows=np.array([0.1, 0.7, 0.4, 0.9])),
     "cells at no number": lambda run: change(run, cell_rows=np.array([0.1, 0.4, np.nan, 0.9])),
+    "targets too few": lambda run: change(run, cam_targets=np.array(["a", "b"])),
+    "targets that are numbers": lambda run: change(run, cam_targets=np.arange(3)),
+    "a box wider than the map": lambda run: change(run, cam_box=np.array([5])),
+    "a box of an even width": lambda run: change(run, cam_box=np.array([2])),
+    "a box that is no number": lambda run: change(run, cam_box=np.array(["3"])),
+    "own cells of another number": lambda run: change(run, cam_rows=np.arange(3.0), cam_columns=np.arange(6.0)),
     "pickled": lambda run: change(run, targets=np.array([{}, {}, {}], dtype=object)),
 }
 

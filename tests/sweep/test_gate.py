@@ -43,7 +43,7 @@ WRONG = {
     "data.watermark=perhaps": "data.watermark=perhaps cannot be: 'perhaps' is neither true nor false.",
     "experiment=quik": "experiment=quik is not known; did you mean quick?",
     "explain.methods=[cam,gradcm]": "explain.methods=gradcm is not known; did you mean gradcam",
-    "explain.methods=[cam,cam]": "names a method twice",
+    "explain.methods=[cam,cam]": "names one twice",
     "explain.stride=7": "explain.stride=7 is not known; it is auto, 32, 16 or 8.",
     "image_size=-64": "image_size=-64 must lie between 32 and 4096.",
     "batch_size=0": "batch_size=0 must be a whole number of at least 1.",
@@ -335,7 +335,7 @@ def test_near_matches_name_what_is_known_where_nothing_is_close() -> None:
 
 MAPS = {
     "explain.target=city,predicted": ["explain.target=city", "explain.target=predicted"],
-    "explain=none,default": ["explain=none", "'explain.methods=[cam,gradcam,smoothgradcampp]'"],
+    "explain=none,default": ["explain=none", "'explain.methods=[cam,gradcam,smoothgradcampp,integrated]'"],
     "explain=default,none": ["explain=default"],
     "explain.methods=[cam],[gradcam,layercam]": ["'explain.methods=[cam]'", "'explain.methods=[gradcam,layercam]'"],
     "explain.weights=last,best": ["explain.weights=last", "explain.weights=best"],

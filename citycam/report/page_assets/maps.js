@@ -1,6 +1,6 @@
-/** Return the bytes of a base64 text. */
-function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+/** Return the bytes of a base64 text, of a kind of array. */
+function bytes(text, kind = Uint8Array) {
+  return kind.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
 // Red, green and blue of 256 colours from 0 to the maximum: matplotlib's inferno, as in the overlays.
@@ -20,7 +20,10 @@ const COLOURS = bytes(
 const OPACITY = 0.55;
 const COARSE = 7;
 const MAPPED = Object.keys(DATA.maps.runs).map(Number);
-const view = { picture: 0, panels: [] };
+const view = { picture: 0, panels: [], against: false };
+// Of evidence for and against, where both are shown.
+const FOR = [214, 92, 20];
+const AGAINST = [36, 104, 178];
 
 /** Return a picture's pixels, about 192 along the longer side, or null without a thumbnail; decoded once. */
 const decoded = new Map();
@@ -42,10 +45,16 @@ function pixels(index) {
 
 const grids = new Map();
 function grid(run, method, position) {
-  const { size: [height, width], methods } = DATA.maps.runs[run];
+  const { methods } = DATA.maps.runs[run];
+  const [height, width] = size(methods[method]);
   const key = `${run} ${method}`;
-  if (!grids.has(key)) grids.set(key, bytes(methods[methods[method].like || method].grids));
+  if (!grids.has(key)) grids.set(key, bytes(methods[methods[method].like || method].grids, Int8Array));
   return grids.get(key).subarray(position * height * width, (position + 1) * height * width);
+}
+
+/** Return the number of rows and of columns of a method's maps. */
+function size(method) {
+  return DATA.maps.cells[method.cells].map((centres) => centres.length);
 }
 
 /** Return, for each of the pixels along a side, the cell whose centre is nearest to it. */
@@ -68,22 +77,35 @@ async function paint(canvas, picture, run, method, position) {
     return;
   }
   const cells = grid(run, method, position);
-  const maps = DATA.maps.runs[run];
-  const [down, across] = DATA.maps.cells[maps.cells];
+  const its = DATA.maps.runs[run].methods[method];
+  const [down, across] = DATA.maps.cells[its.cells];
   const [rows, columns] = [nearest(down, canvas.height), nearest(across, canvas.width)];
+  const colour = view.against && its.lowest ? bothSides(its.peaks[position], -its.lowest[position]) : evidence;
   const out = pen.createImageData(canvas.width, canvas.height);
   for (let y = 0, to = 0; y < canvas.height; y += 1) {
-    const row = rows[y] * maps.size[1];
+    const row = rows[y] * across.length;
     for (let x = 0; x < canvas.width; x += 1, to += 4) {
-      const colour = 3 * cells[row + columns[x]];
-      const grey = image ? 0.299 * image.data[to] + 0.587 * image.data[to + 1] + 0.114 * image.data[to + 2] : 0;
-      for (let part = 0; part < 3; part += 1) {
-        out.data[to + part] = image ? (1 - OPACITY) * grey + OPACITY * COLOURS[colour + part] : COLOURS[colour + part];
-      }
+      const grey = image ? 0.299 * image.data[to] + 0.587 * image.data[to + 1] + 0.114 * image.data[to + 2] : 128;
+      out.data.set(colour(cells[row + columns[x]], grey, image ? OPACITY : 1), to);
       out.data[to + 3] = 255;
     }
   }
   pen.putImageData(out, 0, 0);
+}
+
+/** Return the colour of a cell over a grey value: its positive part, from dark to bright. */
+function evidence(cell, grey, opacity) {
+  const at = 3 * Math.round(Math.max(cell, 0) * 255 / 127);
+  return [0, 1, 2].map((part) => (1 - opacity) * grey + opacity * COLOURS[at + part]);
+}
+
+/** Return a function like `evidence` that shows both signs, more of their colour the larger the value. */
+function bothSides(highest, lowest) {
+  const most = Math.max(highest, lowest) || 1;
+  return (cell, grey) => {
+    const strength = Math.abs(cell) / 127 * (cell > 0 ? highest : lowest) / most;
+    return (cell > 0 ? FOR : AGAINST).map((part) => (1 - strength) * grey + strength * part);
+  };
 }
 
 function select(title, options, value, change) {
@@ -101,15 +123,16 @@ function panel(chosen, number) {
   const maps = DATA.maps.runs[chosen.run];
   const position = maps.pictures.indexOf(view.picture);
   const canvas = make("canvas", { width: 192, height: 192, role: "img" });
-  const blank = position >= 0 && maps.methods[chosen.method].peaks[position] === null;
-  const small = Math.min(...maps.size) < COARSE;
+  const its = maps.methods[chosen.method];
+  const blank = position >= 0 && its.peaks[position] === null;
+  const small = Math.min(...size(its)) < COARSE;
   if (position >= 0) paint(canvas, view.picture, chosen.run, chosen.method, position);
   canvas.setAttribute("aria-label", `${chosen.method} of run ${label(chosen.run)}${blank ? ", blank" : ""}`);
   const facts = position < 0 ? [make("p", { class: "quiet" }, "This run does not explain this picture.")] : [
     verdict(maps, position),
-    make("p", { class: "quiet" }, `evidence for ${maps.words[maps.targets[position]]}`),
-    make("p", { class: "quiet" }, blank ? "no evidence" : `maximum ${maps.methods[chosen.method].peaks[position]} · `,
-      blank ? null : make("span", { class: small ? "coarse" : null }, `${maps.size[0]} × ${maps.size[1]}`)),
+    make("p", { class: "quiet" }, `evidence for ${maps.words[its.targets[its.targets.length > 1 ? position : 0]]}`),
+    make("p", { class: "quiet" }, blank ? "no evidence" : `maximum ${its.peaks[position]} · ${view.against && its.lowest ? `minimum ${its.lowest[position]} · ` : ""}`,
+      blank ? null : make("span", { class: small ? "coarse" : null }, size(its).join(" × "))),
   ];
   return make("div", { class: "panel" },
     make("div", { class: "picks" },
@@ -164,14 +187,24 @@ function scale() {
   const ramp = make("canvas", { width: 256, height: 1, class: "ramp", "aria-hidden": "true" });
   const pen = ramp.getContext("2d");
   const row = pen.createImageData(256, 1);
-  for (let level = 0; level < 256; level += 1) row.data.set([...COLOURS.subarray(3 * level, 3 * level + 3), 255], 4 * level);
+  const both = bothSides(1, 1);
+  for (let level = 0; level < 256; level += 1) {
+    const colour = view.against ? both(level - 128, 128) : COLOURS.subarray(3 * level, 3 * level + 3);
+    row.data.set([...colour, 255], 4 * level);
+  }
   pen.putImageData(row, 0, 0);
-  return make("p", { class: "scale" }, "0 ", ramp, " maximum of each map");
+  const ends = view.against ? ["evidence against ", " evidence for"] : ["0 ", " maximum of each map"];
+  return make("p", { class: "scale", id: "scale" }, ends[0], ramp, ends[1],
+    !MAPPED.some((run) => Object.values(DATA.maps.runs[run].methods).some((method) => method.lowest)) ? null : make("label", { class: "against" }, make("input", { type: "checkbox", checked: view.against, onchange: (event) => {
+      view.against = event.target.checked;
+      byId("scale").replaceWith(scale());
+      panels();
+    } }), " show evidence against, too, in maps of pixels"));
 }
 
 function mapNotes() {
   const sizes = new Map();
-  MAPPED.forEach((run) => sizes.set(DATA.maps.runs[run].size.join(" × "), Math.min(...DATA.maps.runs[run].size)));
+  MAPPED.forEach((run) => Object.values(DATA.maps.runs[run].methods).forEach((method) => sizes.set(size(method).join(" × "), Math.min(...size(method)))));
   const coarse = [...sizes].filter(([, side]) => side < COARSE).map(([size]) => size);
   const same = [...new Set(MAPPED.map((run) => DATA.maps.runs[run].same_maps).filter((sentence) => typeof sentence === "string"))];
   const shown = DATA.maps.pictures.length;
@@ -188,7 +221,9 @@ function mapNotes() {
 function maps() {
   byId("maps-section").hidden = !MAPPED.length || !DATA.maps.pictures.length;
   if (byId("maps-section").hidden) return;
-  const first = (run) => Object.keys(DATA.maps.runs[run].methods);
+  // The finest maps first: they show the thing itself.
+  const fine = (run) => (method) => -size(DATA.maps.runs[run].methods[method])[0];
+  const first = (run) => Object.keys(DATA.maps.runs[run].methods).sort((a, b) => fine(run)(a) - fine(run)(b));
   view.panels = MAPPED.length === 1 ? first(MAPPED[0]).slice(0, 4).map((method) => ({ run: MAPPED[0], method }))
     : MAPPED.slice(0, 8).map((run) => ({ run, method: first(run)[0] }));
   byId("maps").append(...mapNotes(), scale(), make("h3", {}, "Picture"), strip(), make("h3", {}, "Maps"), make("div", { id: "panels" }));
