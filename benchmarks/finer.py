@@ -15,14 +15,15 @@ import contextlib
 import dataclasses
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from common import seconds
-from drawing import by_name, controls, fused, integrated, occlusion, on_stages
+from drawing import by_name, controls, fused, integrated, on_pictures, on_stage
 from planted import photographs
-from pointing import ARGUMENTS, BASELINES, SHARE, STEPS
+from pointing import ARGUMENTS, SHARE
 from results import RESULTS, report
 from truths import Drawn, Truth, interval, score, table, toytown, trained_runs
 
@@ -30,7 +31,7 @@ from citycam.explain.integrated import box_of
 
 SIDES = (64, 96, 224)
 STRIDES = (32, 16, 8)
-METHODS = ("gradcam", "hirescam")
+TITLES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM"}
 # The stages whose outputs have these strides.
 EARLIER = (16, 8, 4)
 TIMED, ROUNDS = 16, 3
@@ -93,40 +94,44 @@ def about(truth: Truth) -> str:
 
 def kinds(truth: Truth) -> dict[str, tuple[Draw, str]]:
     """Return how each row is drawn, and its passes in words."""
-    side, body = truth.side, truth.trained[0].body
-    at = {one["reduction"]: one["module"] for one in body.net.feature_info}
-    box = box_of(side)
+    box = box_of(truth.side)
+    stages = {one["reduction"]: one["module"] for one in truth.trained[0].body.net.feature_info}
     made: dict[str, tuple[Draw, str]] = {}
     for stride in STRIDES:
-        made[f"Grad-CAM, stride {stride}"] = (
-            lambda its, s=stride: by_name(its, ["gradcam"], s)["gradcam"],
-            "1 forward",
-        )
-    made["Grad-CAM, stride 8, smoothed over 3 cells"] = (
-        lambda its: by_name(its, ["gradcam"], 8)["gradcam"].smoothed(3),
-        "1 forward",
-    )
-    for method in METHODS:
-        for reduction in EARLIER:
-            made[f"{method} on the stage of stride {reduction}"] = (
-                lambda its, m=method, r=reduction: on_stages(its, [at[r]])[m, at[r]],
+        made[f"Grad-CAM, stride {stride}"] = (partial(last, stride=stride), "1 forward")
+    made["Grad-CAM, stride 8, smoothed over 3 cells"] = (partial(last, stride=8, width=3), "1 forward")
+    for method, title in TITLES.items():
+        for stride in EARLIER:
+            made[f"{title} on the stage of stride {stride}"] = (
+                partial(early, stage=stages[stride], method=method),
                 "1",
             )
-    made["hirescam, stages of stride 4, 8 and 16 fused"] = (
-        lambda its: fused(
-            [its_ for (m, _), its_ in on_stages(its, [at[r] for r in EARLIER]).items() if m == METHODS[1]], side
-        ),
-        "1",
-    )
-    made["occlusion, a quarter of the side, step an eighth"] = (
-        lambda its: occlusion(its, side // 4, side // 8),
-        "65 forward",
-    )
+    earlier = [stages[stride] for stride in EARLIER]
+    made["HiResCAM, these three stages fused"] = (partial(fusion, stages=earlier), "1")
+    made["occlusion"] = (partial(on_pictures, method="occlusion"), "64 forward")
     made["integrated, 1 pass"] = (lambda its: integrated(its, ["blur"], 1).smoothed(box), "1")
-    made["integrated, 4 passes, not smoothed"] = (lambda its: integrated(its, BASELINES, STEPS), "4")
-    made["integrated, 4 passes"] = (lambda its: integrated(its, BASELINES, STEPS).smoothed(box), "4")
+    made["integrated, 4 passes, not smoothed"] = (partial(on_pictures, method="integrated"), "4")
+    made[f"integrated, 4 passes, smoothed"] = (
+        lambda its: on_pictures(its, "integrated").smoothed(box),
+        "4",
+    )
     made["picture less blurred picture (knows no class)"] = (lambda its: controls(its)["blur_difference"], "0")
     return made
+
+
+def last(truth: Truth, stride: int, width: int = 1) -> Drawn:
+    """Return Grad-CAM on the last layer."""
+    return by_name(truth, ["gradcam"], stride)["gradcam"].smoothed(width)
+
+
+def early(truth: Truth, stage: str, method: str) -> Drawn:
+    """Return a method on an earlier stage."""
+    return on_stage(truth, stage, [method])[method]
+
+
+def fusion(truth: Truth, stages: Sequence[str]) -> Drawn:
+    """Return HiResCAM of several stages, joined."""
+    return fused([early(truth, stage, "hirescam") for stage in stages], truth.side)
 
 
 def rows(truths: dict[str, Truth]) -> list[list[str]]:

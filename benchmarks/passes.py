@@ -9,11 +9,12 @@ path. Baselines are combined from the maps of each, of which those of several ar
 from __future__ import annotations
 
 from drawing import integrated, mean_of
-from pointing import ARGUMENTS, BASELINES, SHARE, STEPS
+from pointing import ARGUMENTS, SHARE
 from results import report
 from truths import COLUMNS, Drawn, Truth, cells_of, score, table, toytown, trained_runs
 
 from citycam.explain.integrated import box_of
+from citycam.explain_config import ExplainConfig
 
 # (baselines, steps of each)
 CHOICES: tuple[tuple[tuple[str, ...], int], ...] = (
@@ -47,7 +48,7 @@ def main() -> None:
                 parts[name, steps] = integrated(truth, [name], steps)
         return mean_of([parts[name, steps] for name in baselines])
 
-    box = box_of(truth.side)
+    box, default = box_of(truth.side), ExplainConfig()
     passes = [
         [
             str(len(baselines) * steps),
@@ -57,7 +58,8 @@ def main() -> None:
         ]
         for baselines, steps in CHOICES
     ]
-    boxes = [[f"{width} px", *row(raw(BASELINES, STEPS).smoothed(width), truth)] for width in BOXES]
+    its = raw(tuple(default.baselines), default.steps)
+    boxes = [[f"{width} px", *row(its.smoothed(width), truth)] for width in BOXES]
     report(
         "passes",
         how=f"`python benchmarks/passes.py`: {len(truth.views)} validation pictures of toytown at {truth.side} px, "
@@ -66,7 +68,7 @@ def main() -> None:
         figures={},
         tables=[
             table(["passes", "baselines", "steps", *COLUMNS], passes),
-            table([f"box of {' + '.join(BASELINES)}, {STEPS} steps", *COLUMNS], boxes),
+            table(["box, default baselines and steps", *COLUMNS], boxes),
         ],
         device=truth.trained[0].run.resolved.device,
     )

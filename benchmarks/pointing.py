@@ -18,7 +18,7 @@ matter. Then it compares every method with them, and with controls that know no 
 from __future__ import annotations
 
 import numpy as np
-from drawing import by_name, controls, integrated, occlusion, on_stages
+from drawing import by_name, controls, on_pictures, on_stage
 from results import Ratio, report
 from truths import (
     COLUMNS,
@@ -35,16 +35,15 @@ from truths import (
     worse,
 )
 
-from citycam.config import METHODS
 from citycam.data.toytown.towns import KINDS
-from citycam.explain.integrated import box_of
+from citycam.explain.methods import METHODS
+from citycam.explain.whole import WHOLE_METHODS
 
 ARGUMENTS = ["-m", "seed=0,1,2", "explain=none", "sweep.name=pointing"]
 STRIDES = (32, 16, 8)
 STAGES = ("layer1", "layer2", "layer3")
 # A pixel of a view matters if at least so much of it changes; 0 would count every pixel that changes at all.
 SHARE = 0.5
-BASELINES, STEPS = ("blur", "blur_coarse"), 2
 OURS = "integrated"
 GOALS = {"pointing": 0.85, "energy": 0.5, "auc": 0.75}
 
@@ -89,11 +88,13 @@ def all_maps(truth: Truth) -> dict[str, Drawn]:
     """Return the maps of every method and control by the name of its row."""
     drawn: dict[str, Drawn] = {}
     for stride in STRIDES:
-        made = by_name(truth, METHODS, stride)
+        made = by_name(truth, list(METHODS), stride)
         drawn |= {f"{method}, stride {stride}": its for method, its in made.items()}
-    drawn |= {f"{method} on {stage}": its for (method, stage), its in sorted(on_stages(truth, STAGES).items())}
-    drawn["occlusion, 16 px, step 8"] = occlusion(truth, 16, 8)
-    drawn[OURS] = integrated(truth, BASELINES, STEPS).smoothed(box_of(truth.side))
+    able = [method for method, its in METHODS.items() if its.any_stage]
+    for stage in STAGES:
+        drawn |= {f"{method} on {stage}": its for method, its in on_stage(truth, stage, able).items()}
+    for method, its in WHOLE_METHODS.items():
+        drawn[method] = on_pictures(truth, method).smoothed(its.box(truth.side))
     return drawn | controls(truth)
 
 

@@ -176,7 +176,7 @@ class Drawn:
 
 
 def in_pixels(maps: Sequence[Array]) -> Drawn:
-    """Return maps (N, S, S) whose cells are pixels."""
+    """Return maps whose cells are pixels, or divide the picture evenly."""
     return Drawn(list(maps), CellGrid.even(*maps[0].shape[1:]))
 
 
