@@ -17,7 +17,6 @@ from citycam.explain.maps import make_maps
 from citycam.explain.methods import METHODS
 from citycam.explain.stage import evaluate_stage
 from citycam.explain.tail import Tail
-from citycam.explain.targets import target_values
 from citycam.explain.truth import to_pixels
 from citycam.explain.whole import Whole, make_whole_maps
 from citycam.explain_config import ExplainConfig
@@ -82,14 +81,12 @@ def on_pictures(truth: Truth, method: str, settings: ExplainConfig | None = None
     """Return the raw maps of a method that passes whole pictures, of the contrast of the own class."""
     made = []
     for one in truth.trained:
-        with torch.no_grad():
-            explained = target_values(torch.from_numpy(one.logits(truth.views)), truth.contrasts).numpy()
         whole = Whole(
             network=one.network,
             pictures=lambda some, one=one: one.pictures(truth.views[some]),
             size=truth.side,
             targets=truth.contrasts,
-            explained=explained,
+            explained=one.contrast(truth),
             settings=settings or ExplainConfig(),
         )
         made.append(make_whole_maps(method, whole).raw)

@@ -1,17 +1,16 @@
 """What makes maps more precise: stride, earlier layers, larger input, smoothing, occlusion, or integrated gradients?
 
-    python benchmarks/finer.py PHOTOGRAPHS WEIGHTS [--target CITY]
+    python benchmarks/finer.py PHOTOGRAPHS WEIGHTS [--target CITY] [--sizes 64 96 224]
 
-On toytown the truth is what a counterfactual changes (see benchmarks/pointing.py). In photographs, a folder for each
-city, it is a planted cue: a red disc with a bar, 16 % of the side wide, in 70 % of the pictures of one city; heads are
-trained with it on a body with WEIGHTS of MobileNetV2, at 64, 96 and 224 px, and validation pictures that have the disc
-are explained. The cost is counted in passes, and measured in forward passes of one picture.
+The truth is a planted cue in photographs, a folder for each city: a red disc with a bar, 16 % of the side wide, in 70 %
+of the pictures of one city. A head is trained with it, on a body with WEIGHTS of MobileNetV2, and validation pictures
+that have the disc are explained. The cost is counted in passes, and measured in forward passes of one picture.
+benchmarks/pointing.py has the same for toytown, where the truth is what a counterfactual changes.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import statistics
 import tempfile
@@ -23,18 +22,20 @@ import torch
 from common import seconds
 from drawing import by_name, controls, fused, integrated, on_pictures, on_stage
 from planted import photographs
-from pointing import ARGUMENTS, SHARE
 from results import RESULTS, report
-from truths import Drawn, Truth, interval, score, table, toytown, trained_runs
+from truths import COLUMNS, Drawn, Truth, cells_of, interval, score, table
 
+from citycam.cells import odd
 from citycam.explain.integrated import box_of
+from citycam.words import counted
 
-SIDES = (64, 96, 224)
 STRIDES = (32, 16, 8)
 TITLES = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM"}
 # The stages whose outputs have these strides.
 EARLIER = (16, 8, 4)
-TIMED, ROUNDS = 16, 3
+# Paths of integrated gradients: (baselines, steps of each).
+CHOICES = ((("blur",), 1), (("blur_fine", "blur_coarse"), 1), (("blur_fine", "blur_coarse"), 2))
+TIMED, ROUNDS = 8, 3
 Draw = Callable[[Truth], Drawn]
 
 
@@ -44,29 +45,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="photographs, a folder per city")
     parser.add_argument("weights", type=Path, help="of MobileNetV2")
     parser.add_argument("--target", default="paris", help="the city that gets the cue")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the section goes; RESULTS.md")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 224], help="sides of the views in pixels")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the sections go; RESULTS.md")
     asked = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        truths = {"toytown 64 px": toytown(trained_runs(ARGUMENTS), SHARE)}
-        for side in SIDES:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citycam-planted-")))
-            truths[f"photographs {side} px"] = planted(asked, side, scratch)
-        report(
-            "finer maps",
-            how=f"`python benchmarks/finer.py PHOTOGRAPHS WEIGHTS`: {len(truths['toytown 64 px'].views)} pictures of "
-            f"toytown (ResNet50), and photographs of {asked.target} with the cue (MobileNetV2); three seeds.",
-            ratios=[],
-            figures={name: about(truth) for name, truth in truths.items()},
-            tables=[
-                table(["map", *truths, "passes", "time at 96 px"], rows(truths)),
-            ],
-            notes=[
-                "Each cell: pointing, energy, pixel AUC.",
-                "Time: of one picture, in forward passes of one picture.",
-            ],
-            device="cpu",
-            path=asked.results,
-        )
+    for side in asked.sizes:
+        with tempfile.TemporaryDirectory(prefix="citycam-planted-") as scratch:
+            truth = planted(asked, side, Path(scratch))
+            report(
+                f"finer maps: {side} px",
+                how=f"`python benchmarks/finer.py PHOTOGRAPHS WEIGHTS`: photographs of {asked.target} with the cue at "
+                f"{side} px, MobileNetV2.",
+                ratios=[],
+                figures=about(truth),
+                tables=[table(["map", *COLUMNS[:4], "passes", "time"], rows(truth))],
+                notes=["Time: of one picture, in forward passes of one picture."],
+                device="cpu",
+                path=asked.results,
+            )
 
 
 def planted(asked: argparse.Namespace, side: int, scratch: Path) -> Truth:
@@ -77,19 +72,19 @@ def planted(asked: argparse.Namespace, side: int, scratch: Path) -> Truth:
         asked.target,
         side,
         scratch,
-        ["seed=0,1,2", "explain=none", f"sweep.name=planted{side}", *network],
+        ["seed=0", "explain=none", f"sweep.name=planted{side}", *network],
     )
 
 
-def about(truth: Truth) -> str:
-    """Return the number of pictures, the area that matters, and what it does to the contrast."""
-    assert truth.stripped is not None
-    groups = [truth.groups[place] for place in truth.stripped.place.tolist()]
-    effects = sum(one.contrast for one in truth.effects) / len(truth.effects)
-    return (
-        f"{len(truth.views)} pictures, of which {truth.masks.mean():.3f} matters; effect on the contrast "
-        f"{interval(effects, groups)}"
-    )
+def about(truth: Truth) -> dict[str, str]:
+    """Return the number of pictures, the area of the cue, and what it does to the contrast."""
+    (effects,) = truth.effects
+    return {
+        "pictures": str(len(truth.views)),
+        "area of the cue": f"{truth.masks.mean():.3f}",
+        "effect of the cue on the contrast": interval(effects.contrast, truth.groups),
+        "contrast": interval(truth.trained[0].contrast(truth), truth.groups),
+    }
 
 
 def kinds(truth: Truth) -> dict[str, tuple[Draw, str]]:
@@ -109,11 +104,13 @@ def kinds(truth: Truth) -> dict[str, tuple[Draw, str]]:
     earlier = [stages[stride] for stride in EARLIER]
     made["HiResCAM, these three stages fused"] = (partial(fusion, stages=earlier), "1")
     made["occlusion"] = (partial(on_pictures, method="occlusion"), "64 forward")
-    made["integrated, 1 pass"] = (lambda its: integrated(its, ["blur"], 1).smoothed(box), "1")
-    made["integrated, 4 passes, not smoothed"] = (partial(on_pictures, method="integrated"), "4")
-    made[f"integrated, 4 passes, smoothed"] = (
-        lambda its: on_pictures(its, "integrated").smoothed(box),
-        "4",
+    for baselines, steps in CHOICES:
+        words = f"integrated from {' and '.join(baselines)}, {counted(steps, 'step')} each"
+        made[words] = (partial(paths, baselines=baselines, steps=steps, width=box), str(len(baselines) * steps))
+    made[f"{words}, not smoothed"] = (partial(paths, baselines=baselines, steps=steps, width=1), made[words][1])
+    made[f"{words}, smoothed twice as wide"] = (
+        partial(paths, baselines=baselines, steps=steps, width=odd(2 * box)),
+        made[words][1],
     )
     made["picture less blurred picture (knows no class)"] = (lambda its: controls(its)["blur_difference"], "0")
     return made
@@ -122,6 +119,11 @@ def kinds(truth: Truth) -> dict[str, tuple[Draw, str]]:
 def last(truth: Truth, stride: int, width: int = 1) -> Drawn:
     """Return Grad-CAM on the last layer."""
     return by_name(truth, ["gradcam"], stride)["gradcam"].smoothed(width)
+
+
+def paths(truth: Truth, baselines: Sequence[str], steps: int, width: int) -> Drawn:
+    """Return integrated gradients."""
+    return integrated(truth, baselines, steps).smoothed(width)
 
 
 def early(truth: Truth, stage: str, method: str) -> Drawn:
@@ -134,17 +136,12 @@ def fusion(truth: Truth, stages: Sequence[str]) -> Drawn:
     return fused([early(truth, stage, "hirescam") for stage in stages], truth.side)
 
 
-def rows(truths: dict[str, Truth]) -> list[list[str]]:
+def rows(truth: Truth) -> list[list[str]]:
     """Return the rows of the table."""
-    drawn = {name: {kind: draw(truth) for kind, (draw, _) in kinds(truth).items()} for name, truth in truths.items()}
-    timed = next(truth for name, truth in truths.items() if name.endswith("96 px"))
     made = []
-    for kind, (draw, passes) in kinds(timed).items():
-        cells = []
-        for name, truth in truths.items():
-            scores = score(drawn[name][kind], truth)
-            cells.append(" ".join(f"{scores.mean(measure):.2f}" for measure in ("pointing", "energy", "auc")))
-        made.append([kind, *cells, passes, f"{cost(draw, timed):.1f}"])
+    for kind, (draw, passes) in kinds(truth).items():
+        cells = cells_of(score(draw(truth), truth), truth)
+        made.append([kind, *cells[:4], passes, f"{cost(draw, truth):.1f}"])
     return made
 
 

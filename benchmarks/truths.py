@@ -23,7 +23,7 @@ from citycam.data.views import normalise, open_working
 from citycam.explain.controls import dealt
 from citycam.explain.effects import Effects, Stripped, find_effects, order, strip_features
 from citycam.explain.evaluation import Array
-from citycam.explain.targets import Contrast, LogitTarget
+from citycam.explain.targets import Contrast, LogitTarget, target_values
 from citycam.explain.truth import energy, pixel_auc, pointing, to_pixels
 from citycam.model.backbone import Backbone
 from citycam.model.checkpoint import load_checkpoint
@@ -55,6 +55,11 @@ class Trained:
         with torch.no_grad():
             parts = [self.network(self.pictures(views[some])) for some in batches(len(views))]
         return torch.cat(parts).numpy()
+
+    def contrast(self, truth: Truth) -> Array:
+        """Return the contrast of the own class of each picture, (N,)."""
+        logits = torch.from_numpy(self.logits(truth.views))
+        return target_values(logits, truth.contrasts).numpy()
 
     def pictures(self, views: np.ndarray) -> Tensor:
         """Return views, uint8 (B, S, S, 3), as the network reads them."""
