@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from citycam.data.inputs import PlannedRun
 from citycam.explain.draw import draw_maps
+from citycam.explain.nearest import list_nearest
 from citycam.explain_config import ExplainWeights
 from citycam.model.checkpoint import weights_of
 from citycam.model.network import Network
@@ -30,6 +31,7 @@ class MapCallback(pl.Callback):
 
     Attributes:
         explained, warnings: for run.json, once the maps are written.
+        nearest: names of the training pictures that are most like the explained ones; none if the body trains.
         seconds: how long they took.
     """
 
@@ -38,6 +40,7 @@ class MapCallback(pl.Callback):
     rows: np.ndarray
     explained: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
+    nearest: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -53,6 +56,8 @@ class MapCallback(pl.Callback):
         with weights_of(network, checkpoint, self.run.inputs.labels.classes) if best else contextlib.nullcontext():
             drawn = draw_maps(self.run, self.rows, network, self.folder / "explain", self.folder / "explain_sample.csv")
         self.explained, self.warnings = drawn.facts, drawn.warnings
+        if self.run.resolved.frozen and self.run.config.bank.enabled:
+            self.nearest = list_nearest(self.run, self.rows, self.folder)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for method, sheet in drawn.sheets.items():

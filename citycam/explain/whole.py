@@ -6,6 +6,7 @@ These methods change the picture itself and look at what the network answers. Ea
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -192,8 +193,13 @@ def seconds_of(methods: Sequence[str], whole: Whole) -> float:
     start = time.perf_counter()
     differentiate(batch.network, batch.pictures, batch.targets)
     one = (time.perf_counter() - start) / len(batch.pictures) / (1 + _BACKWARD)
-    passes = [WHOLE_METHODS[method].passes(whole.settings) for method in methods]
-    return one * len(whole.targets) * sum(forward + _BACKWARD * backward for forward, backward in passes)
+    return one * len(whole.targets) * passes_of(dataclasses.replace(whole.settings, methods=list(methods)))
+
+
+def passes_of(settings: ExplainConfig) -> int:
+    """Return how many forward passes of a picture take as long as all methods of the settings that pass it whole."""
+    passes = [WHOLE_METHODS[method].passes(settings) for method in settings.methods if method in WHOLE_METHODS]
+    return sum(forward + _BACKWARD * backward for forward, backward in passes)
 
 
 def _batch(whole: Whole, some: slice) -> Batch:

@@ -73,7 +73,9 @@ def write_maps(
     for method, its in maps.items():
         how, blank = shown[method], its.blank.tolist()
         own = [_of(caption, how, place) for place, caption in enumerate(captions)]
-        sheets[method] = overlay.sheet(small, smooth[method], how.cells, own, blank, method=how.title, note=how.note)
+        sheets[method] = overlay.sheet(
+            small, smooth[method], how.cells, own, blank, method=how.title, note=how.note, signed=how.signed
+        )
         write_bytes(folder / f"sheet_{method}.png", overlay.png(sheets[method]))
     return sheets
 

@@ -62,8 +62,13 @@ def announce(request: Request, todo: Sequence[Job], inputs: Sequence[Inputs]) ->
 
 def _overlays(config: Config, inputs: Inputs) -> int:
     """The number of overlays: one per explained picture and method."""
+    return _explained(config, inputs) * len(config.explain.methods)
+
+
+def _explained(config: Config, inputs: Inputs) -> int:
+    """The number of pictures that maps are drawn of."""
     cities = Counter(inputs.catalog.pictures[index].city for index in inputs.val.tolist())
-    return min(config.explain.pictures, cities[inputs.target]) * len(config.explain.methods)
+    return min(config.explain.pictures, cities[inputs.target])
 
 
 def announce_resumed(todo: Sequence[Job], inputs: dict[Path, Inputs]) -> None:
@@ -83,6 +88,7 @@ def announce_resumed(todo: Sequence[Job], inputs: dict[Path, Inputs]) -> None:
 def estimate(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str, Resolved], at_once: int) -> str:
     """Return about how long the jobs take: views through the body at its measured rate, steps of the head, files."""
     from citycam.bank.frozen import FrozenBody
+    from citycam.explain.whole import passes_of
 
     seconds = 0.0
     missing: dict[str, float] = {}
@@ -90,6 +96,7 @@ def estimate(todo: Sequence[Job], inputs: dict[Path, Inputs], resolved: dict[str
         config, data, values = job.config, inputs[job.folder], resolved[job.hash]
         seconds += _JOB_SECONDS + _STEP_SECONDS * config.epochs * -(-len(data.train) // config.batch_size)
         seconds += _OVERLAY_SECONDS * _overlays(config, data)
+        seconds += _explained(config, data) * passes_of(config.explain) / values.rate
         if values.frozen and config.bank.enabled:
             body = FrozenBody(PlannedRun(config, data, values))
             missing[body.name] = max(missing.get(body.name, 0.0), body.missing_features(config.epochs) / values.rate)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, near_matches
 from citycam.model.backbone import layout, reference
 from citycam.model.centres import first_centre, follow
 from citycam.model.stages import stage_units
@@ -62,7 +62,7 @@ def stage_grid(name: str, image_size: int, stage: str) -> StageGrid:
     """
     its, (net, _) = layout(name, image_size), reference(name, image_size)
     if stage not in its.stages:
-        raise CitycamError(f"explain.layer={stage} is no stage of {name}; it is last, {_listed(its.stages)}.")
+        raise CitycamError(f"explain.layer={stage} is no stage of {name}; {near_matches(stage, ['last', *its.stages])}")
     with torch.device("meta"), torch.no_grad(), _outputs(net.eval(), stage_units(net)[stage]) as outputs:
 
         def forward(picture: Tensor) -> Tensor:
@@ -100,7 +100,3 @@ def _outputs(net: nn.Module, units: tuple[str, ...]) -> Iterator[list[tuple[str,
             handle = module.register_forward_hook(lambda _module, _inputs, output, path=path: keep(path, output))
             hooks.callback(handle.remove)
         yield outputs
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,8 +1,9 @@
 """Drawings of maps: a picture beside its map, and the maps of many pictures on a sheet.
 
 A drawing shows what is stored: the cells of a map without interpolation, as ReLU(raw), scaled once by its own maximum,
-with a colour bar in raw units. Each pixel has the colour of the cell that looks nearest to it. An overlay covers a grey
-copy of the picture, so that every colour is the map's.
+with a colour bar in raw units. Each pixel has the colour of the cell that looks nearest to it. An overlay of cells of a
+layer covers a grey copy of the picture, so that every colour is the map's. One of a signed map of the picture itself
+shows the picture where the evidence is, so that a person sees the thing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Pixels = NDArray[np.uint8]
 
 COLOUR_MAP, SIGNED_COLOUR_MAP = "inferno", "RdBu"
 OPACITY = 0.55
+_PALE = 0.35
 PANEL = 192
 THUMB = 128
 
@@ -84,6 +86,22 @@ def overlay(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid) -> Pixe
     return np.rint(mixed).astype(np.uint8)
 
 
+def reveal(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid) -> Pixels:
+    """Return ``picture`` in its own colours where a raw map (h, w) has evidence, and pale grey elsewhere, uint8
+    (H, W, 3): the square root of the evidence is the share of the picture, so that a quarter of the maximum shows half
+    of it."""
+    height, width = picture.shape[:2]
+    rows, columns = nearest(cells.rows, height), nearest(cells.columns, width)
+    share = np.sqrt(shown(raw))[rows[:, None], columns[None, :]][..., None]
+    grey = (picture @ np.array([0.299, 0.587, 0.114]))[..., None]
+    return np.rint(share * picture + (1 - share) * (255 - _PALE * (255 - grey))).astype(np.uint8)
+
+
+def over(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid, *, signed: bool) -> Pixels:
+    """Return `reveal` for a signed map of the picture itself, else `overlay`."""
+    return reveal(picture, raw, cells) if signed else overlay(picture, raw, cells)
+
+
 def paint_signed(raw: NDArray[np.floating], cells: CellGrid, width: int, height: int) -> Pixels:
     """Return a raw map (h, w) as coloured cells, uint8 (height, width, 3): evidence for in red, against in blue, and
     white where there is none."""
@@ -115,7 +133,8 @@ def draw(
         cells: of the map.
         method: its title.
         note: printed after the caption, for example the stride; may be empty.
-        signed: draw the map beside the overlay with its evidence against, too.
+        signed: whether the map is a signed one of the picture itself: the picture shows where it has evidence, and
+            the map beside it has the evidence against, too.
     """
     panel = fit(picture, PANEL)
     height, width = panel.shape[:2]
@@ -130,7 +149,7 @@ def draw(
     if blank:
         pen.text((left + width // 2, top + height // 2), BLANK, font=font(18), fill=FAINT, anchor="mm")
         return np.asarray(page)
-    page.paste(Image.fromarray(overlay(panel, raw, cells)), (left, top))
+    page.paste(Image.fromarray(over(panel, raw, cells, signed=signed)), (left, top))
     left += width + _GAP
     map_alone = paint_signed if signed else paint
     page.paste(Image.fromarray(map_alone(raw, cells, width, height)), (left, top))
@@ -165,6 +184,7 @@ def sheet(
     *,
     method: str,
     note: str,
+    signed: bool = False,
     columns: int = 10,
 ) -> Pixels:
     """Return all maps of one method on a page, uint8 (H, W, 3): overlays with prediction, probability and maximum.
@@ -174,7 +194,7 @@ def sheet(
         raws: (N, h, w), unscaled.
         cells: of every map.
         captions, blank: N each.
-        method, note: as for `draw`.
+        method, note, signed: as for `draw`.
     """
     columns = min(columns, max(5, len(pictures)))
     step_x, step_y, header = THUMB + _GAP, THUMB + 42, 64
@@ -182,12 +202,13 @@ def sheet(
     page = Image.new("RGB", (2 * _MARGIN + columns * step_x - _GAP, 2 * _MARGIN + header + rows * step_y), PAPER)
     pen = ImageDraw.Draw(page)
     title = f"{method} · {_common_city(captions)} · evidence for {_common_target(captions)}"
-    _write_header(page, pen, title, " · ".join(filter(None, (_facts(raws.shape, captions, blank), note))))
+    facts = " · ".join(filter(None, (_facts(raws.shape, captions, blank), note)))
+    _write_header(page, pen, title, facts, signed=signed)
     for index, (picture, raw, caption, is_blank) in enumerate(zip(pictures, raws, captions, blank, strict=True)):
         left = _MARGIN + (index % columns) * step_x
         top = _MARGIN + header + (index // columns) * step_y
         thumb = fit(picture, THUMB)
-        image = Image.fromarray(thumb if is_blank else overlay(thumb, raw, cells))
+        image = Image.fromarray(thumb if is_blank else over(thumb, raw, cells, signed=signed))
         page.paste(image, (left + (THUMB - image.width) // 2, top + (THUMB - image.height) // 2))
         share = f"{100 * caption.probability:.0f} %"
         predicted = shorten(caption.predicted, font(12), THUMB - font(12).getlength(f" {share}"))
@@ -215,11 +236,15 @@ def _facts(shape: tuple[int, ...], captions: Sequence[Caption], blank: Sequence[
     return f"{pictures}{known}, {sum(blank)} blank · map {shape[1]} × {shape[2]}"
 
 
-def _write_header(page: Image.Image, pen: ImageDraw.ImageDraw, title: str, facts: str) -> None:
+def _write_header(page: Image.Image, pen: ImageDraw.ImageDraw, title: str, facts: str, *, signed: bool) -> None:
     room = page.width - 2 * _MARGIN
     pen.text((_MARGIN, _MARGIN), shorten(title, font(17, bold=True), room), font=font(17, bold=True), fill=INK)
     pen.text((_MARGIN, _MARGIN + 25), shorten(facts, font(12), room), font=font(12), fill=INK)
-    draw_scale(page, pen, (_MARGIN, _MARGIN + 43))
+    if signed:
+        words = "in colour where the evidence is, pale where there is none or evidence against"
+        pen.text((_MARGIN, _MARGIN + 43), words, font=font(11), fill=FAINT)
+    else:
+        draw_scale(page, pen, (_MARGIN, _MARGIN + 43))
 
 
 def draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int]) -> None:

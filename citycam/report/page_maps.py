@@ -15,8 +15,10 @@ from citycam.errors import DamagedFile
 from citycam.report.page_thumbs import Thumbs
 from citycam.report.stored_maps import MethodMaps, Sample, StoredMaps, read_maps, read_sample
 from citycam.sweep.runs import RunRow
+from citycam.sweep.stored import read_nearest
+from citycam.words import decimal
 
-_PICTURES, _FEW = 100, 10
+_PICTURES, _FEW, _NEAREST = 100, 10, 40
 _BYTES = 1_950_000
 # Cells along a side of a map on the page, and on that of many runs: maps of pixels are averaged over blocks.
 _SIDE, _FEW_SIDE = 32, 16
@@ -29,8 +31,8 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
     fewer, but at least 10, if the grids would make it larger than about 5 MB; then only the first runs keep their maps.
 
     Returns:
-        ``pictures``: name, city and thumbnail of each. ``runs``: see `_grids`, by the index in ``rows``. ``cells``: the
-        centres of rows and of columns of each grid that methods have, see `CellGrid`.
+        ``pictures``: name, city and thumbnail of each. ``nearest``: see `_nearest`. ``runs``: see `_grids`, by the
+        index in ``rows``. ``cells``: the centres of rows and of columns of each grid that methods have, see `CellGrid`.
         ``unreadable``: indices of runs whose maps.npz is damaged. ``explained``: the number of pictures with maps.
         ``left_out``: indices of runs whose maps are too many for the page.
     """
@@ -65,12 +67,29 @@ def gather_maps(rows: Sequence[RunRow], thumbs: Thumbs, *, few: bool) -> dict[st
         "pictures": [
             [*captions.get(digest, ("", "")), thumbs.add(digest, folders.get(digest, ()))] for digest in shown
         ],
+        "nearest": _nearest([rows[index].folder for index in kept], list(shown)[:_NEAREST], thumbs),
         "runs": grids,
         "cells": [[[round(centre, 5) for centre in side] for side in (its.rows, its.columns)] for its in cells],
         "unreadable": sorted(unreadable),
         "explained": len(digests),
         "left_out": list(samples)[len(kept) :],
     }
+
+
+def _nearest(folders: Sequence[Path], digests: Sequence[str], thumbs: Thumbs) -> list[list[list[Any]]]:
+    """Return for each of the first pictures the training pictures most like it, as the first run that knows some says:
+    thumbnail, city and likeness of each."""
+    known: dict[str, list[list[Any]]] = {}
+    for folder in folders:
+        try:
+            stored = read_nearest(folder)
+        except (FileNotFoundError, DamagedFile):
+            continue
+        for digest in digests:
+            if digest in stored and digest not in known:
+                its = [[thumbs.add(other, [folder]), city, decimal(share, 2)] for other, city, share in stored[digest]]
+                known[digest] = its
+    return [known.get(digest, []) for digest in digests]
 
 
 def _in_order(samples: Iterable[Sample]) -> list[str]:

@@ -152,5 +152,5 @@ def _paste(
         pen.text((left, top + thumbnail.shape[0] // 2), words, font=font(12), fill=WRONG)
         return
     raw = its.smoothed(index)
-    page.paste(Image.fromarray(overlay.overlay(thumbnail, raw, its.cells)), (left, top))
+    page.paste(Image.fromarray(overlay.over(thumbnail, raw, its.cells, signed=its.box > 1)), (left, top))
     pen.text((left, top + thumbnail.shape[0] + 3), f"max {float(raw.max()):.3g}", font=font(11), fill=FAINT)

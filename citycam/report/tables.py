@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.files import write_csv
+from citycam.sweep.stored import NEAREST, NEAREST_COLUMNS
 
 
 class ClassRow(Protocol):
@@ -98,3 +99,9 @@ def write_skipped(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
 
 def _names(numbers: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> list[str]:
     return [classes[int(number)] for number in numbers]
+
+
+def write_nearest(folder: Path, rows: Iterable[tuple[str, str, str, str, float]]) -> None:
+    """Write explain/nearest.csv: for each explained picture the training pictures most like it, as digest of both, name
+    and city of the other, and likeness."""
+    write_csv(folder / NEAREST, NEAREST_COLUMNS, rows)

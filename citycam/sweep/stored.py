@@ -17,9 +17,10 @@ from citycam.files import read_file, reason_of
 from citycam.sweep.numbers import is_number
 from citycam.words import is_text
 
-CONFIG, METRICS, PREDICTIONS, SPLIT, THUMBS = (
-    "config.yaml", "metrics.csv", "predictions.csv", "split.csv", "thumbs/index.csv",
+CONFIG, METRICS, PREDICTIONS, SPLIT, THUMBS, NEAREST = (
+    "config.yaml", "metrics.csv", "predictions.csv", "split.csv", "thumbs/index.csv", "explain/nearest.csv",
 )  # fmt: skip
+NEAREST_COLUMNS = ("digest", "nearest_digest", "nearest", "city", "likeness")
 PARTS = ("train", "val", "test", "gap")
 # Sizes that no file of ours reaches.
 _MOST_YAML, _MOST_TABLE = 2**20, 2**30
@@ -151,6 +152,26 @@ def read_thumbs(folder: Path) -> list[dict[str, str]]:
     columns = ("digest", "picture", "kind", "class", "own_probability")
     header, rows = _table(folder / THUMBS, *columns)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_nearest(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
+    """Return the training pictures that are most like each explained one, by its digest: digest, city and likeness (-1
+    to 1) of each, the most alike first.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it is damaged.
+    """
+    path = folder / NEAREST
+    header, rows = _table(path, *NEAREST_COLUMNS)
+    places = [header.index(name) for name in ("digest", "nearest_digest", "city", "likeness")]
+    nearest: dict[str, list[tuple[str, str, float]]] = {}
+    for row in rows:
+        digest, other, city, likeness = (row[place] for place in places)
+        if not _DIGEST.fullmatch(digest) or not _DIGEST.fullmatch(other) or not _NUMBER.fullmatch(likeness):
+            raise DamagedFile(path, "a row names no picture, or no likeness")
+        nearest.setdefault(digest, []).append((other, city, max(-1.0, min(1.0, float(likeness)))))
+    return nearest
 
 
 def _text(path: Path, most: int) -> str:

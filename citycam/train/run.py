@@ -105,7 +105,7 @@ def train(attempt: Attempt) -> None:
         log_figures(folder, config.epochs)
         if maps is not None:
             explained = [run.inputs.catalog.pictures[row].name for row in maps.rows.tolist()]
-            write_thumb_files(folder, run.inputs.catalog, explained)
+            write_thumb_files(folder, run.inputs.catalog, [*explained, *maps.nearest])
     finish(record, module, maps, test)
 
 

@@ -85,7 +85,8 @@ def test_arrays_hold_the_raw_maps_and_the_pictures(tmp_path: Path) -> None:
         assert stored["digests"].tolist() == digests(count)
         assert stored["cities"].tolist() == ["paris", "paris", ""]
         assert stored["correct"].tolist() == [False, True, False]
-        assert stored["predicted"].tolist() == stored["targets"].tolist() == ["paris", "paris", "rome"]
+        assert stored["predicted"].tolist() == ["paris", "paris", "rome"]
+        assert stored["targets"].tolist() == ["paris"] * 3
         assert stored["probability"].tolist() == [0.75, 0.75, 0.5]
 
 
@@ -133,3 +134,15 @@ def test_file_names_are_safe_and_unique(names: list[str]) -> None:
         assert len(name.encode()) <= 150
         assert name[:3].isdigit()
         assert not set(name) & set('/\\:*?"<>| ')
+
+
+def test_a_method_that_differs_from_the_first_has_columns_of_its_own(tmp_path: Path) -> None:
+    maps = make_maps("cam", "layercam", count=3)
+    its = Shown("x", CellGrid.even(7, 7), ("paris, not others",) * 3, box=3, signed=True)
+    write_maps(tmp_path, maps, {**shown(maps), "layercam": its}, captions(3), digests(3), picture)
+    with np.load(tmp_path / "maps.npz") as stored:
+        assert not any(name.startswith("cam_") and name.endswith(("rows", "box", "targets")) for name in stored.files)
+        assert stored["layercam_rows"].tolist() == [*CellGrid.even(7, 7).rows]
+        assert stored["layercam_targets"].tolist() == ["paris, not others"] * 3
+        assert stored["layercam_box"].tolist() == [3]
+        np.testing.assert_array_equal(stored["layercam"], maps["layercam"].raw)

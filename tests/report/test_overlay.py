@@ -152,3 +152,24 @@ def test_long_names_and_odd_shapes_fit(size: tuple[int, int]) -> None:
 def test_png_round_trip() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(overlay.png(pixels)))), pixels)
+
+
+def test_a_signed_map_shows_the_picture_where_the_evidence_is_and_pale_grey_elsewhere() -> None:
+    picture = np.full((4, 4, 3), (200, 40, 40), dtype=np.uint8)
+    raw = np.zeros((4, 4))
+    raw[0, 0], raw[0, 1], raw[3, 3] = 4.0, 1.0, -9.0
+    drawn = overlay.reveal(picture, raw, CellGrid.even(4, 4))
+    assert drawn[0, 0].tolist() == [200, 40, 40], "the maximum shows the picture"
+    grey = 0.299 * 200 + 0.587 * 40 + 0.114 * 40
+    pale = 255 - 0.35 * (255 - grey)
+    assert drawn[0, 1] == pytest.approx(0.5 * picture[0, 1] + 0.5 * pale, abs=1), "a quarter of it shows half"
+    assert drawn[2, 2] == pytest.approx(pale, abs=1)
+    assert (drawn[3, 3] == drawn[2, 2]).all(), "evidence against is not shown"
+
+
+def test_a_map_with_both_signs_is_white_at_zero_red_for_and_blue_against() -> None:
+    painted = overlay.paint_signed(np.array([[2.0, 0.0, -2.0]]), CellGrid.even(1, 3), 3, 1)[0].astype(int)
+    assert painted[0, 0] > painted[0, 2] + 50
+    assert painted[1].min() > 240
+    assert painted[2, 2] > painted[2, 0] + 50
+    assert (overlay.paint_signed(np.zeros((2, 2)), CellGrid.even(2, 2), 2, 2) == painted[1]).all()

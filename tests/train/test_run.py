@@ -273,7 +273,8 @@ def test_maps_say_where_predictions_have_another_arithmetic(train: Train, monkey
     real = draw.write_maps
 
     def keep(*arguments: Any, **options: Any) -> Any:
-        notes.append(options["note"])
+        (shown,) = arguments[2].values()
+        notes.append(shown.note)
         return real(*arguments, **options)
 
     monkeypatch.setattr(draw, "write_maps", keep)

@@ -18,8 +18,10 @@ const COLOURS = bytes(
 );
 
 const OPACITY = 0.55;
+const PALE = 0.35;
 const COARSE = 7;
 const MAPPED = Object.keys(DATA.maps.runs).map(Number);
+const FINE = MAPPED.some((run) => Object.values(DATA.maps.runs[run].methods).some((method) => method.lowest));
 const view = { picture: 0, panels: [], against: false };
 // Of evidence for and against, where both are shown.
 const FOR = [214, 92, 20];
@@ -80,13 +82,14 @@ async function paint(canvas, picture, run, method, position) {
   const its = DATA.maps.runs[run].methods[method];
   const [down, across] = DATA.maps.cells[its.cells];
   const [rows, columns] = [nearest(down, canvas.height), nearest(across, canvas.width)];
-  const colour = view.against && its.lowest ? bothSides(its.peaks[position], -its.lowest[position]) : evidence;
+  const colour = !its.lowest ? evidence : view.against ? bothSides(its.peaks[position], -its.lowest[position]) : image ? null : evidence;
   const out = pen.createImageData(canvas.width, canvas.height);
   for (let y = 0, to = 0; y < canvas.height; y += 1) {
     const row = rows[y] * across.length;
     for (let x = 0; x < canvas.width; x += 1, to += 4) {
       const grey = image ? 0.299 * image.data[to] + 0.587 * image.data[to + 1] + 0.114 * image.data[to + 2] : 128;
-      out.data.set(colour(cells[row + columns[x]], grey, image ? OPACITY : 1), to);
+      const cell = cells[row + columns[x]];
+      out.data.set(colour ? colour(cell, grey, image ? OPACITY : 1) : reveal(cell, grey, image.data.subarray(to, to + 3)), to);
       out.data[to + 3] = 255;
     }
   }
@@ -97,6 +100,12 @@ async function paint(canvas, picture, run, method, position) {
 function evidence(cell, grey, opacity) {
   const at = 3 * Math.round(Math.max(cell, 0) * 255 / 127);
   return [0, 1, 2].map((part) => (1 - opacity) * grey + opacity * COLOURS[at + part]);
+}
+
+/** Return the picture's own colour where the evidence is, and pale grey elsewhere, as overlays of maps of pixels do. */
+function reveal(cell, grey, own) {
+  const share = Math.sqrt(Math.max(cell, 0) / 127);
+  return [0, 1, 2].map((part) => share * own[part] + (1 - share) * (255 - PALE * (255 - grey)));
 }
 
 /** Return a function like `evidence` that shows both signs, more of their colour the larger the value. */
@@ -155,10 +164,20 @@ function plainPicture() {
     make("div", { class: "canvas" }, shown), make("p", { class: "quiet" }, "the picture, with its true city above"));
 }
 
+/** The training pictures that the body finds most like the one that is shown. */
+function nearestPictures() {
+  const known = DATA.maps.nearest[view.picture] || [];
+  if (!known.length) return null;
+  return make("div", { class: "panel nearest" }, make("div", { class: "picks" }, make("p", {}, make("strong", {}, "Most like it in training"))),
+    ...known.map(([index, city, likeness]) => make("figure", {},
+      index === null ? make("span", { class: "stamp" }, "no thumbnail") : make("img", { src: thumb(index), alt: `training picture of ${city}` }),
+      make("figcaption", { class: "quiet" }, `${city} · likeness ${likeness}`))));
+}
+
 function panels() {
   const missing = MAPPED.flatMap((run) => Object.keys(DATA.maps.runs[run].methods).map((method) => ({ run, method })))
     .find((pair) => !view.panels.some((shown) => shown.run === pair.run && shown.method === pair.method));
-  byId("panels").replaceChildren(plainPicture(), ...view.panels.map(panel),
+  byId("panels").replaceChildren(...[plainPicture(), nearestPictures()].filter(Boolean), ...view.panels.map(panel),
     make("button", { type: "button", class: "add", onclick: () => { view.panels.push({ ...(missing || view.panels[0]) }); panels(); } }, "+ Add a map"));
 }
 
@@ -195,7 +214,7 @@ function scale() {
   pen.putImageData(row, 0, 0);
   const ends = view.against ? ["evidence against ", " evidence for"] : ["0 ", " maximum of each map"];
   return make("p", { class: "scale", id: "scale" }, ends[0], ramp, ends[1],
-    !MAPPED.some((run) => Object.values(DATA.maps.runs[run].methods).some((method) => method.lowest)) ? null : make("label", { class: "against" }, make("input", { type: "checkbox", checked: view.against, onchange: (event) => {
+    !FINE ? null : make("label", { class: "against" }, make("input", { type: "checkbox", checked: view.against, onchange: (event) => {
       view.against = event.target.checked;
       byId("scale").replaceWith(scale());
       panels();
@@ -210,6 +229,7 @@ function mapNotes() {
   const shown = DATA.maps.pictures.length;
   return [
     "A map shows where the evidence for a class is: its positive part, divided by its own maximum, over a grey copy of the picture. Bright cells hold much evidence, dark cells none or evidence against the class. Two maps of equal brightness may differ in strength: compare the maxima below them.",
+    FINE ? "A map of pixels (integrated) shows the picture itself: in colour where the evidence is, pale where there is none or evidence against." : "",
     `Size of the maps: ${[...sizes.keys()].join(", ")}; every square is one number.`,
     ...same,
     DATA.maps.explained > shown ? `To keep this page small, it shows ${shown} of ${DATA.maps.explained} explained pictures; the others are in the folders of the runs.` : "",
