@@ -235,12 +235,15 @@ def score(drawn: Drawn, truth: Truth) -> Scores:
     return Scores({name: np.stack(its) for name, its in parts.items()}, np.concatenate(rights), np.concatenate(places))
 
 
-def interval(values: Array, groups: Sequence[str]) -> str:
-    """Return a mean with its interval over groups, in words, without the pictures that have no value."""
+def interval(values: Array, groups: Sequence[str], *, share: bool = False) -> str:
+    """Return a mean with its interval over groups, in words, without the pictures that have no value. That of a share
+    ends at 0 and 1."""
     known = np.flatnonzero(~np.isnan(values))
     if not len(known):
         return "–"
     low, high = mean_interval(values[known], [groups[place] for place in known.tolist()])
+    if share:
+        low, high = max(0.0, low), min(1.0, high)
     return f"{values[known].mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
@@ -249,8 +252,8 @@ COLUMNS = ("pointing", "dealt", "energy", "pixel AUC", "order")
 
 def cells_of(scores: Scores, truth: Truth) -> list[str]:
     """Return the cells of `COLUMNS` in a row."""
-    hits, inside, auc = (interval(scores.of_pictures(measure), truth.groups) for measure in MEASURES)
-    ordered = interval(scores.right, [truth.groups[place] for place in scores.places.tolist()])
+    hits, inside, auc = (interval(scores.of_pictures(measure), truth.groups, share=True) for measure in MEASURES)
+    ordered = interval(scores.right, [truth.groups[place] for place in scores.places.tolist()], share=True)
     return [hits, f"{scores.mean('dealt'):.2f}", inside, auc, ordered]
 
 
