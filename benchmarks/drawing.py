@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from citycam.explain.tail import Tail
 from citycam.explain.truth import to_pixels
 from citycam.explain.whole import Whole, make_whole_maps
 from citycam.explain_config import ExplainConfig
+from citycam.model.backbone import Backbone
+from citycam.model.fold import folded
 from citycam.model.stage_grid import stage_grid
 
 
@@ -44,9 +47,15 @@ def by_name(truth: Truth, methods: Sequence[str], stride: int) -> dict[str, Draw
 def last_layer(truth: Truth, stride: int) -> Tensor:
     """Return the activations (N, C, h, w) of the last layer, on the grid of a stride."""
     one = truth.trained[0]
-    body = one.network.backbone.body if stride == one.body.strides[0] else one.body.dense_body(stride)
+    body = _dense_body(one.body, stride)
     with torch.no_grad():
         return torch.cat([body(one.pictures(truth.views[some])) for some in batches(len(truth.views))])
+
+
+@functools.lru_cache(maxsize=8)
+def _dense_body(body: Backbone, stride: int) -> Callable[[Tensor], Tensor]:
+    # Kept, so that making and verifying it is no part of a map's time.
+    return folded(body).body if stride == body.strides[0] else body.dense_body(stride)
 
 
 def on_stage(truth: Truth, stage: str, methods: Sequence[str]) -> dict[str, Drawn]:
