@@ -276,6 +276,29 @@ def seeds_interval(values: Sequence[float], own: Sequence[Interval], level: floa
     return max(0.0, mean - below), min(1.0, mean + above)
 
 
+def mean_interval(values: ArrayLike, groups: Sequence[Hashable], level: float = LEVEL) -> Interval:
+    """Return the interval of the mean of numbers that come in groups, of any range: Student's, over groups.
+
+    The standard error is that of a mean over pictures whose groups were drawn (Cochran 1977, Sampling Techniques,
+    chapter 9A): from the sums of each group's differences to the mean. Of a single group nothing is known: NaN.
+
+    Args:
+        values: (N,).
+        groups: name of the group of each number (N,).
+    """
+    numbers, own = np.asarray(values, dtype=np.float64), _number(groups)
+    if len(numbers) == 0 or len(numbers) != len(own):
+        raise ValueError(f"a mean needs numbers with a group each, not {len(numbers)} and {len(own)}")
+    mean = float(numbers.mean())
+    sums = np.bincount(own, weights=numbers - mean)
+    count = len(sums)
+    if count < 2:
+        return math.nan, math.nan
+    error = math.sqrt(float((sums**2).sum()) * count / (count - 1)) / len(numbers)
+    arm = student_quantile(level, count - 1) * error
+    return mean - arm, mean + arm
+
+
 def normal_quantile(level: float) -> float:
     """Return z such that a standard normal lies within ±z with probability ``level``."""
     return NormalDist().inv_cdf((1 + level) / 2)
