@@ -90,12 +90,11 @@ def compare(
 def _mean(values: Array, groups: Sequence[Hashable] | None) -> dict[str, Any]:
     known = np.isfinite(values)
     own = None if groups is None else [group for group, its in zip(groups, known, strict=True) if its]
-    interval = mean_interval(values[known], own) or (None, None)
-    mean = _number(values[known].mean()) if known.any() else None
+    low, high = mean_interval(values[known], own) if known.any() else (np.nan, np.nan)
     return {
-        "mean": mean,
-        "low": interval[0],
-        "high": interval[1],
+        "mean": _number(values[known].mean()) if known.any() else None,
+        "low": _number(low),
+        "high": _number(high),
         "n": int(known.sum()),
         "groups": None if own is None else len(set(own)),
         "excluded": int((~known).sum()),
