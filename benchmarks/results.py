@@ -54,6 +54,7 @@ def report(
     figures: Mapping[str, str],
     device: str,
     notes: Sequence[str] = (),
+    tables: Sequence[Sequence[str]] = (),
     path: Path = RESULTS,
 ) -> None:
     """Print a section, and put it into ``path`` in place of an older one of the same name and kind of device.
@@ -63,12 +64,16 @@ def report(
         figures: what was measured, in words.
         device: what computed; results of a GPU stand beside those of a processor.
         notes: sentences for the reader.
+        tables: more tables, lines in Markdown each.
     """
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     title = name if device == "cpu" else f"{name} on {kind}"
     lines = [f"## {title}", "", how, "", f"Machine: {machine()}.", ""]
-    lines += ["| ratio | measured | goal | |", "|---|---|---|---|", *[ratio.row() for ratio in ratios], ""]
-    lines += ["| figure | |", "|---|---|", *[f"| {what} | {value} |" for what, value in figures.items()], ""]
+    if ratios:
+        lines += ["| ratio | measured | goal | |", "|---|---|---|---|", *[ratio.row() for ratio in ratios], ""]
+    if figures:
+        lines += ["| figure | |", "|---|---|", *[f"| {what} | {value} |" for what, value in figures.items()], ""]
+    lines += [line for one in tables for line in (*one, "")]
     lines += [f"- {note}" for note in notes]
     section = "\n".join(lines).strip() + "\n"
     print(f"\n{section}", flush=True)

@@ -241,28 +241,6 @@ def balanced(
     return max(0.0, low), min(1.0, high)
 
 
-def mean_interval(values: ArrayLike, groups: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval | None:
-    """Return Student's interval of a mean over pictures that come in groups; None for fewer than two groups.
-
-    The variance is that of the sums of groups around the mean, which may be correlated within a group in any way
-    (Liang & Zeger 1986, Biometrika 73:13-22), times G / (G - 1) for G groups; there are G - 1 degrees of freedom.
-
-    Args:
-        values: (N,).
-        groups: name of the group of each picture (N,), or None for independent pictures.
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    names = np.arange(len(numbers)) if groups is None else _number(groups)
-    count = len(np.unique(names))
-    if count < 2:
-        return None
-    mean = float(numbers.mean())
-    sums = np.bincount(names, weights=numbers - mean)
-    error = math.sqrt(float((sums**2).sum()) * count / (count - 1)) / len(numbers)
-    arm = student_quantile(level, count - 1) * error
-    return mean - arm, mean + arm
-
-
 def seeds_interval(values: Sequence[float], own: Sequence[Interval], level: float = LEVEL) -> Interval:
     """Return the interval, within 0 and 1, of the mean of two or more accuracies, one of each seed.
 
@@ -274,6 +252,31 @@ def seeds_interval(values: Sequence[float], own: Sequence[Interval], level: floa
     arm = student_quantile(level, len(numbers) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
     below, above = math.hypot(arm, mean - float(bounds[0])), math.hypot(arm, float(bounds[1]) - mean)
     return max(0.0, mean - below), min(1.0, mean + above)
+
+
+def mean_interval(values: ArrayLike, groups: Sequence[Hashable] | None = None, level: float = LEVEL) -> Interval:
+    """Return the interval of the mean of numbers that come in groups, of any range: Student's, over groups.
+
+    The standard error is that of a mean over pictures whose groups were drawn (Cochran 1977, Sampling Techniques,
+    chapter 9A; Liang & Zeger 1986, Biometrika 73:13-22): from the sums of each group's differences to the mean, which
+    may be correlated within a group in any way. Of a single group nothing is known: NaN.
+
+    Args:
+        values: (N,).
+        groups: name of the group of each number (N,), or None for independent numbers.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    own = np.arange(len(numbers)) if groups is None else _number(groups)
+    if len(numbers) == 0 or len(numbers) != len(own):
+        raise ValueError(f"a mean needs numbers with a group each, not {len(numbers)} and {len(own)}")
+    mean = float(numbers.mean())
+    sums = np.bincount(own, weights=numbers - mean)
+    count = len(sums)
+    if count < 2:
+        return math.nan, math.nan
+    error = math.sqrt(float((sums**2).sum()) * count / (count - 1)) / len(numbers)
+    arm = student_quantile(level, count - 1) * error
+    return mean - arm, mean + arm
 
 
 def normal_quantile(level: float) -> float:

@@ -178,6 +178,48 @@ def test_seeds_interval_combines_trainings_and_pictures() -> None:
     assert s.seeds_interval([0.7, 0.7], [(0.6, 0.8), (0.62, 0.78)]) == pytest.approx((0.61, 0.79)), "not of width 0"
 
 
+def test_the_interval_of_a_mean_over_equal_groups_is_students_over_their_means() -> None:
+    means = np.array([0.2, 1.5, -3.0, 0.7])
+    values = (means[:, None] + np.array([-1.0, 0.0, 1.0])).ravel()
+    groups = np.repeat(["a", "b", "c", "d"], 3).tolist()
+    expected = stats.t.interval(0.95, 3, means.mean(), means.std(ddof=1) / 2)
+    assert s.mean_interval(values, groups) == pytest.approx(expected)
+    # Without a second number in a group it is the usual interval of a mean.
+    expected = stats.t.interval(0.9, 11, values.mean(), values.std(ddof=1) / np.sqrt(12))
+    assert s.mean_interval(values, list(range(12)), 0.9) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 4)), min_size=1, max_size=30), st.floats(-10, 10))
+def test_the_interval_of_a_mean_moves_and_turns_with_the_numbers(rows: list[tuple[float, int]], shift: float) -> None:
+    values, groups = np.array([value for value, _ in rows]), [group for _, group in rows]
+    low, high = s.mean_interval(values, groups)
+    if len(set(groups)) == 1:
+        assert math.isnan(low)
+        assert math.isnan(high)
+        return
+    assert low - 1e-9 <= values.mean() <= high + 1e-9
+    assert s.mean_interval(values + shift, groups) == pytest.approx((low + shift, high + shift), abs=1e-9)
+    assert s.mean_interval(-values, groups) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@pytest.mark.parametrize("groups", [[], ["a"], ["a", "b", "c"]])
+def test_a_mean_needs_numbers_with_a_group_each(groups: list[str]) -> None:
+    with pytest.raises(ValueError, match="with a group each"):
+        s.mean_interval([0.5] * (len(groups) % 3 and len(groups) + 1), groups)
+
+
+@pytest.mark.parametrize("groups", [8, 40])
+def test_intervals_of_means_over_walks_cover(groups: int) -> None:
+    rng, covered = np.random.default_rng(5), 0
+    for _ in range(200):
+        sizes = rng.integers(2, 8, groups)
+        numbers = np.repeat(np.arange(groups), sizes)
+        values = rng.normal(0.3, 1, groups)[numbers] + rng.normal(0, 1, len(numbers))
+        low, high = s.mean_interval(values, numbers.tolist())
+        covered += low <= 0.3 <= high
+    assert covered >= 180
+
+
 def test_effective_groups_are_those_of_equal_size() -> None:
     assert s.effective_groups([0] * 60, [place // 10 for place in range(60)]) == 6
     half = np.repeat(np.arange(8), [7, 1, 1, 1, 1, 1, 1, 1])

@@ -8,9 +8,10 @@ import torch
 
 from citycam.config import BackboneConfig, Config
 from citycam.model.backbone import Backbone, make_backbone
-from citycam.model.weights import load_weights, save_weights
+from citycam.model.weights import holds_weights, load_weights, save_weights
 from citycam.processes import remember
 from citycam.resolved import WeightsSource
+from citycam.words import say
 
 
 def load_body(config: BackboneConfig, image_size: int, source: WeightsSource, seed: int) -> Backbone:
@@ -42,8 +43,18 @@ def frozen_body(
 
 
 def body_file(sweep_folder: Path, backbone: Backbone, weights_digest: str | None) -> Path:
-    """Return the file of a frozen body below a sweep's folder; write it if it is missing."""
+    """Return the file of a frozen body below a sweep's folder; write it if it is missing or damaged, since checkpoints
+    name its digest."""
     path = sweep_folder / "bodies" / f"{backbone.name}-{backbone.image_size}-{weights_digest}.safetensors"
     if not path.exists():
         save_weights(backbone, path)
+    elif not _is_whole(path, path.stat().st_size, path.stat().st_mtime_ns, backbone):
+        say(f"note: {path} was damaged and is written again.")
+        save_weights(backbone, path)
     return path
+
+
+@remember(2, on_device=True)
+def _is_whole(path: Path, _size: int, _changed: int, backbone: Backbone) -> bool:
+    """Return whether a file holds the weights of a body; read again only if its size or time of change differs."""
+    return path.is_file() and holds_weights(backbone, path)

@@ -63,14 +63,18 @@ class Extractor:
     def _pass(self, pictures: Tensor) -> np.ndarray:
         count = len(pictures)
         self.passes += count
-        if count < self.batch:
-            filling = pictures[-1:].expand(self.batch - count, -1, -1, -1)
-            pictures = torch.cat([pictures, filling])
-        pictures = pictures.to(self._device).contiguous(memory_format=TORCH_FORMATS[self._arithmetic.memory_format])
+        pictures = filled_up(pictures, self.batch).to(self._device)
+        pictures = pictures.contiguous(memory_format=TORCH_FORMATS[self._arithmetic.memory_format])
         bf16 = self._arithmetic.precision is Precision.bf16
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             values = self._cut(pictures)[:count]
         return values.float().contiguous().cpu().numpy()
+
+
+def filled_up(rows: Tensor, batch: int) -> Tensor:
+    """Return ``rows`` (B, ...) with the last one repeated up to ``batch`` rows, if there are fewer."""
+    missing = max(0, batch - len(rows))
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
 @remember(2, on_device=True)

@@ -37,6 +37,7 @@ from citycam.inference.own_pictures import check_digest, find_root, read_own
 from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
 from citycam.model.backbone import strides
+from citycam.sweep.names import first_words, name_before
 from citycam.words import counted, printable, say
 
 SCHEMA = 1
@@ -201,12 +202,11 @@ def _folder(request: ExplainRequest, run: TrainedRun, recipe: dict[str, Any]) ->
     words = [recipe["pictures"] or ""]
     for name in changed:
         value = recipe["explain"][name]
-        words.append(
-            "-".join(value) if isinstance(value, list) else f"{name}{value}" if str(value).isdigit() else str(value)
-        )
-    text = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words))).strip("_.-")[:60]
+        words += value if isinstance(value, list) else [f"{name}{value}" if str(value).isdigit() else str(value)]
+    text = first_words([re.sub(r"[^\w.+-]+", "_", word).strip("_.-") for word in words], 60)
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
-    return run.folder / "-".join(filter(None, ("explain", text, digest)))
+    name = "-".join(filter(None, ("explain", text, digest)))
+    return run.folder / (name_before(run.folder, digest, MANIFEST) or name)
 
 
 def _is_there(folder: Path, recipe: dict[str, Any]) -> bool:

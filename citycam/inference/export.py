@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import logging
+import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from citycam import seeds
 from citycam.config import Partition
 from citycam.data.views import open_working, plain_spec, scale, views
 from citycam.errors import CitycamError
-from citycam.files import sha256, write_bytes
+from citycam.files import file_mode, sha256, write_bytes
 from citycam.inference.network import load_network, resolve_here
 from citycam.inference.own_pictures import check_digest, read_own, recorded_root
 from citycam.inference.runs import TrainedRun
@@ -223,6 +224,8 @@ class Exporter:
 
     def _written_for(self) -> str | None:
         """Return the digest of the checkpoint that the folder's model.safetensors was made from."""
+        if not stat.S_ISREG(file_mode(self.folder / WEIGHTS)):  # to open a pipe would wait for its writer
+            return None
         try:
             with safetensors.safe_open(self.folder / WEIGHTS, framework="pt") as file:
                 return str(json.loads((file.metadata() or {})[KEY])["checkpoint"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from citycam import progress
 from citycam.bank.build import Pipeline, RowInputs, view_inputs
-from citycam.bank.extract import Extractor
+from citycam.bank.extract import Extractor, filled_up
 from citycam.data.pictures import digest
 from citycam.data.views import ViewSpec, plain_spec
 from citycam.errors import UnreadablePicture
@@ -97,8 +97,10 @@ class Classifier:
 
     def _logits(self, views: np.ndarray) -> np.ndarray:
         features = torch.from_numpy(self._extractor.views(views)).to(self.resolved.device)
+        # The head, too, rounds otherwise in a short batch, which other pictures would then make of a picture's.
         with torch.inference_mode():
-            return self.network.from_features(features).cpu().numpy()
+            logits = self.network.from_features(filled_up(features, self.resolved.batch))
+        return logits[: len(views)].cpu().numpy()
 
     def _answers(self, files: PictureFiles, logits: torch.Tensor, unreadable: dict[str, str]) -> Predictions:
         read = [place for place, name in enumerate(files.names) if name not in unreadable]

@@ -16,7 +16,7 @@ import filelock
 from citycam.config import Config
 from citycam.devices import machine_devices
 from citycam.errors import CitycamError
-from citycam.files import explain_os_error, is_temporary, write_text
+from citycam.files import explain_os_error, is_temporary, write_json, write_text
 from citycam.jobs.slots import hold
 from citycam.processes import Terminated, forget
 from citycam.resolved import Resolved
@@ -24,6 +24,7 @@ from citycam.sweep.command import run_command
 from citycam.sweep.compose import job_config_dir
 from citycam.sweep.ledger import Ledger
 from citycam.sweep.names import config_hash
+from citycam.sweep.record import NAME as RECORD
 from citycam.sweep.record import RunRecord, read_record
 from citycam.sweep.recorder import Recorder
 from citycam.sweep.resume import changed_settings
@@ -222,7 +223,7 @@ def _ending(record: Recorder, folder: Path) -> Iterator[None]:
         yield
         _end(record, folder, "completed", None)
     except KeyboardInterrupt as error:
-        _end(record, folder, "interrupted", f"Stopped by {'SIGTERM' if isinstance(error, Terminated) else 'Ctrl-C'}.")
+        _end(record, folder, "interrupted", _stopped(error))
         raise
     except CitycamError as error:
         _end(record, folder, "failed", str(error))
@@ -238,6 +239,28 @@ def _ending(record: Recorder, folder: Path) -> Iterator[None]:
         else:
             sentence = f"{type(error).__name__}: {error} (the traceback is in {folder / 'run.log'})"
         _end(record, folder, "failed", sentence, traceback.format_exc())
+
+
+def record_stop(folder: Path, since: str, stop: KeyboardInterrupt) -> None:
+    """Record that a run was stopped, if its process was killed before it could do so itself: joblib kills all of its
+    processes when this one is stopped.
+
+    Args:
+        folder: the run's.
+        since: runs that started earlier were stopped by something else.
+        stop: what stopped this process.
+    """
+    with contextlib.suppress(CitycamError):  # the record is damaged, or the disk is full: it reads as interrupted
+        record = read_record(folder)
+        if record is None or record.status != "running" or record.state == "running" or record.started < since:
+            return
+        with _alone(folder):
+            stopped = dataclasses.replace(record, status="interrupted", error=_stopped(stop))
+            write_json(folder / RECORD, stopped.to_json())
+
+
+def _stopped(stop: KeyboardInterrupt) -> str:
+    return f"Stopped by {'SIGTERM' if isinstance(stop, Terminated) else 'Ctrl-C'}."
 
 
 def _end(record: Recorder, folder: Path, status: str, error: str | None, trace: str = "") -> None:

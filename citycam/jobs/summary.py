@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from citycam.jobs.job import record_stop
 from citycam.report.compare import check_folder, summary
 from citycam.report.comparison import write_all
 from citycam.report.ranking import arrange
 from citycam.sweep.gate import Request
 from citycam.sweep.ledger import STATES, Ledger, job_row
+from citycam.sweep.recorder import now
 from citycam.sweep.runs import read_runs
 from citycam.words import counted, say
 
@@ -25,9 +27,12 @@ def summary_on_interrupt(request: Request) -> Iterator[None]:
         CitycamError: before anything starts, if files of a comparison's names there are not ours.
     """
     check_folder(request.sweep_folder)
+    since = now()
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        for job in request.jobs:
+            record_stop(job.folder, since, stop)
         if (request.sweep_folder / "sweep.json").exists():
             _write(request)
         raise

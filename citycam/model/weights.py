@@ -82,6 +82,16 @@ def save_weights(backbone: Backbone, path: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
+def holds_weights(backbone: Backbone, path: Path) -> bool:
+    """Return whether a file of `save_weights` holds exactly the weights of ``backbone``."""
+    own = backbone.net.state_dict()
+    try:
+        state = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError):
+        return False
+    return state.keys() == own.keys() and all(torch.equal(own[key].cpu(), state[key]) for key in own)
+
+
 def digest(path: Path) -> str:
     """Return the first 32 hex digits of the SHA-256 of a weights file."""
     return files.sha256(path)[:32]

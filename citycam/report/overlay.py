@@ -94,7 +94,8 @@ def reveal(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid) -> Pixel
     rows, columns = nearest(cells.rows, height), nearest(cells.columns, width)
     share = np.sqrt(shown(raw))[rows[:, None], columns[None, :]][..., None]
     grey = (picture @ np.array([0.299, 0.587, 0.114]))[..., None]
-    return np.rint(share * picture + (1 - share) * (255 - _PALE * (255 - grey))).astype(np.uint8)
+    revealed: Pixels = np.rint(share * picture + (1 - share) * (255 - _PALE * (255 - grey))).astype(np.uint8)
+    return revealed
 
 
 def over(picture: Pixels, raw: NDArray[np.floating], cells: CellGrid, *, signed: bool) -> Pixels:

@@ -11,8 +11,9 @@ from typing import Any
 from citycam.config import SCHEMAS, Config
 from citycam.doors import called
 from citycam.errors import CitycamError, near_matches
+from citycam.files import file_mode
 from citycam.sweep.hydra_internals import CONFIG_DIR, group_options, initialised
-from citycam.sweep.names import config_hash, folder_name
+from citycam.sweep.names import config_hash, folder_name, name_before
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package where it is installed, at the repository's root where it is read.
@@ -67,11 +68,18 @@ def job_config_dir() -> Path | None:
 
 
 def run_folder(*, _root_: Any) -> str:
-    """Return the name of a job's folder: Hydra's resolver ``${citycam.run_folder:}`` of the job that ``_root_`` is."""
+    """Return the name of a job's folder: Hydra's resolver ``${citycam.run_folder:}`` of the job that ``_root_`` is.
+
+    Where the sweep has the run under the name that an older version gave it, it keeps that name.
+    """
     from omegaconf import OmegaConf
 
     overrides = [str(item) for item in OmegaConf.select(_root_, "hydra.overrides.task", default=[])]
-    return folder_name(overrides, config_hash(to_config(_root_)))
+    digest = config_hash(to_config(_root_))
+    name, sweep = folder_name(overrides, digest), Path(str(OmegaConf.select(_root_, "hydra.sweep.dir")))
+    if file_mode(sweep / name):
+        return name
+    return name_before(sweep, digest, "run.json", ".hydra") or name
 
 
 def _list_groups() -> str:

@@ -82,11 +82,9 @@ def _moved(command: Command, sweep_folder: Path, replacing: Sequence[str], confi
         overrides = [word for word in overrides if not word.startswith("hydra.launcher.")]
     run_folder = value_of(overrides, "hydra.run.dir")
     overrides = [word for word in overrides if override_key(word) != "hydra.run.dir"]
-    if command.multirun:
-        place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
-    else:
-        name = "${citycam.run_folder:}" if run_folder is None else quoted(Path(run_folder).name)
-        place = f"hydra.run.dir={quoted(str(sweep_folder))}/{name}"
+    place = f"hydra.sweep.dir={quoted(str(sweep_folder))}"
+    if not command.multirun and run_folder is not None:
+        place = f"hydra.run.dir={quoted(str(sweep_folder / Path(run_folder).name))}"
     return Command((*overrides, *replacing, place), command.multirun, config_dir or command.config_dir)
 
 

@@ -82,6 +82,10 @@ def test_an_equal_request_is_found_done(
     monkeypatch.setattr("citycam.inference.explain.load_network", lambda *_: pytest.fail("nothing is left to be made"))
     again = explain(f"run={run}/checkpoints/last.ckpt", "explain.methods=[layercam]")
     assert (again.code, "there already" in again.out, len(made(run))) == (0, True, 1)
+    (folder,) = made(run)
+    folder.rename(folder.with_name(f"explain-words-of-an-older-versi{folder.name[-9:]}"))
+    again = explain(f"run={run}", "explain.methods=[layercam]")
+    assert (again.code, "there already" in again.out, len(made(run))) == (0, True, 1)
 
 
 def test_methods_target_grid_and_weights_are_obeyed(explain: Explain, sweep: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,13 @@ def test_pictures_that_are_gone_are_said(export: Export, sweep: Path, tmp_path: 
     (run / "run.json").write_text(json.dumps(record))
     outcome = export(run)
     assert (outcome.code, "pictures of noise" in outcome.out) == (0, True)
+
+
+def test_no_pipe_is_opened(export: Export, sweep: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    outcome = export(only(sweep, "multi"), "--out", tmp_path)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"{tmp_path / 'model.safetensors'} is of another model, which is not written over" in outcome.err
 
 
 def test_onnx_with_other_logits_is_not_written(

@@ -96,14 +96,20 @@ def test_folders_of_other_names_give_no_accuracy(predict: Predict, sweep: Path, 
     assert "n = 6" in said
 
 
+@pytest.mark.parametrize("batch", [3, 64])
 def test_unreadable_pictures_are_named_and_the_others_are_as_without_them(
-    predict: Predict, sweep: Path, cities: Path, tmp_path: Path
+    batch: int, predict: Predict, sweep: Path, cities: Path, tmp_path: Path
 ) -> None:
+    run = only(copy_of(sweep, tmp_path), "multi")
+    ledger = json.loads((run.parent / "sweep.json").read_text())
+    for values in ledger["resolved"].values():
+        values["batch"] = batch
+    (run.parent / "sweep.json").write_text(json.dumps(ledger))
     pictures = Path(shutil.copytree(cities / "corvo", tmp_path / "corvo"))
-    whole = predict(only(sweep, "multi"), pictures)
+    whole = predict(run, pictures)
     (pictures / "walk0" / "000.jpg").write_bytes(b"")
     (pictures / "walk2" / "text.png").write_text("no picture")
-    outcome = predict(only(sweep, "multi"), pictures)
+    outcome = predict(run, pictures)
     assert (whole.code, outcome.code) == (0, 1)
     assert outcome.out == whole.out
     assert "cannot be read: walk0/000.jpg: the file is empty" in outcome.err

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from citycam.processes import is_gone
 from tests.conftest import ROOT, Outcome, small_settings
 
 Train = Callable[..., Outcome]
@@ -146,6 +147,25 @@ def test_sigterm_to_a_worker_interrupts_the_sweep_like_ctrl_c(
     states = {row["state"] for row in json.loads((sweep / "sweep.json").read_text())["jobs"].values()}
     assert {"interrupted"} <= states <= {"done", "interrupted", "missing"}
     second = sweep_that_kills(ITSELF, "SIGTERM")
+    assert second.returncode == 0, second.stderr
+    assert len(done(sweep)) == 4
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_sweep_interrupts_all_that_its_workers_run(
+    tmp_path: Path, sweep_that_kills: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    sweep, first = tmp_path / "multirun" / "s", sweep_that_kills(ITS_PARENT, "SIGTERM")
+    assert first.returncode == 143, first.stderr
+    assert "Traceback" not in first.stderr
+    assert "citycam: stopped; run the same command again to resume." in first.stderr
+    begun = [json.loads(path.read_text()) for path in sweep.glob("*/run.json")]
+    assert {record["status"] for record in begun} in ({"interrupted"}, {"interrupted", "completed"})
+    assert {record["error"] for record in begun} <= {"Stopped by SIGTERM.", None}
+    assert all(is_gone(record["host"], record["pid"]) for record in begun)
+    states = {row["state"] for row in json.loads((sweep / "sweep.json").read_text())["jobs"].values()}
+    assert {"interrupted"} <= states <= {"done", "interrupted", "missing"}
+    second = sweep_that_kills(ITS_PARENT, "SIGTERM")
     assert second.returncode == 0, second.stderr
     assert len(done(sweep)) == 4
 

@@ -29,10 +29,11 @@ HOSTILE: tuple[Any, ...] = (
 
 def batches(default: int, slow: int) -> list[Any]:
     """Return parameters that are ranges of seeds: ``default`` seeds for every run of the tests, ``slow`` in all."""
-    starts = range(0, slow, BATCH)
+    parts = ((range(default), []), (range(default, slow), [pytest.mark.slow]))
     return [
-        pytest.param(range(start, min(start + BATCH, slow)), marks=[pytest.mark.slow] if start >= default else [])
-        for start in starts
+        pytest.param(seeds[start : start + BATCH], marks=marks)
+        for seeds, marks in parts
+        for start in range(0, len(seeds), BATCH)
     ]
 
 

@@ -201,3 +201,52 @@ def test_sections_without_content_are_hidden(tmp_path: Path) -> None:
     write_page(tmp_path / "comparison.html", read_runs(tmp_path / "s"))
     shown = "return ['curves', 'maps', 'gallery'].map((name) => document.getElementById(`${name}-section`).hidden);"
     assert ask(tmp_path / "comparison.html", shown) == [True, True, True]
+
+
+def on_paper(page: Path) -> Path:
+    """Return a copy of the page to which the rules for print apply on the screen."""
+    text = page.read_text()
+    assert text.count("@media print {") == 1
+    paper = page.with_name("paper.html")
+    paper.write_text(text.replace("@media print {", "@media all {"))
+    return paper
+
+
+def test_what_is_drawn_for_a_wide_window_fits_paper(page: Path) -> None:
+    script = """
+      document.documentElement.style.width = '1032px';  // landscape A4 less its margins; nothing is drawn again
+      return [...document.querySelectorAll('.chart svg')].map((svg) => [svg.width.baseVal.value,
+        svg.getBoundingClientRect().right - svg.parentElement.getBoundingClientRect().right]);"""
+    drawn = ask(on_paper(page), script, 1480)
+    assert len(drawn) == 2
+    for width, beyond in drawn:
+        assert width > 500
+        assert beyond < 1
+
+
+@pytest.mark.parametrize("settings", [3, 25])
+def test_a_table_of_many_settings_is_not_cut_on_paper(settings: int, tmp_path: Path) -> None:
+    for number in range(2):
+        words = tuple(f"augment.setting{key}={number}mobilenetv2_100" for key in range(settings))
+        make_run(tmp_path / "s" / f"{number}", overrides=words)
+    write_page(tmp_path / "page.html", read_runs(tmp_path / "s"))
+    script = """
+      document.documentElement.style.width = '1032px';
+      const cell = document.querySelector('#runs td.words');
+      return [document.getElementById('runs').getBoundingClientRect().right, cell.getClientRects().length,
+        cell.firstChild.getClientRects().length];"""
+    right, _, lines = ask(on_paper(tmp_path / "page.html"), script)
+    assert right <= 1033
+    assert (lines > 1) is (settings == 25)  # words are broken only where they must be
+
+
+def test_paper_has_no_words_about_clicking_and_no_dark_colours(page: Path) -> None:
+    script = """
+      const shown = [...document.querySelectorAll('body *')].filter((element) => element.childElementCount === 0
+        && element.checkVisibility() && !element.closest('script, style, pre'));
+      return [shown.map((one) => one.textContent).join(' '), getComputedStyle(document.body).backgroundColor];"""
+    words, colour = ask(on_paper(page), script)
+    assert "Click" not in words
+    assert "most typical" in words
+    assert colour == "rgb(255, 255, 255)"
+    assert "@media screen and (prefers-color-scheme: dark)" in page.read_text()

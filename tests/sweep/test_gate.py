@@ -19,7 +19,6 @@ from citycam.errors import CitycamError
 from citycam.sweep.command import hydra_order
 from citycam.sweep.compose import CONF, hydra_on_conf, to_config
 from citycam.sweep.gate import read_request
-from citycam.sweep.names import folder_name
 from tests.conftest import ROOT, Outcome
 
 GRID = ["-m", "optimizer=sgd,adam", "epochs=5,10", "partition=binary,multi"]
@@ -257,14 +256,6 @@ def test_another_way_of_writing_a_path_names_the_same_run() -> None:
         assert request is not None
         hashes.add(request.jobs[0].hash)
     assert len(hashes) == 1
-
-
-def test_folder_names_have_no_slash_and_at_most_100_characters() -> None:
-    name = folder_name(["data.root=/a/b/c d", f"backbone.name={'x' * 300}", "+epochs=3", "data=folder"], "0123abcd")
-    assert len(name) <= 100
-    assert "/" not in name
-    assert name.endswith("-0123abcd")
-    assert folder_name(["b=2", "a=1"], "0123abcd") == folder_name(["a=1", "b=2"], "0123abcd")
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}={path.stem}")

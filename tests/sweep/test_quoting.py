@@ -14,7 +14,6 @@ from citycam.errors import CitycamError
 from citycam.sweep.command import Command, run_command
 from citycam.sweep.gate import read_request
 from citycam.sweep.hydra_internals import parse_override
-from citycam.sweep.names import folder_name
 from citycam.sweep.quoting import quoted, readable
 from tests.conftest import Outcome
 
@@ -83,12 +82,6 @@ def test_any_text_is_read_as_itself_or_refused(text: str) -> None:
     if not override.is_sweep_override():
         kept = {text, text.strip(), text.strip()[1:-1]}
         assert override.value() is None or str(override.value()) in kept or "\\" in text
-
-
-def test_a_name_in_any_script_fits_a_file_system() -> None:
-    name = folder_name([f"data.target={'東' * 300}"], "0123abcd")
-    assert len(name.encode()) <= 255
-    assert name.endswith("東-0123abcd")
 
 
 def test_relative_paths_start_where_the_command_was_given(

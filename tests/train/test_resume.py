@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT, Outcome, small_settings
+from tests.conftest import ROOT, TINY, Outcome, small_settings
 
 Train = Callable[..., Outcome]
 
@@ -259,6 +259,42 @@ def test_several_commands_of_a_sweep_are_all_gone_on_with(train: Train) -> None:
     assert read(gone)["status"] == "completed"
     assert kept == {run: (run / "run.json").read_bytes() for run in kept}
     assert len(json.loads((gone.parent / "sweep.json").read_text())["commands"]) == 2
+
+
+@pytest.mark.parametrize("multirun", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_runs_with_the_long_names_of_older_versions_are_skipped_and_resumed(
+    multirun: bool, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from citycam.model.module import CityModule
+
+    real = CityModule.training_step
+
+    def stopped(self: Any, batch: Any, index: int) -> Any:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return real(self, batch, index)
+
+    monkeypatch.setattr(CityModule, "training_step", stopped)
+    asked = [("epochs=1", "explain=none"), ("epochs=3", "explain=none")]
+    first, second = (train(*words, multirun=multirun) for words in asked)
+    assert (first.code, second.code) == (0, 130)
+    monkeypatch.setattr(CityModule, "training_step", real)
+    sweep = first.results
+    text = (sweep / "sweep.json").read_text()
+    for run in [path.parent for path in sweep.glob("*/run.json")]:
+        name = f"{run.name[:-9]}-name{TINY}-strides_32_16_8-weightstiny.saf{run.name[-9:]}"
+        text = text.replace(run.name, name)
+        run.rename(run.with_name(name))
+    (sweep / "sweep.json").write_text(text)
+    before = {path.parent.name: read(path.parent) for path in sweep.glob("*/run.json")}
+    for words in asked:
+        again = train(*words, multirun=multirun)
+        assert again.code == 0, again.err
+    after = {path.name: read(path) for path in again.runs}
+    assert after.keys() == before.keys()
+    for name, record in before.items():
+        assert (after[name] == record) is (record["status"] == "completed")
+        assert (after[name]["status"], after[name]["resumed_after"] == 1) == ("completed", after[name] != record)
 
 
 def test_a_completed_run_stands_where_sweep_json_is_gone(train: Train) -> None:

@@ -52,8 +52,8 @@ def _some(subject: Subject, drawn: Drawn, baseline: str, some: slice, *, inserti
 
 def area(answers: Array) -> Array:
     """Return the mean height (N,) of curves (N, 11) over `LEVELS`, by the trapezoidal rule."""
-    middles: Array = (answers[:, 1:] + answers[:, :-1]) / 2
-    return middles.mean(axis=1)
+    mean: Array = ((answers[:, 1:] + answers[:, :-1]) / 2).mean(axis=1)
+    return mean
 
 
 def _area_of(baseline: str, *, inserting: bool) -> Formula:

@@ -48,7 +48,10 @@ def impute(pictures: Tensor, masks: Tensor) -> Tensor:
         raise ValueError("no pixel is left to fill a picture from")
     step = max(_LEAST, _AT_ONCE // pictures[0].numel())
     with torch.no_grad():
-        filled = [_solve(*some) for some in zip(pictures.split(step), masks.split(step), strict=True)]
+        filled = [
+            _solve(pictures[start : start + step], masks[start : start + step])
+            for start in range(0, len(pictures), step)
+        ]
     return torch.cat(filled)
 
 
@@ -210,7 +213,8 @@ def _inverse(stencil: Tensor) -> Tensor:
     alone = own <= _NOTHING
     # Cells that all look at the same missing pixels have equal equations; what the small term adds cancels in the sum.
     inverse = torch.linalg.inv(full + torch.diag_embed(1e-5 * own + alone))
-    return inverse.masked_fill(alone[:, None], 0).to(stencil)
+    kept: Tensor = inverse.masked_fill(alone[:, None], 0)
+    return kept.to(stencil)
 
 
 def _from_coarser(levels: list[_Grid | _Direct], residual: Tensor) -> Tensor:

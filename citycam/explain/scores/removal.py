@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -69,7 +71,7 @@ def without_cells(subject: Subject, masks: Tensor) -> Array:
     return np.concatenate(losses)
 
 
-def _losses(tail: Tail, activations: Tensor, masks: Tensor, targets: list[Target]) -> Array:
+def _losses(tail: Tail, activations: Tensor, masks: Tensor, targets: Sequence[Target]) -> Array:
     full = target_values(tail(activations), targets)
     if tail.pool_kind == "mean":
         # What a cell adds to a mean is known without taking it out. On a denser grid than the network's own, this is

@@ -3,6 +3,8 @@ their neighbours so that their outline tells as little as possible."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -53,6 +55,6 @@ def _some(subject: Subject, drawn: Drawn, some: slice) -> Array:
     return gains / 2 / len(LEVELS)
 
 
-def _noise(pictures: Tensor, digests: list[str], seed: int) -> Tensor:
+def _noise(pictures: Tensor, digests: Sequence[str], seed: int) -> Tensor:
     drawn = [torch.randn(pictures.shape[1:], generator=seeds.torch_stream(seed, "road", digest)) for digest in digests]
     return torch.stack(drawn).to(pictures)

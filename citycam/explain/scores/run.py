@@ -21,8 +21,9 @@ from citycam.data.views import normalise, open_working
 from citycam.explain.grid import cell_grid
 from citycam.explain.make import MadeMaps, exact_network, run_targets
 from citycam.explain.scores.controls import class_blind
-from citycam.explain.scores.make import SCORES, score_maps
+from citycam.explain.scores.make import score_maps
 from citycam.explain.scores.others import Others
+from citycam.explain.scores.registry import SCORES
 from citycam.explain.scores.subject import Drawn, Subject
 from citycam.explain.scores.table import summarise, write_scores
 from citycam.explain.tail import eval_mode

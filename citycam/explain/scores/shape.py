@@ -55,7 +55,8 @@ def stability(_subject: Subject, drawn: Drawn) -> Array:
     """The rank correlation (N,) over cells of each map with those of noisy copies of its picture, mean over copies."""
     if drawn.copies is None:
         return np.full(len(drawn.maps), np.nan)
-    return np.mean([rank_correlation(drawn.maps, copy) for copy in drawn.copies], axis=0)
+    mean: Array = np.mean([rank_correlation(drawn.maps, copy) for copy in drawn.copies], axis=0)
+    return mean
 
 
 def rank_correlation(maps: Array, others: Array) -> Array:
@@ -85,4 +86,5 @@ def _directions(matrix: Array) -> Array:
     centred = scaled - scaled.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     known = length > 1e-12 * matrix.shape[1] ** 0.5
-    return np.divide(centred, length, out=np.full_like(centred, np.nan), where=known)
+    directions: Array = np.divide(centred, length, out=np.full_like(centred, np.nan), where=known)
+    return directions

@@ -119,7 +119,8 @@ def _means(centres: tuple[float, ...], side: int) -> Array:
     # A cell that looks past the border is nearest to no pixel; it gets the last one.
     for cell in np.flatnonzero(matrix.sum(axis=1) == 0):
         matrix[cell, min(side - 1, max(0, int(centres[cell] * side)))] = 1
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    means: Array = matrix / matrix.sum(axis=1, keepdims=True)
+    return means
 
 
 def _contrasted(target: Target, classes: int) -> Target:

@@ -77,9 +77,9 @@ def compare(
     sign = 1 if SCORES[score].better == HIGHER else -1
     differences = np.stack([sign * (scores[method][score] - scores[other][score]) for method, other in pairs])
     known = np.isfinite(differences)
-    tested = known.any(axis=1)
+    tested = known.any(axis=1).tolist()
     differences = np.where(known, differences, 0)
-    p_values = iter(holm(paired(differences[tested], groups)) if tested.any() else ())
+    p_values = iter(holm(paired(differences[tested], groups).tolist()) if any(tested) else [])
     return {
         pair: (next(p_values), bool(row.sum() > 0))
         for pair, row, its in zip(pairs, differences, tested, strict=True)
@@ -90,12 +90,11 @@ def compare(
 def _mean(values: Array, groups: Sequence[Hashable] | None) -> dict[str, Any]:
     known = np.isfinite(values)
     own = None if groups is None else [group for group, its in zip(groups, known, strict=True) if its]
-    interval = mean_interval(values[known], own) or (None, None)
-    mean = _number(values[known].mean()) if known.any() else None
+    low, high = mean_interval(values[known], own) if known.any() else (np.nan, np.nan)
     return {
-        "mean": mean,
-        "low": interval[0],
-        "high": interval[1],
+        "mean": _number(values[known].mean()) if known.any() else None,
+        "low": _number(low),
+        "high": _number(high),
         "n": int(known.sum()),
         "groups": None if own is None else len(set(own)),
         "excluded": int((~known).sum()),

@@ -43,8 +43,8 @@ function galleries() {
   if (!WITH_GALLERY.length) return;
   const all = RUNS.filter((run) => run.status === "completed").length;
   byId("gallery").append(
-    make("p", { class: "quiet" }, "Beside a class stands its predicted probability. Typical validation pictures are right predictions whose true class has the highest one, untypical pictures those where it is lowest. ✗ marks a wrong prediction: first the answer, then the truth. Click a picture to enlarge it."
-      + (WITH_GALLERY.length < all ? ` To keep this page small, only ${WITH_GALLERY.length} of ${plural(all, "run")} are shown.` : "")),
+    make("p", { class: "quiet" }, "Beside a class stands its predicted probability. Typical validation pictures are right predictions whose true class has the highest one, untypical pictures those where it is lowest. ✗ marks a wrong prediction: first the answer, then the truth."
+      + (WITH_GALLERY.length < all ? ` To keep this page small, only ${WITH_GALLERY.length} of ${plural(all, "run")} are shown.` : ""), make("span", { class: "screen" }, " Click a picture to enlarge it.")),
     make("p", { class: "row" }, make("label", { for: "gallery-run" }, "Run"),
       make("select", { id: "gallery-run", onchange: (event) => gallery(Number(event.target.value)) }, ...WITH_GALLERY.map((index) => make("option", { value: index }, label(index))))),
     make("div", { id: "gallery-body" }));

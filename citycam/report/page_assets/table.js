@@ -134,6 +134,9 @@ function numberButton(index) {
     onclick: (event) => { event.stopPropagation(); choice.toggle(index); }, onfocus: () => pointed.set(index), onblur: () => pointed.set(null) }, RUNS[index].number);
 }
 
+// Characters that stand side by side on a page of paper, and those of a column of figures.
+const PAPER = 190, FIGURES = 9;
+
 const ROWS = RUNS.map((run, index) => make("tr", { class: run.status === "completed" ? null : "incomplete", onclick: () => choice.toggle(index),
   onpointerenter: () => pointed.set(index), onpointerleave: () => pointed.set(null) },
   ...COLUMNS.map((column) => make("td", { class: [column.kind, column.key].filter(Boolean).join(" "), "data-title": column.title,
@@ -176,10 +179,17 @@ function overSeeds() {
     make("p", { class: "quiet" }, "These intervals cover other seeds (Student's) and other pictures (the runs' own intervals): their arms are added as squares."));
 }
 
+/** Return whether the settings are too many or too long to stand on paper unbroken beside the numbers. */
+function tooWide() {
+  const widths = DATA.keys.map((key, number) => 2 + Math.max(key.length, ...RUNS.map((run) => short(run.settings[number]).length)));
+  return widths.reduce((sum, width) => sum + width, 0) > PAPER - FIGURES * (COLUMNS.length - DATA.keys.length);
+}
+
 function table() {
   const heads = COLUMNS.map((column, number) => make("th", { scope: "col", class: [column.kind, column.key].filter(Boolean).join(" "), "aria-sort": "none" },
     make("button", { type: "button", onclick: () => sortBy(number) }, column.title)));
   byId("runs").append(make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...ROWS));
+  byId("runs").classList.toggle("wide", tooWide());
   const grouped = RUNS.some((run) => run.over === "groups");
   byId("table-legend").textContent = "Validation pictures, last epoch. Brackets: 95 % interval"
     + (grouped ? ", over walks or videos instead of pictures. " : ". ")
