@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from citycam.report.verdicts import BLIND, FINDS, NOT_USED, TOO_FEW, WEAK, Estimate
 from citycam.selfcheck.planting import NEEDED
-from citycam.statistics import LEVEL, clustered, student_quantile
+from citycam.statistics import clustered, mean_interval
 from citycam.words import decimal
 
 Values = NDArray[np.float64]
@@ -50,21 +50,15 @@ def share(hits: Values, groups: Sequence[Hashable]) -> Estimate:
 
 
 def mean(values: Values, groups: Sequence[Hashable]) -> Estimate:
-    """Return a mean with its t interval over groups: the standard error of a ratio of sums over groups, with one degree
-    of freedom fewer than groups (Cochran 1977, Sampling Techniques, section 6.3).
+    """Return a mean with its interval over groups.
 
     Raises:
         ValueError: there is only one group.
     """
-    _, numbers = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)
-    count = int(numbers.max()) + 1
-    if count < 2:
+    low, high = mean_interval(values, groups)
+    if math.isnan(low):
         raise ValueError("one group has no variance")
-    middle = float(values.mean())
-    residuals = np.bincount(numbers, weights=values - middle)
-    error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / len(values)
-    arm = student_quantile(LEVEL, count - 1) * error
-    return Estimate(middle, middle - arm, middle + arm)
+    return Estimate(float(values.mean()), low, high)
 
 
 def is_used(effect: Values, contrast: Values) -> bool:
