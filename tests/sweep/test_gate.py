@@ -333,7 +333,11 @@ def test_near_matches_name_what_is_known_where_nothing_is_close() -> None:
 
 MAPS = {
     "explain.target=city,predicted": ["explain.target=city", "explain.target=predicted"],
-    "explain=none,default": ["explain=none", "'explain.methods=[cam,gradcam,smoothgradcampp,integrated]'"],
+    "explain=none,default": [
+        "explain=none",
+        "'explain.methods=[cam,gradcam,smoothgradcampp,integrated]' "
+        "'explain.scores=[removal,removal_order,sparseness,contrast]'",
+    ],
     "explain=default,none": ["explain=default"],
     "explain.methods=[cam],[gradcam,layercam]": ["'explain.methods=[cam]'", "'explain.methods=[gradcam,layercam]'"],
     "explain.weights=last,best": ["explain.weights=last", "explain.weights=best"],

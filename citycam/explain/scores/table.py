@@ -77,7 +77,7 @@ def compare(
     sign = 1 if SCORES[score].better == HIGHER else -1
     differences = np.stack([sign * (scores[method][score] - scores[other][score]) for method, other in pairs])
     known = np.isfinite(differences)
-    tested = known.any(axis=1).tolist()
+    tested = [bool(row.any()) for row in known]
     differences = np.where(known, differences, 0)
     p_values = iter(holm(paired(differences[tested], groups).tolist()) if any(tested) else [])
     return {
