@@ -90,13 +90,15 @@ def _edges(views: Array, _digests: Sequence[str]) -> Array:
         )
         for axis in (1, 2)
     )
-    return np.hypot(down, across)
+    magnitudes: Array = np.hypot(down, across)
+    return magnitudes
 
 
 @control("saturation")
 def _saturation(views: Array, _digests: Sequence[str]) -> Array:
     """The largest less the smallest of the three colours: how far a pixel is from grey."""
-    return views.max(axis=3) - views.min(axis=3)
+    distances: Array = views.max(axis=3) - views.min(axis=3)
+    return distances
 
 
 @control("centred")

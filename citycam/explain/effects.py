@@ -75,17 +75,19 @@ def strip_features(config: ToytownConfig, names: Sequence[str], spec: ViewSpec) 
         CitycamError: a name is not one of these towns.
     """
     side = spec.image_size
-    found = list(counterfactuals(config, names))
+    drawn = list(counterfactuals(config, names))
     places = {name: place for place, name in enumerate(names)}
     changed = [
         np.asarray(Image.fromarray(one.changed.astype(np.float32)).resize((side, side), Image.Resampling.BOX))
-        for one in found
+        for one in drawn
     ]
     return Stripped(
         names=tuple(names),
-        place=np.array([places[one.name] for one in found], dtype=np.int64),
-        features=tuple(one.feature for one in found),
-        views=np.array([working_picture(one.picture, spec) for one in found]).reshape(-1, side, side, 3),
+        place=np.array([places[one.name] for one in drawn], dtype=np.int64),
+        features=tuple(one.feature for one in drawn),
+        views=np.array([working_picture(one.picture, spec) for one in drawn], dtype=np.uint8).reshape(
+            -1, side, side, 3
+        ),
         changed=np.array(changed, dtype=np.float32).reshape(-1, side, side),
     )
 

@@ -55,7 +55,8 @@ def energy(pixels: Array, masks: NDArray[np.bool_]) -> Array:
     judged = _judged(pixels, masks)
     positive = np.where(judged[:, None, None], np.maximum(pixels.astype(np.float64), 0), 0)
     total, inside = positive.sum(axis=(1, 2)), (positive * masks).sum(axis=(1, 2))
-    return np.divide(inside, total, out=np.full(len(pixels), np.nan), where=total > 0)
+    shares: Array = np.divide(inside, total, out=np.full(len(pixels), np.nan), where=total > 0)
+    return shares
 
 
 def pixel_auc(pixels: Array, masks: NDArray[np.bool_]) -> Array:
@@ -83,5 +84,4 @@ def _looked_at(centres: tuple[float, ...], side: int) -> NDArray[np.intp]:
 
 def _judged(maps: Array, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which maps are finite and have a truth to be compared with, (N,)."""
-    judged: NDArray[np.bool_] = np.isfinite(maps).all(axis=(1, 2)) & masks.any(axis=(1, 2))
-    return judged
+    return np.logical_and(np.isfinite(maps).all(axis=(1, 2)), masks.any(axis=(1, 2)))
