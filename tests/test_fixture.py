@@ -120,6 +120,7 @@ def test_explain_gives_the_same_maps(
             np.testing.assert_allclose(maps[method] / peaks, before[method] / peaks, atol=1e-3, err_msg=method)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_export_writes_the_network(citycam: Door, tmp_path: Path) -> None:
     has_onnx = all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "onnxscript")))

@@ -144,6 +144,7 @@ def test_a_measurement_ends_in_time(backbone: Backbone, monkeypatch: pytest.Monk
     assert seconds[0] <= 15 + 2 * 8  # a pass that has started, and one of a batch
 
 
+@pytest.mark.slow
 def test_a_precision_found_under_load_is_said_and_recorded(
     train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

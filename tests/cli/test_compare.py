@@ -73,6 +73,7 @@ def test_a_sweep_in_which_all_fail_has_a_comparison(
     assert (outcome.results / "comparison.html").exists()
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_the_files_tell_what_was_done(
     train: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

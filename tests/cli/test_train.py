@@ -24,6 +24,7 @@ def citycam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return caller(cli, "citycam", monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_one_door_is_resumed_by_the_other(
     citycam: Citycam, train: Callable[..., Outcome], cities: Path, tiny_weights: Path
 ) -> None:

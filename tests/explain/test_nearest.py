@@ -49,6 +49,7 @@ def test_nearest_are_the_training_pictures_with_the_highest_cosine(
         assert all((run / "thumbs" / f"{digest}.jpg").exists() for digest, _, _ in its)
 
 
+@pytest.mark.slow
 def test_a_body_that_trains_and_a_run_without_a_bank_have_none(train: Train) -> None:
     for word in ("backbone.finetune=conv_head", "bank.enabled=false"):
         outcome = train(word, "explain.methods=[cam]", "explain.pictures=1", f"sweep.name={word[:4]}")

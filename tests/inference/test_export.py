@@ -146,6 +146,7 @@ def test_onnx_with_other_logits_is_not_written(
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_networks_of_tokens_take_any_number_of_pictures(export: Export, cities: Path, tmp_path: Path) -> None:
     weights = ["backbone.name=vit_tiny_patch16_224", "backbone.weights=random", "backbone.strides=[16]"]
     sweep = train_once(tmp_path, cities, Path("none"), *weights, "explain=none", "epochs=1")

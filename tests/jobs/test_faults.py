@@ -310,7 +310,7 @@ def test_a_folder_of_others_is_refused_and_left_as_it_is(
     assert path.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "multirun.yaml", "comparison.csv", "bodies/a", "0/.hydra/config.yaml"])
+@pytest.mark.parametrize("name", ["notes.txt", "multirun.yaml", "bodies/a", "0/.hydra/config.yaml"])
 def test_a_sweep_does_not_write_into_a_folder_that_holds_files_of_others(
     name: str, train: Train, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ def done(sweep: Path) -> dict[str, bytes]:
     return {name: content for name, content in records.items() if json.loads(content)["status"] == "completed"}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_that_was_done(
     tmp_path: Path, sweep_that_kills: Callable[[str], subprocess.CompletedProcess[str]]
 ) -> None:

@@ -121,6 +121,7 @@ def test_help_lists_own_options_too(mine: Path) -> None:
     assert "  optimizer: adam, adamw, sgd, slow\n" in printed
 
 
+@pytest.mark.slow
 def test_jobs_run_with_own_options_and_a_sweep_of_them_is_resumed(mine: Path, train: Callable[..., Outcome]) -> None:
     words = ["--config-dir", str(mine), "experiment=mine", "epochs=1", "explain=none"]
     outcome = train("seed=0,1", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", multirun=True)

@@ -46,7 +46,14 @@ def test_integrated_has_maps_of_pixels_in_every_kind_of_run(partition: str, fine
         assert sheet.width > 500
 
 
-@pytest.mark.parametrize("target", ["city", "predicted", "true", "runner_up", "difference", "contrast"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "contrast",
+        "runner_up",
+        *(pytest.param(its, marks=pytest.mark.slow) for its in ("city", "predicted", "true", "difference")),
+    ],
+)
 def test_integrated_sums_to_what_any_target_has_more_than_its_baselines(target: str, train: Train) -> None:
     asked = ("explain.methods=[integrated]", f"explain.target={target}", "explain.steps=64", "explain.pictures=2")
     run = train(*asked, "explain.baselines=[blur]").runs[0]

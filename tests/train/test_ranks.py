@@ -85,6 +85,7 @@ def assert_like(run: Path, one: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_by_two_devices_is_like_one_by_one_device(train: Train, tmp_path: Path) -> None:
     import_module("citycam.train.run")  # libraries may set variables when they are imported
     before = dict(os.environ)

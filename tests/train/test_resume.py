@@ -115,6 +115,7 @@ def test_a_killed_sweep_ends_like_one_that_was_left_alone(
         assert "resumes after epoch" in again.err
 
 
+@pytest.mark.slow
 def test_other_versions_start_anew_and_say_so(train: Train, tmp_path: Path, cities: Path, tiny_weights: Path) -> None:
     kill(*MOMENTS["a step"], tmp_path, cities, tiny_weights)
     (half,) = [
@@ -131,6 +132,7 @@ def test_other_versions_start_anew_and_say_so(train: Train, tmp_path: Path, citi
     assert json.loads(half.read_text())["resumed_after"] is None
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_starts_anew_and_says_so(
     train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_run_whose_pictures_changed_meanwhile_starts_anew_and_says_so(
     assert {"code": "started_anew", "sentence": sentence} in read(half)["warnings"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_gone_on_with_from_anywhere_by_its_folder_alone(
     train: Train, tmp_path: Path, cities: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ def test_going_on_with_other_settings_is_refused_with_what_differs(train: Train)
     assert len(begun.runs) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_on_another_kind_of_device_says_so(
     train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:
@@ -245,6 +249,7 @@ def test_a_run_that_goes_on_on_another_kind_of_device_says_so(
     assert sentence.startswith("It started on cuda (threads=1) and resumes on cpu (threads=1)")
 
 
+@pytest.mark.slow
 def test_several_commands_of_a_sweep_are_all_gone_on_with(train: Train) -> None:
     for command in (("epochs=1", "explain=none"), ("epochs=1,2", "optimizer=sgd", "explain=none")):
         assert train(*command, multirun=True).code == 0
