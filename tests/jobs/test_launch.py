@@ -138,6 +138,7 @@ def test_a_killed_worker_loses_nothing_that_was_done(
     assert claims == ["claims.lock"]
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_worker_interrupts_the_sweep_like_ctrl_c(
     tmp_path: Path, sweep_that_kills: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

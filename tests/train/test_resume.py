@@ -157,6 +157,7 @@ def read(run: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_a_run_whose_pictures_changed_meanwhile_starts_anew_and_says_so(
     train: Train, tmp_path: Path, cities: Path, tiny_weights: Path
 ) -> None:

@@ -104,8 +104,8 @@ def test_runs_of_equal_data_share_split_and_sample(train: Train) -> None:
     [
         pytest.param(("optimizer=sgd,adam", "epochs=2,3", "partition=binary,multi"), 3, 1, marks=pytest.mark.slow),
         (("partition=binary,multi", "epochs=2,3"), 3, 1),
-        (("epochs=2,3", "augment=paper"), 3, 3),
-        (("epochs=2,3", "augment=none"), 1, 1),
+        pytest.param(("epochs=2,3", "augment=paper"), 3, 3, marks=pytest.mark.slow),
+        pytest.param(("epochs=2,3", "augment=none"), 1, 1, marks=pytest.mark.slow),
         (("epochs=2,3", "augment.views=2"), 2, 1),
     ],
 )
