@@ -82,7 +82,8 @@ def quoted(text: str) -> str:
     bare = parse_override(f"x={text}") if re.fullmatch(r"[\w./-]+", text, flags=re.ASCII) else None
     if bare is not None and bare.value() == text:
         return text
-    return in_quotes(text.replace("${", "\\${"))
+    # Backslashes before it would escape each other.
+    return in_quotes(re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + "\\${", text))
 
 
 def _check_characters(name: str, word: str) -> None:

@@ -42,6 +42,7 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path / "pair"
 
 
+@pytest.mark.slow
 def test_the_end_of_a_sweep_and_the_command_write_the_same(train: Callable[..., Outcome], compare: Any) -> None:
     outcome = train("optimizer=sgd,adam", multirun=True)
     assert outcome.code == 0, outcome.err

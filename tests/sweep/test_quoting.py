@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from omegaconf import OmegaConf
 
 from citycam.errors import CitycamError
@@ -65,6 +65,8 @@ def test_each_value_of_a_sweep_is_quoted_where_it_must_be() -> None:
     assert [job.config.data.target for job in request.jobs] == ["St. John's", "paris", "東京"]
 
 
+@example("\\${")
+@example("\\\\${x}\\")
 @given(hypothesis.strategies.text(hypothesis.strategies.characters(exclude_categories=["Cs"])))
 def test_quoted_is_exactly_the_text(text: str) -> None:
     override = parse_override(f"x={quoted(text)}")

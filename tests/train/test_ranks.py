@@ -114,6 +114,7 @@ def test_a_sweep_by_two_devices_is_like_one_by_one_device(train: Train, tmp_path
     assert {record(run)["classes"][0] for run in both.runs} == {"arden", "rest"}
 
 
+@pytest.mark.slow
 def test_a_killed_rank_fails_the_job_and_one_device_goes_on(
     train: Train, children: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_killed_rank_fails_the_job_and_one_device_goes_on(
     assert_like(run, tmp_path / "alone" / "run")
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_rank_interrupts_the_run(
     train: Train, children: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
