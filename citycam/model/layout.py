@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,7 +38,18 @@ class Layout:
     stages: tuple[str, ...]
 
 
-def to_grid(raw: Tensor, layout: Layout) -> Tensor:
+class Ordered(Protocol):
+    """What has the order of activations; see `Layout`."""
+
+    @property
+    def order(self) -> str: ...
+    @property
+    def prefix(self) -> int: ...
+    @property
+    def cells(self) -> tuple[int, int]: ...
+
+
+def to_grid(raw: Tensor, layout: Ordered) -> Tensor:
     """Return activations in a network's own order as (B, C, h, w)."""
     if layout.order == "nchw":
         return raw

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from citycam.errors import CitycamError, near_matches
 from citycam.model.backbone import layout, reference
 from citycam.model.centres import first_centre, follow
+from citycam.model.layout import to_grid
 from citycam.model.stages import stage_units
 
 _TOKENS, _GRID = 3, 4  # dimensions of what stages give
@@ -41,12 +42,7 @@ class StageGrid:
 
     def from_network(self, output: Tensor) -> Tensor:
         """Return the stage's output as a grid (B, C, h, w)."""
-        if self.order == "nchw":
-            return output
-        if self.order == "nhwc":
-            return output.permute(0, 3, 1, 2)
-        patches = output[:, self.prefix :].transpose(1, 2)
-        return patches.reshape(*patches.shape[:2], *self.cells)
+        return to_grid(output, self)
 
 
 @functools.lru_cache(maxsize=64)
