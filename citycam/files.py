@@ -321,8 +321,9 @@ def check_writable(folder: Path) -> None:
     probe = folder / f".writable-{os.urandom(8).hex()}"  # a name that nobody has taken
     write_json(probe, {})
     probe.unlink()
-    for parent in new:
-        parent.rmdir()
+    with contextlib.suppress(OSError):  # another process has begun to write there
+        for parent in new:
+            parent.rmdir()
 
 
 def folder_size(folder: Path) -> int:

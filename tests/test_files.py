@@ -272,3 +272,15 @@ def test_home_is_found_and_nobodys_home_is_a_plain_name(monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.at_home("~/photos") == tmp_path / "photos"
     assert files.at_home("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")
+
+
+def test_a_folder_that_another_process_has_begun_to_fill_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files.write_json
+
+    def write_beside(path: Path, content: object) -> None:
+        real(path, content)
+        (path.parent / "theirs").touch()
+
+    monkeypatch.setattr(files, "write_json", write_beside)
+    files.check_writable(tmp_path / "a" / "b")
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["theirs"]
