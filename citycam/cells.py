@@ -47,20 +47,23 @@ def nearest(centres: tuple[float, ...], pixels: int) -> NDArray[np.intp]:
 
 
 def smoothed(maps: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Return maps (..., h, w) averaged over a box of an odd ``width`` of cells, with their edges repeated."""
+    """Return maps (..., h, w) blurred by `blur_matrix` along both sides; a ``width`` of 1 leaves them as they are."""
     if width == 1:
         return maps
-    rows, columns = (box_matrix(side, width) for side in maps.shape[-2:])
+    rows, columns = (blur_matrix(side, width) for side in maps.shape[-2:])
     result: NDArray[np.floating] = (rows @ maps @ columns.T).astype(maps.dtype)
     return result
 
 
-def box_matrix(side: int, width: int) -> NDArray[np.float64]:
-    """Return the matrix (side, side) that averages over a box of an odd ``width``, with edges repeated."""
-    matrix = np.zeros((side, side))
+def blur_matrix(side: int, width: int) -> NDArray[np.float64]:
+    """Return the matrix (side, side) that averages twice over a box of an odd ``width``, with edges repeated.
+
+    Two boxes are nearly a Gaussian, and one matrix product.
+    """
+    box = np.zeros((side, side))
     for offset in range(-(width // 2), width // 2 + 1):
-        matrix[np.arange(side), np.clip(np.arange(side) + offset, 0, side - 1)] += 1 / width
-    return matrix
+        box[np.arange(side), np.clip(np.arange(side) + offset, 0, side - 1)] += 1 / width
+    return box @ box
 
 
 def odd(width: float) -> int:

@@ -122,7 +122,7 @@ def _shown(run: PlannedRun, made: MadeMaps, method: str, grid: _CellsOfLayer, ve
         return Shown(METHODS[method].title, grid.cells, words, grid.note + arithmetic, verdict=verdict)
     its, settings = WHOLE_METHODS[method], run.config.explain
     box = its.box(run.config.image_size)
-    note = its.words(settings) + (f", {box} px box" if box > 1 else "")
+    note = its.words(settings) + (f", {box} px box twice" if box > 1 else "")
     return Shown(its.title, whole_cells(made.maps[method]), words, note + arithmetic, box, signed=True, verdict=verdict)
 
 

@@ -75,7 +75,7 @@ class WholeMethod:
             where the evidence starts (B,), for a method whose map promises to sum to the rest; else None.
         passes: from settings to the forward passes of each picture, and those with a backward pass among them.
         words: from settings to what captions say of them.
-        box: from the side of a picture to the width of the box that smooths its map, as it is shown.
+        box: from the side of a picture to the width of the box that smooths its map twice, as it is shown.
     """
 
     name: str

@@ -32,7 +32,7 @@ class Shown:
         cells: of its maps.
         targets: what each of its N maps explains, in words.
         note: the end of every caption, for example ``stride 8``.
-        box: the width of the box, in cells, that smooths a map for the eye; 1 shows it as it is.
+        box: the width of the box, in cells, that smooths a map twice for the eye; 1 shows it as it is.
         signed: whether evidence against the target is drawn, too.
         verdict: a sentence on whether the method's maps may be believed; empty if nobody has checked.
     """

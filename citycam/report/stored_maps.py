@@ -43,7 +43,7 @@ class MethodMaps:
         blank: whether a map is blank (N,).
         targets: what the maps explain (N,).
         cells: of every map. Files of older versions do not say where cells look: theirs divide the picture evenly.
-        box: the width of the box, in cells, that smooths a map for the eye.
+        box: the width of the box, in cells, that smooths a map twice for the eye.
     """
 
     raw: NDArray[np.float32]

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from citycam.explain.truth import highest
+from citycam.explain.whole import WHOLE_METHODS
 from citycam.files import write_text
-from citycam.report.overlay import BLANK, Pixels, fit, overlay
+from citycam.report.overlay import BLANK, Pixels, fit, over
 from citycam.report.verdicts import MarkCheck, SelfCheck, write_check
 from citycam.selfcheck.drawn import Drawn
 from citycam.selfcheck.marks import Mask
@@ -78,7 +79,8 @@ def _example(example: Example, check: SelfCheck) -> str:
         if drawn.blank:  # nothing is its evidence, so nothing is drawn or pointed at
             shown.append(_figure(outlined(picture, example.masks), f"{title}: {BLANK}"))
             continue
-        pixels = pointed(overlay(picture, drawn.maps[0], drawn.cells), drawn)
+        signed = name in WHOLE_METHODS and WHOLE_METHODS[name].box(len(example.view)) > 1
+        pixels = pointed(over(picture, drawn.maps[0], drawn.cells, signed=signed), drawn)
         shown.append(_figure(outlined(pixels, example.masks), title))
     return f'<div class="example">{"".join(shown)}</div>'
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from citycam.cells import box_matrix, odd, smoothed
+from citycam.cells import blur_matrix, odd, smoothed
 from citycam.explain.integrated import BASELINES, blurred, box_of, integrated_gradients
 from citycam.explain.targets import Contrast, Difference, LogitTarget, Negative, Target, target_values
 
@@ -151,16 +151,21 @@ def test_the_map_does_not_depend_on_the_batch_and_leaves_nothing_behind() -> Non
 
 
 @given(width=st.integers(1, 15), side=st.integers(15, 40))
-def test_a_box_averages(width: int, side: int) -> None:
-    box = box_matrix(side, odd(width))
-    np.testing.assert_allclose(box.sum(axis=1), 1)
-    assert (box >= 0).all()
-    np.testing.assert_allclose(box, box[::-1, ::-1])
+def test_a_blur_averages_twice_over_a_box_with_edges_repeated(width: int, side: int) -> None:
+    matrix = blur_matrix(side, odd(width))
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert (matrix >= 0).all()
+    np.testing.assert_allclose(matrix, matrix[::-1, ::-1])
+    values, half = np.random.default_rng(width).random(side), odd(width) // 2
+    expected = values
+    for _ in range(2):
+        expected = np.convolve(np.pad(expected, half, "edge"), np.full(odd(width), 1 / odd(width)), "valid")
+    np.testing.assert_allclose(matrix @ values, expected)
     np.testing.assert_allclose(smoothed(np.ones((1, side, side)), odd(width)), 1)
 
 
-@pytest.mark.parametrize(("side", "width"), [(64, 3), (96, 5), (224, 13)])
-def test_maps_are_smoothed_by_an_eighteenth_of_the_side(side: int, width: int) -> None:
+@pytest.mark.parametrize(("side", "width"), [(64, 5), (96, 7), (224, 17)])
+def test_maps_are_smoothed_twice_by_a_thirteenth_of_the_side(side: int, width: int) -> None:
     point = np.zeros((1, side, side))
     point[0, side // 2, side // 2] = 1
-    assert (smoothed(point, box_of(side)) > 0).sum() == width**2
+    assert (smoothed(point, box_of(side)) > 0).sum() == (2 * width - 1) ** 2
