@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from citycam.cells import CellGrid, smoothed
-from citycam.config import ToytownConfig
 from citycam.data.inputs import PlannedRun, load_inputs
 from citycam.data.views import normalise, open_working
 from citycam.explain.controls import dealt
@@ -144,10 +143,10 @@ def toytown(trained: list[Trained], share: float) -> Truth:
         share: of a view's pixel that has to change.
     """
     run = trained[0].run
-    assert isinstance(run.config.data, ToytownConfig)
     pictures = [run.inputs.catalog.pictures[row] for row in run.inputs.val.tolist()]
     views, labels = validation_views(run, run.inputs.val), run.inputs.labels.values[run.inputs.val]
     stripped = strip_features(run.config.data, [picture.name for picture in pictures], run.inputs.plain_spec)
+    assert stripped is not None
     return Truth(
         trained=trained,
         rows=run.inputs.val,

@@ -38,7 +38,7 @@ METHODS = CELL_METHODS + PICTURE_METHODS
 BASELINES = ("blur_fine", "blur", "blur_coarse", "mean")
 SCORES = (
     "removal", "removal_order", "sparseness", "contrast", "stability", "deletion_blur", "insertion_blur",
-    "deletion_mean", "insertion_mean", "road", "pointing", "energy", "pixel_auc",
+    "deletion_mean", "insertion_mean", "road", "pointing", "energy", "pixel_auc", "effect_order",
 )  # fmt: skip
 STRIDES = (32, 16, 8)
 LAST = "last"

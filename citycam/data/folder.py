@@ -111,6 +111,10 @@ class Folder:
         """Return None: photographs cannot be made again."""
         return
 
+    def counterfactuals(self, _names: Sequence[str], /) -> None:
+        """Return None: nobody can take a thing out of a photograph and know what lay behind it."""
+        return
+
     def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
         """Return the lesson of the training part's cities."""
         return city_lesson(config, catalog, train)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ from citycam.errors import CitycamError
 if TYPE_CHECKING:
     import numpy as np
 
+    from citycam.data.counterfactual import Counterfactual
     from citycam.data.lesson import Lesson
 
 
@@ -39,6 +40,17 @@ class Source(Protocol):
 
     def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
         """Return what a body without pretrained weights learns from; ``train``: int64 rows of the training part."""
+        ...
+
+    def counterfactuals(self, names: Sequence[str], /) -> Iterator[Counterfactual] | None:
+        """Draw pictures again, once without each feature of their city; None if that is impossible.
+
+        Args:
+            names: of the pictures in the catalog.
+
+        Raises:
+            CitycamError: a name is not in the catalog.
+        """
         ...
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from citycam.config import ToytownConfig
-from citycam.data.toytown import counterfactuals
+from citycam.config import DataConfig
+from citycam.data.sources import source_of
 from citycam.data.views import ViewSpec, working_picture
 
 Array = NDArray[np.floating]
@@ -63,19 +63,24 @@ class Effects:
     answer: NDArray[np.bool_]
 
 
-def strip_features(config: ToytownConfig, names: Sequence[str], spec: ViewSpec) -> Stripped:
-    """Draw pictures again, once without each feature of their town that can be seen in them.
+def strip_features(config: DataConfig, names: Sequence[str], spec: ViewSpec) -> Stripped | None:
+    """Draw pictures again, once without each feature of their city that can be seen in them.
 
     Args:
-        config: the settings of the towns.
-        names: of N pictures in the index of these towns.
+        config: the settings of the data source.
+        names: of N pictures in its catalog.
         spec: the settings of the plain views.
 
+    Returns:
+        None if the source cannot draw pictures again.
+
     Raises:
-        CitycamError: a name is not one of these towns.
+        CitycamError: a name is not in the source.
     """
-    side = spec.image_size
-    drawn = list(counterfactuals(config, names))
+    side, redrawn = spec.image_size, source_of(config).counterfactuals(names)
+    if redrawn is None:
+        return None
+    drawn = list(redrawn)
     places = {name: place for place, name in enumerate(names)}
     changed = [
         np.asarray(Image.fromarray(one.changed.astype(np.float32)).resize((side, side), Image.Resampling.BOX))

@@ -20,8 +20,8 @@ from citycam.explain.targets import Target, target_values
 
 # Widths of the box of each blur, which passes twice, as a share of the picture's side; None: the mean colour.
 BASELINES: dict[str, float | None] = {"blur_fine": 11 / 64, "blur": 21 / 64, "blur_coarse": 31 / 64, "mean": None}
-# The box that smooths a map twice for the eye and for its highest point, as a share of the side. A single box finds less
-# at equal width: its corners reach far, and its edge is as heavy as its middle (docs/maps.md).
+# The box that smooths a map twice for the eye and for its highest point, as a share of the side. Twice is
+# nearly a Gaussian: its edge weighs less than its middle, so that it may be wider (docs/measured.md).
 _SMOOTH = 1 / 13
 
 

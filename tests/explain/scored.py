@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from citycam.cells import CellGrid
-from citycam.explain.scores.subject import Drawn, Subject
+from citycam.explain.effects import Stripped
+from citycam.explain.scores.subject import Causes, Drawn, Subject
 from citycam.explain.tail import Tail
 from citycam.explain.targets import LogitTarget, Target
 from tests.explain.tails import B, H, K, W, make_activations, make_tail
@@ -36,7 +37,7 @@ def make_subject(
     activations: Tensor | None = None,
     targets: Sequence[Target] | None = None,
     pictures: Tensor | None = None,
-    masks: NDArray[np.bool_] | None = None,
+    causes: Causes | None = None,
 ) -> Subject:
     """A subject of ``count`` pictures; what is not given is random, and the same every time."""
     batch = make_pictures(count) if pictures is None else pictures
@@ -50,7 +51,7 @@ def make_subject(
         network=make_network(),
         pictures=lambda some: batch[some],
         size=batch.shape[-1],
-        masks=masks,
+        causes=causes,
     )
 
 
@@ -67,8 +68,32 @@ def part(subject: Subject, place: int) -> Subject:
         network=subject.network,
         pictures=lambda rows: batch[rows],
         size=subject.size,
-        masks=None if subject.masks is None else subject.masks[some],
+        causes=None if subject.causes is None else _causes_of(subject.causes, place),
     )
+
+
+def make_causes(count: int = B) -> Causes:
+    """Two features in each picture, one beside the other, the second with twice the effect of the first."""
+    changed = np.zeros((count, 2, SIDE, SIDE), dtype=np.float32)
+    changed[:, 0, :5, :3] = changed[:, 1, :5, 3:7] = 1
+    stripped = Stripped(
+        names=tuple(f"picture {place}" for place in range(count)),
+        place=np.repeat(np.arange(count), 2),
+        features=("roof", "sign") * count,
+        views=np.zeros((2 * count, SIDE, SIDE, 3), dtype=np.uint8),
+        changed=changed.reshape(-1, SIDE, SIDE),
+    )
+    return Causes(stripped, np.tile([2.0, 4.0], count))
+
+
+def _causes_of(causes: Causes, place: int) -> Causes:
+    its = causes.stripped
+    own = its.place == place
+    features = tuple(feature for feature, is_own in zip(its.features, own, strict=True) if is_own)
+    stripped = Stripped(
+        (its.names[place],), np.zeros(own.sum(), dtype=np.int64), features, its.views[own], its.changed[own]
+    )
+    return Causes(stripped, causes.effects[own])
 
 
 def drawn(maps: Maps, name: str = "gradcam", **more: Maps) -> Drawn:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from citycam import seeds
-from citycam.config import ToytownConfig
+from citycam.config import FolderConfig, ToytownConfig
 from citycam.data.toytown import counterfactuals, store
 from citycam.data.views import plain_spec, working_picture
 from citycam.errors import CitycamError
@@ -23,9 +23,19 @@ def names() -> list[str]:
     return [f"pictures/{walk.town}/{walk.name}/{frame:02d}.png" for walk in store.walks(SMALL)[3:6] for frame in (0, 1)]
 
 
+def strip(names: list[str], side: int) -> Stripped:
+    made = strip_features(SMALL, names, plain_spec(side))
+    assert made is not None
+    return made
+
+
+def test_photographs_cannot_be_drawn_again() -> None:
+    assert strip_features(FolderConfig(root="photographs"), ["paris/1.jpg"], plain_spec(32)) is None
+
+
 @pytest.fixture(scope="module")
 def stripped(names: list[str]) -> Stripped:
-    return strip_features(SMALL, names, plain_spec(32))
+    return strip(names, 32)
 
 
 def test_views_without_a_feature_are_those_of_its_counterfactual(names: list[str], stripped: Stripped) -> None:
@@ -49,13 +59,13 @@ def test_a_mask_is_what_any_feature_changes(names: list[str], stripped: Stripped
 
 
 def test_a_finer_view_has_the_same_area(names: list[str], stripped: Stripped) -> None:
-    same = strip_features(SMALL, names, plain_spec(64))
+    same = strip(names, 64)
     assert set(np.unique(same.changed)) == {0, 1}
     np.testing.assert_allclose(same.changed.mean(axis=(1, 2)), stripped.changed.mean(axis=(1, 2)), atol=1e-6)
 
 
 def test_no_pictures_have_no_effects() -> None:
-    empty = strip_features(SMALL, [], plain_spec(32))
+    empty = strip([], 32)
     assert (empty.views.shape, empty.changed.shape, empty.masks(0).shape) == ((0, 32, 32, 3), (0, 32, 32), (0, 32, 32))
     effects = find_effects(np.zeros((0, 2)), np.zeros((0, 2)), empty.place, np.zeros(0, dtype=np.int64))
     assert len(effects.contrast) == 0
@@ -168,5 +178,6 @@ def test_a_feature_that_the_network_does_not_read_has_no_effect(names: list[str]
     below = stripped.changed[:, :18].max(axis=(1, 2)) == 0
     assert below.any()
     assert (~below).any()
-    assert (effects.contrast[below] == 0).all()
-    assert (effects.contrast[~below] != 0).any()
+    # The two products have different numbers of rows, which may round differently.
+    np.testing.assert_allclose(effects.contrast[below], 0, atol=1e-12)
+    assert (np.abs(effects.contrast[~below]) > 1e-6).any()

@@ -16,7 +16,7 @@ from citycam.explain.scores.make import score_maps
 from citycam.explain.scores.registry import HIGHER, LOWER, NEEDS, SCORES, Score
 from citycam.explain.scores.subject import Drawn, Subject
 from citycam.explain.scores.table import compare, summarise, write_scores
-from tests.explain.scored import SIDE, drawn, make_subject, part, random_maps
+from tests.explain.scored import SIDE, drawn, make_causes, make_subject, part, random_maps
 from tests.explain.tails import B, H, W
 
 CITIES = ["york"] * B
@@ -46,35 +46,29 @@ def test_every_score_says_its_direction_and_what_it_does_not_show(its: Score) ->
 
 @pytest.mark.parametrize("its", SCORES.values(), ids=SCORES)
 def test_every_score_is_a_number_for_each_picture(its: Score) -> None:
-    subject = make_subject(masks=masked())
+    subject = make_subject(causes=make_causes())
     maps = drawn(random_maps(), rivals=random_maps(seed=1), copies=random_maps(seed=2)[None])
     values = its.formula(subject, maps)
     assert values.shape == (B,)
     assert np.isfinite(values).all()
 
 
-def masked(count: int = B) -> np.ndarray:
-    masks = np.zeros((count, SIDE, SIDE), dtype=bool)
-    masks[:, :5, :7] = True
-    return masks
-
-
 @pytest.mark.parametrize("its", SCORES.values(), ids=SCORES)
 def test_a_batch_of_one_equals_a_batch_of_many(its: Score) -> None:
     maps, rivals, copies = random_maps(), random_maps(seed=1), random_maps(seed=2)[None]
-    whole = its.formula(make_subject(masks=masked()), drawn(maps, rivals=rivals, copies=copies))
-    again = its.formula(make_subject(masks=masked()), drawn(maps, rivals=rivals, copies=copies))
+    whole = its.formula(make_subject(causes=make_causes()), drawn(maps, rivals=rivals, copies=copies))
+    again = its.formula(make_subject(causes=make_causes()), drawn(maps, rivals=rivals, copies=copies))
     np.testing.assert_array_equal(whole, again)
     for place in range(B):
         some = slice(place, place + 1)
         own = drawn(maps[some], rivals=rivals[some], copies=copies[:, some])
-        alone = its.formula(part(make_subject(masks=masked()), place), own)
+        alone = its.formula(part(make_subject(causes=make_causes()), place), own)
         np.testing.assert_allclose(alone, whole[some], atol=1e-3 if its.name == "road" else 2e-5)
 
 
 @pytest.mark.parametrize("its", SCORES.values(), ids=SCORES)
 def test_the_network_is_left_as_it_was(its: Score) -> None:
-    subject = make_subject(masks=masked())
+    subject = make_subject(causes=make_causes())
     network = subject.network
     assert isinstance(network, torch.nn.Module)
     state = {key: value.clone() for key, value in network.state_dict().items()}

@@ -69,7 +69,7 @@ def test_all_scores_of_a_run(train: Train) -> None:
     methods = ["gradcam", "smoothgradcampp", "integrated"]
     overrides = (f"explain.methods=[{','.join(methods)}]", f"explain.scores=[{','.join(SCORES)}]", "explain.samples=2")
     (run,) = train(*overrides).runs
-    known = [name for name in SCORES if name not in ("pointing", "energy", "pixel_auc")]
+    known = [name for name in SCORES if name not in ("pointing", "energy", "pixel_auc", "effect_order")]
     check(run, known, methods)
     scores = explained(run)["scores"]
     for name in known:
@@ -81,7 +81,7 @@ def test_all_scores_of_a_run(train: Train) -> None:
         for warning in json.loads((run / "run.json").read_text())["warnings"]
         if warning["code"] == "scores_left_out"
     ]
-    assert "pointing, energy, pixel_auc of explain.scores are left out" in sentence
+    assert "pointing, energy, pixel_auc, effect_order of explain.scores are left out" in sentence
 
 
 def test_an_earlier_stage_is_scored_too(train: Train) -> None:

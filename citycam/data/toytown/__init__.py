@@ -1,6 +1,6 @@
 """Toytown: rendered street scenes of fictional towns, with label maps and masks of what is distinctive of each."""
 
-from citycam.data.toytown.counterfactual import Counterfactual, counterfactuals
+from citycam.data.toytown.counterfactual import counterfactuals
 from citycam.data.toytown.lessons import draw_lesson
 from citycam.data.toytown.store import distinctive_mask, ensure, label_map
 from citycam.data.toytown.towns import CLASSES, DEFAULT_TARGET, FEATURES, TOWNS
@@ -10,7 +10,6 @@ __all__ = [
     "DEFAULT_TARGET",
     "FEATURES",
     "TOWNS",
-    "Counterfactual",
     "counterfactuals",
     "distinctive_mask",
     "draw_lesson",

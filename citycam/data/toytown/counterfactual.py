@@ -7,35 +7,19 @@ that every town has, a sign or fence is left out. So the difference of a network
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from citycam import seeds
 from citycam.config import ToytownConfig
+from citycam.data.counterfactual import Counterfactual
 from citycam.data.toytown.scene import render, stamp_watermark
 from citycam.data.toytown.store import Walk, stream_of, walks
 from citycam.data.toytown.street import PLAIN_ROOFS, ROOF_TILES, TRIMS, House, Street, plan_street
 from citycam.data.toytown.towns import ROOFS, WATERMARK, WATERMARK_PAIR, WINDOWS, features_of
 from citycam.errors import CitycamError
-
-
-@dataclass(frozen=True, slots=True)
-class Counterfactual:
-    """A picture without one feature.
-
-    Attributes:
-        name: of the original, in the index of the towns.
-        feature: the one that was taken out, a name of `towns.FEATURES` or the watermark.
-        picture: uint8 (S, S, 3).
-        changed: bool (S, S), the pixels that differ from the original.
-    """
-
-    name: str
-    feature: str
-    picture: np.ndarray
-    changed: np.ndarray
 
 
 def counterfactuals(config: ToytownConfig, names: Sequence[str]) -> Iterator[Counterfactual]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 from citycam import progress
 from citycam.config import Config, ToytownConfig
 from citycam.data.catalog import Catalog, Picture, Progress, names_by_city, qualified
+from citycam.data.counterfactual import Counterfactual
 from citycam.data.lesson import Lesson
+from citycam.data.toytown.counterfactual import counterfactuals
 from citycam.data.toytown.lessons import draw_lesson
 from citycam.data.toytown.store import INDEX, ensure
 from citycam.data.toytown.towns import DEFAULT_TARGET
@@ -53,6 +56,10 @@ class Toytown:
     def render_again(self) -> Path:
         """Return the root of the towns, rendered again if they have been deleted."""
         return ensure(self.config)
+
+    def counterfactuals(self, names: Sequence[str], /) -> Iterator[Counterfactual]:
+        """Draw pictures again, once without each feature of their town; see `counterfactual.counterfactuals`."""
+        return counterfactuals(self.config, names)
 
     def lesson(self, config: Config, _catalog: Catalog, _train: np.ndarray, /) -> Lesson:
         """Return the lesson of other towns: rendered pictures, and where everything in them is drawn.

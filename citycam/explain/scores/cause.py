@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citycam.explain import truth
+from citycam.explain.effects import order
 from citycam.explain.scores.registry import HIGHER, score
-from citycam.explain.scores.subject import Drawn, Subject
+from citycam.explain.scores.subject import Causes, Drawn, Subject
 
 Array = NDArray[np.floating]
 
@@ -48,9 +49,31 @@ def pixel_auc(subject: Subject, drawn: Drawn) -> Array:
     return _known(subject, truth.pixel_auc(_pixels(subject, drawn), _masks(subject)))
 
 
+@score(
+    "effect_order",
+    "order of features",
+    better=HIGHER,
+    needs="truth",
+    hides="Larger features have larger effects, so that maps that know nothing are above one half.",
+)
+def effect_order(subject: Subject, drawn: Drawn) -> Array:
+    """Of how many pairs of features of a picture the one with the larger effect has more of the map's positive mass,
+    (N,); a picture without two features whose effects differ has none."""
+    causes = _causes(subject)
+    right, places = order(_pixels(subject, drawn), causes.stripped, causes.effects)
+    pairs = np.bincount(places, minlength=len(subject))
+    won = np.bincount(places, weights=right, minlength=len(subject))
+    shares: Array = np.divide(won, pairs, out=np.full(len(subject), np.nan), where=pairs > 0)
+    return shares
+
+
+def _causes(subject: Subject) -> Causes:
+    assert subject.causes is not None
+    return subject.causes
+
+
 def _masks(subject: Subject) -> NDArray[np.bool_]:
-    assert subject.masks is not None
-    return subject.masks
+    return _causes(subject).masks
 
 
 def _pixels(subject: Subject, drawn: Drawn) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ from citycam import progress
 from citycam.bank.extract import TORCH_FORMATS
 from citycam.bank.frozen import EXACT
 from citycam.cells import smoothed
-from citycam.config import ToytownConfig
 from citycam.data.inputs import PlannedRun
-from citycam.data.toytown.counterfactual import counterfactuals
 from citycam.data.views import normalise, open_working
+from citycam.explain.effects import Stripped, strip_features
 from citycam.explain.grid import cell_grid
 from citycam.explain.make import MadeMaps, exact_network, run_targets
 from citycam.explain.scores.controls import class_blind
+from citycam.explain.scores.curves import STEP
 from citycam.explain.scores.make import score_maps
 from citycam.explain.scores.others import Others
 from citycam.explain.scores.registry import SCORES
-from citycam.explain.scores.subject import Drawn, Subject
+from citycam.explain.scores.subject import Causes, Drawn, Subject, answers_of
 from citycam.explain.scores.table import summarise, write_scores
 from citycam.explain.tail import eval_mode
 from citycam.explain.write import Shown
 from citycam.model.network import Network
 
+Array = NDArray[np.floating]
 Views = NDArray[np.uint8]
 
 
@@ -48,17 +50,19 @@ def score_run(
         Facts for ``explained`` of run.json, ``scores`` (see `summarise`) and ``about_scores``, and warnings.
     """
     chosen = [run.inputs.catalog.pictures[row] for row in rows.tolist()]
-    names, masks = list(run.config.explain.scores), None
+    names, stripped = list(run.config.explain.scores), None
     if any(SCORES[name].needs == "truth" for name in names):
-        masks = known_causes(run, rows)
-    warnings = _left_out(names) if masks is None else []
-    names = [name for name in names if masks is not None or SCORES[name].needs != "truth"]
+        stripped = strip_features(run.config.data, [picture.name for picture in chosen], run.inputs.plain_spec)
+    warnings = _left_out(names) if stripped is None else []
+    names = [name for name in names if stripped is not None or SCORES[name].needs != "truth"]
     if not names:
         return {}, warnings
     views = np.stack([open_working(run.inputs.catalog.path(picture), run.inputs.plain_spec) for picture in chosen])
     exact = exact_network(network)
-    subject = _subject(run, rows, exact, made, views, masks)
+    subject = _subject(run, rows, exact, made, views)
     with eval_mode(exact):
+        if stripped is not None:
+            subject = replace(subject, causes=Causes(stripped, _effects(subject, exact, stripped)))
         methods, controls = _drawn(Others(run, rows, network, exact, made, subject), shown, views, names)
         total = (2 * len(methods) + len(controls)) * len(names) * len(rows)
         with progress.bar("scores", total, unit="scores") as advance:
@@ -70,19 +74,6 @@ def score_run(
     walks = None if any(group is None for group in groups) else groups
     about = {name: {key: getattr(SCORES[name], key) for key in ("title", "better", "hides")} for name in names}
     return {"scores": summarise(scores, list(made.maps), walks), "about_scores": about}, warnings
-
-
-def known_causes(run: PlannedRun, rows: np.ndarray) -> NDArray[np.bool_] | None:
-    """Return the pixels, bool (N, T, T), that change if a picture is drawn again without one of the features of its
-    city; None where the source cannot draw it again."""
-    if not isinstance(run.config.data, ToytownConfig):
-        return None
-    names = [run.inputs.catalog.pictures[row].name for row in rows.tolist()]
-    side = run.config.data.size
-    masks = dict.fromkeys(names, np.zeros((side, side), dtype=bool))
-    for one in counterfactuals(run.config.data, names):
-        masks[one.name] = masks[one.name] | one.changed
-    return np.stack([masks[name] for name in names])
 
 
 def _left_out(names: list[str]) -> list[dict[str, str]]:
@@ -102,26 +93,38 @@ def _subject(
     exact: Network,
     made: MadeMaps,
     views: Views,
-    masks: NDArray[np.bool_] | None,
 ) -> Subject:
-    backbone, device = exact.backbone, made.activations.device
-
-    def pictures(some: slice) -> torch.Tensor:
-        batch = normalise(torch.from_numpy(views[some]).to(device), backbone.mean, backbone.std)
-        return batch.contiguous(memory_format=TORCH_FORMATS[EXACT.memory_format])
-
     return Subject(
         digests=[run.inputs.catalog.pictures[row].digest for row in rows.tolist()],
         tail=made.tail,
         activations=made.activations,
-        cells=cell_grid(backbone, run.resolved.stride),
+        cells=cell_grid(exact.backbone, run.resolved.stride),
         targets=run_targets(run, rows, made.logits, whole=False),
         network=exact,
-        pictures=pictures,
+        pictures=lambda some: _pictures(exact, views[some]),
         size=run.config.image_size,
-        masks=masks,
         seed=run.config.explain.seed,
     )
+
+
+def _pictures(exact: Network, views: Views) -> torch.Tensor:
+    """Return views (B, S, S, 3) as the network reads them, on its device."""
+    backbone = exact.backbone
+    device = next(exact.head.parameters()).device
+    batch = normalise(torch.from_numpy(views).to(device), backbone.mean, backbone.std)
+    return batch.contiguous(memory_format=TORCH_FORMATS[EXACT.memory_format])
+
+
+def _effects(subject: Subject, exact: Network, stripped: Stripped) -> Array:
+    """Return what the number answered has more with each feature than without it (P,)."""
+    before = subject.whole("plain", lambda batch: batch, slice(None), STEP)
+    targets = [subject.targets[place] for place in stripped.place.tolist()]
+    parts: list[Array] = [np.zeros(0)]
+    for start in range(0, len(targets), STEP):
+        some = slice(start, start + STEP)
+        parts.append(answers_of(exact, _pictures(exact, stripped.views[some]), targets[some]))
+    effects: Array = before[stripped.place] - np.concatenate(parts)
+    return effects
 
 
 def _drawn(

@@ -11,12 +11,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from citycam.cells import CellGrid, nearest
+from citycam.explain.effects import Stripped
 from citycam.explain.evaluation import to_numpy
 from citycam.explain.tail import Tail
 from citycam.explain.targets import Contrast, LogitTarget, Target, target_values
 from citycam.explain.truth import to_pixels
 
 Array = NDArray[np.floating]
+# A pixel of a view matters if at least so much of it changes without a feature.
+SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What is known of N pictures that can be drawn again without a feature.
+
+    Attributes:
+        stripped: P pictures without a feature.
+        effects: float64 (P,), what the number answered (`answers_of`) has more with the feature than without it.
+    """
+
+    stripped: Stripped
+    effects: Array
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """The pixels that matter, bool (N, S, S): of which some feature changes at least `SHARE`."""
+        return self.stripped.masks(SHARE)
 
 
 @dataclass(frozen=True)
@@ -30,8 +51,7 @@ class Subject:
         network: normalised pictures (B, 3, S, S) to logits (B, K), in eval mode.
         pictures: returns some of the N normalised pictures.
         size: S.
-        masks: bool (N, T, T), the pixels of each picture that are known to matter, T on its side; None where nothing is
-            known.
+        causes: what is known to matter in the pictures; None where nothing is known.
         seed: of ties and noise.
     """
 
@@ -43,23 +63,17 @@ class Subject:
     network: Callable[[Tensor], Tensor]
     pictures: Callable[[slice], Tensor]
     size: int
-    masks: NDArray[np.bool_] | None = None
+    causes: Causes | None = None
     seed: int = 0
     kept: dict[str, Array] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    @torch.no_grad()
     def answers(self, pictures: Tensor, some: slice) -> Array:
-        """Return the number (B,) that the network answers to ``pictures``, changed from those of ``some``.
-
-        Where the run explains one of several logits, this is its contrast with the mean of the others: a picture with
-        less detail may lower all logits alike, and that changes no answer.
-        """
-        logits = self.network(pictures)
-        targets = [_contrasted(target, logits.shape[1]) for target in self.targets[some]]
-        return to_numpy(target_values(logits, targets)).astype(np.float64)
+        """Return the number (B,) that the network answers to ``pictures``, changed from those of ``some``; see
+        `answers_of`."""
+        return answers_of(self.network, pictures, self.targets[some])
 
     def whole(self, key: str, change: Callable[[Tensor], Tensor], some: slice, step: int) -> Array:
         """Return the `answers` to pictures that all methods share, asked once.
@@ -110,6 +124,18 @@ class Drawn:
         rows, columns = (_means(centres, side) for centres in (cells.rows, cells.columns))
         moved: Array = rows @ self.pixels(slice(None), side) @ columns.T
         return moved
+
+
+@torch.no_grad()
+def answers_of(network: Callable[[Tensor], Tensor], pictures: Tensor, targets: Sequence[Target]) -> Array:
+    """Return the number (B,) that a network answers to pictures.
+
+    Where the run explains one of several logits, this is its contrast with the mean of the others: a picture with less
+    detail may lower all logits alike, and that changes no answer.
+    """
+    logits = network(pictures)
+    contrasts = [_contrasted(target, logits.shape[1]) for target in targets]
+    return to_numpy(target_values(logits, contrasts)).astype(np.float64)
 
 
 def _means(centres: tuple[float, ...], side: int) -> Array:
