@@ -27,6 +27,7 @@ KNOWS: dict[str, set[str]] = {
     "inference": {"bank", "data", "explain", "model", "sweep"},
     "selfcheck": {"bank", "data", "explain", "inference", "model", "report", "sweep", "train"},
     "jobs": {"bank", "data", "explain", "model", "report", "sweep", "train"},
+    "frames": {"report", "sweep"},
     "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "selfcheck", "sweep", "train"},
 }
 GROUND = {
@@ -68,7 +69,7 @@ SLOW: dict[str, set[str]] = {
     "huggingface_hub": {"yaml"},
 }
 # Installed by an extra, or not on every system.
-OPTIONAL = {"onnx", "onnxruntime", "pillow_heif", "resource"}
+OPTIONAL = {"onnx", "onnxruntime", "pandas", "pillow_heif", "resource"}
 # Tables that are the same for ever. All else that a process keeps goes through `citycam.processes.remember`.
 TABLES = {"data.views._stream_name", "model.backbone.layout", "report.overlay._table", "report.overlay.font"}
 TABLES |= {"train.resume._sources", "model.stage_grid.stage_grid"}

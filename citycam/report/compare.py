@@ -136,11 +136,11 @@ def write_comparison(folder: Path, comparables: Sequence[Comparable]) -> None:
     """
     check_folder(folder)
     write_text(folder / "comparison.md", _markdown(comparables))
-    header, lines = _table_of_runs(comparables)
+    header, lines = table_of_runs(comparables)
     write_csv(folder / "comparison.csv", header, lines)
 
 
-def _table_of_runs(comparables: Sequence[Comparable]) -> tuple[list[str], list[list[Any]]]:
+def table_of_runs(comparables: Sequence[Comparable]) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of comparison.csv: every number of a run, and those of its row in the table."""
     rows = [row for comparable in comparables for row in comparable.rows]
     keys = differing(rows)

@@ -17,8 +17,9 @@ from citycam.files import read_file, reason_of
 from citycam.sweep.numbers import is_number
 from citycam.words import is_text
 
-CONFIG, METRICS, PREDICTIONS, SPLIT, THUMBS, NEAREST = (
+CONFIG, METRICS, PREDICTIONS, SPLIT, THUMBS, NEAREST, SCORES = (
     "config.yaml", "metrics.csv", "predictions.csv", "split.csv", "thumbs/index.csv", "explain/nearest.csv",
+    "explain/scores.csv",
 )  # fmt: skip
 NEAREST_COLUMNS = ("digest", "nearest_digest", "nearest", "city", "likeness")
 PARTS = ("train", "val", "test", "gap")
@@ -54,6 +55,16 @@ class SplitRow:
     city: str
     group: str | None
     part: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapScores:
+    """A row of scores.csv: the scores of a method's map of a picture by name, None where there is none."""
+
+    picture: str
+    digest: str
+    method: str
+    scores: Mapping[str, float | None]
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -172,6 +183,37 @@ def read_nearest(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
             raise DamagedFile(path, "a row names no picture, or no likeness")
         nearest.setdefault(digest, []).append((other, city, max(-1.0, min(1.0, float(likeness)))))
     return nearest
+
+
+def read_map_scores(folder: Path) -> tuple[MapScores, ...]:
+    """Return the rows of a run's explain/scores.csv.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it is damaged.
+    """
+    path, known = folder / SCORES, ("picture", "digest", "method")
+    header, cells = _table(path, *known)
+    places = [header.index(name) for name in known]
+    names = [name for name in header if name not in known]
+    rows: list[MapScores] = []
+    for cell in cells:
+        picture, digest, method = (cell[place] for place in places)
+        if not picture or not method or not _DIGEST.fullmatch(digest):
+            raise DamagedFile(path, f"row {len(rows) + 1} is no map of a picture")
+        scores = {name: _score(path, cell[header.index(name)]) for name in names}
+        rows.append(MapScores(picture, digest, method, scores))
+    if not rows:
+        raise DamagedFile(path, "it holds no rows")
+    return tuple(rows)
+
+
+def _score(path: Path, cell: str) -> float | None:
+    if not cell:
+        return None
+    if not _NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
+        raise DamagedFile(path, f"{cell[:40]!r} is no score")
+    return float(cell)
 
 
 def _text(path: Path, most: int) -> str:
