@@ -23,7 +23,6 @@ from citycam.data.inputs import Inputs, PlannedRun
 from citycam.data.labels import Labels, make_labels
 from citycam.data.pictures import check_bytes, digest_bytes, read_bytes
 from citycam.data.splits import Split
-from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import AUTO, CitycamError, UnreadablePicture
 from citycam.explain.draw import DrawnMaps, draw_maps
 from citycam.explain.grid import check_network
@@ -33,7 +32,7 @@ from citycam.explain_config import ExplainConfig, ExplainTarget
 from citycam.files import FOLDER_MODE, read_text, sha256, to_dict, write_json
 from citycam.inference.network import load_network, resolve_here
 from citycam.inference.new_pictures import find_pictures, labels_from_folders
-from citycam.inference.own_pictures import check_digest, find_root, read_own
+from citycam.inference.own_pictures import check_digest, find_root, make_inputs, read_own
 from citycam.inference.request import ExplainRequest
 from citycam.inference.runs import TrainedRun
 from citycam.model.backbone import strides
@@ -117,7 +116,7 @@ def _own(request: ExplainRequest, run: TrainedRun, config: Config) -> _Pictures:
     """Return the run's validation pictures of its city from its split.csv, after a check that they have not changed."""
     catalog, split = read_own(run, find_root(run, request.data_root))
     labels = make_labels(catalog, config.partition, run.target)
-    inputs = _inputs(config, catalog, split, labels)
+    inputs = make_inputs(config, catalog, split, labels)
     rows = validation_sample(config.explain, inputs)
     for row in rows.tolist():
         check_digest(run, catalog, catalog.pictures[row])
@@ -151,7 +150,7 @@ def _given(path: Path, run: TrainedRun, config: Config) -> _Pictures:
     pictures = [Picture(*row) for row in zip(digests, digests.values(), cities, strict=True)]
     catalog = Catalog("folder", files.root, tuple(pictures), target=run.target)
     split = Split("folder", None, ("val",) * len(pictures))
-    inputs = _inputs(config, catalog, split, Labels(config.partition.name, run.classes, labels))
+    inputs = make_inputs(config, catalog, split, Labels(config.partition.name, run.classes, labels))
     return _Pictures(inputs, np.sort(_some(config, inputs)), unreadable)
 
 
@@ -163,22 +162,6 @@ def _some(config: Config, inputs: Inputs) -> np.ndarray:
     if len(rows) < len(pictures):
         say(f"note: {len(rows)} of {len(pictures)} pictures are explained; explain.pictures=N takes more.")
     return rows
-
-
-def _inputs(config: Config, catalog: Catalog, split: Split, labels: Labels) -> Inputs:
-    parts = {part: split.indices(part) for part in ("train", "val", "test")}
-    return Inputs(
-        catalog=catalog,
-        split=split,
-        labels=labels,
-        target=str(catalog.target),
-        **parts,
-        weights=None,
-        train_spec=training_spec(config.augment, config.image_size, config.data.decoder),
-        val_spec=validation_spec(config.augment, config.image_size, config.data.decoder),
-        plain_spec=plain_spec(config.image_size, config.data.decoder),
-        warnings={},
-    )
 
 
 def _recipe(request: ExplainRequest, run: TrainedRun, config: Config, pictures: _Pictures) -> dict[str, Any]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from citycam.config import Config
 from citycam.data.catalog import Catalog, Picture
+from citycam.data.inputs import Inputs
+from citycam.data.labels import Labels
 from citycam.data.pictures import digest_bytes, read_bytes
 from citycam.data.sources import source_of
 from citycam.data.splits import Split
+from citycam.data.views import plain_spec, training_spec, validation_spec
 from citycam.errors import CitycamError, DamagedFile, UnreadablePicture
 from citycam.inference.runs import TrainedRun
 from citycam.sweep.stored import read_split
@@ -31,6 +35,24 @@ def read_own(run: TrainedRun, root: Path) -> tuple[Catalog, Split]:
     parts = tuple(row.part for row in table)
     catalog = Catalog(run.record.data.kind, root, tuple(pictures), target=run.target)
     return catalog, Split(run.record.split.kind, None, parts)
+
+
+def make_inputs(config: Config, catalog: Catalog, split: Split, labels: Labels) -> Inputs:
+    """Return the inputs of a trained run for further work on its network, which needs no weights of a loss."""
+    return Inputs(
+        catalog=catalog,
+        split=split,
+        labels=labels,
+        target=str(catalog.target),
+        train=split.indices("train"),
+        val=split.indices("val"),
+        test=split.indices("test"),
+        weights=None,
+        train_spec=training_spec(config.augment, config.image_size, config.data.decoder),
+        val_spec=validation_spec(config.augment, config.image_size, config.data.decoder),
+        plain_spec=plain_spec(config.image_size, config.data.decoder),
+        warnings={},
+    )
 
 
 def recorded_root(run: TrainedRun) -> Path:
