@@ -26,9 +26,10 @@ KNOWS: dict[str, set[str]] = {
     "train": {"bank", "data", "explain", "model", "report", "sweep"},
     "inference": {"bank", "data", "explain", "model", "sweep"},
     "selfcheck": {"bank", "data", "explain", "inference", "model", "report", "sweep", "train"},
+    "study": {"bank", "data", "explain", "inference", "model", "report", "sweep"},
     "jobs": {"bank", "data", "explain", "model", "report", "sweep", "train"},
     "frames": {"report", "sweep"},
-    "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "selfcheck", "sweep", "train"},
+    "cli": {"bank", "data", "explain", "inference", "jobs", "model", "report", "selfcheck", "study", "sweep", "train"},
 }
 GROUND = {
     "cells",
@@ -43,6 +44,7 @@ GROUND = {
     "resolved",
     "seeds",
     "shards",
+    "study_config",
 }
 GROUND |= {"statistics", "words"}
 # Only these know these libraries.

@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import NoReturn
 
-from citycam.cli import bank, compare, doctor, explain, export, predict, selfcheck, train
+from citycam.cli import bank, compare, doctor, explain, export, predict, selfcheck, study, train
 from citycam.doors import door, leave
 
 COMMANDS = (compare, predict, export, bank, doctor)
 # They read NAME=VALUE and Hydra's flags on their own: argparse would refuse overrides on both sides of a flag.
-DOORS = {"train": train.run, "explain": explain.run, "selfcheck": selfcheck.run}
+DOORS = {"train": train.run, "explain": explain.run, "selfcheck": selfcheck.run, "study": study.run}
 
 
 @door
@@ -28,6 +28,7 @@ def main() -> int:
     commands.add_parser("train", help="train one run, or a sweep of runs")
     commands.add_parser("explain", help="draw maps of trained runs")
     commands.add_parser("selfcheck", help="see which maps find planted marks, and may be believed")
+    commands.add_parser("study", help="find the elements by which a network tells each city")
     for command in COMMANDS:
         command.add(commands)
     given = parser.parse_args()

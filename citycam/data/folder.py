@@ -115,6 +115,10 @@ class Folder:
         """Return None: nobody can take a thing out of a photograph and know what lay behind it."""
         return
 
+    def label_map(self, _name: str, /) -> None:
+        """Return None: what photographs show is not known."""
+        return
+
     def lesson(self, config: Config, catalog: Catalog, train: np.ndarray, /) -> Lesson:
         """Return the lesson of the training part's cities."""
         return city_lesson(config, catalog, train)

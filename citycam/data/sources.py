@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from citycam.data.counterfactual import Counterfactual
+    from citycam.data.label_map import LabelMap
     from citycam.data.lesson import Lesson
 
 
@@ -51,6 +52,10 @@ class Source(Protocol):
         Raises:
             CitycamError: a name is not in the catalog.
         """
+        ...
+
+    def label_map(self, name: str, /) -> LabelMap | None:
+        """Return what every pixel of a picture of the catalog shows; None where that is not known."""
         ...
 
 

@@ -12,11 +12,12 @@ from citycam import progress
 from citycam.config import Config, ToytownConfig
 from citycam.data.catalog import Catalog, Picture, Progress, names_by_city, qualified
 from citycam.data.counterfactual import Counterfactual
+from citycam.data.label_map import LabelMap
 from citycam.data.lesson import Lesson
 from citycam.data.toytown.counterfactual import counterfactuals
 from citycam.data.toytown.lessons import draw_lesson
-from citycam.data.toytown.store import INDEX, ensure
-from citycam.data.toytown.towns import DEFAULT_TARGET
+from citycam.data.toytown.store import INDEX, ensure, folder, label_map
+from citycam.data.toytown.towns import CLASSES, DEFAULT_TARGET
 from citycam.files import read_csv
 
 
@@ -60,6 +61,10 @@ class Toytown:
     def counterfactuals(self, names: Sequence[str], /) -> Iterator[Counterfactual]:
         """Draw pictures again, once without each feature of their town; see `counterfactual.counterfactuals`."""
         return counterfactuals(self.config, names)
+
+    def label_map(self, name: str, /) -> LabelMap:
+        """Return what every pixel of a picture shows."""
+        return LabelMap(label_map(folder(self.config), name), CLASSES)
 
     def lesson(self, config: Config, _catalog: Catalog, _train: np.ndarray, /) -> Lesson:
         """Return the lesson of other towns: rendered pictures, and where everything in them is drawn.

@@ -1,0 +1,121 @@
+"""``citycam study``: the elements by which a trained network tells each city."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from citycam.errors import CitycamError
+from citycam.files import at_home, check_writable
+from citycam.inference.runs import TrainedRun, find_runs
+from citycam.report.elements import DISTINCTIVE, FOLDER, City, Element, Study
+from citycam.study_config import read_settings
+from citycam.words import decimal, say, text_table
+
+_WHAT = """Find the things by which a network tells each city: where its maps point in training pictures, grouped by
+what looks alike, and tested on validation walks that had no part in it: how often they occur here and elsewhere, and
+what the network loses where they are blurred. No file of a run is changed."""
+_EXAMPLES = """examples:
+  citycam study multirun/NAME                          the best run of a sweep with partition=multi
+  citycam study multirun/NAME/RUN study.pictures=100   at most 100 pictures of each city in each part
+  citycam study multirun/NAME/RUN data.root=PHOTOS     where its pictures were moved
+
+settings: study.pictures=200  study.seed=0
+exit codes: 0 done, 2 the request is wrong, 130 Ctrl-C"""
+# Rows of a city on the terminal.
+_SHOWN = 5
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Study a run by a command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="citycam study",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_WHAT,
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("what", nargs="+", metavar="RUN | SWEEP | SETTING=VALUE", help="a trained run, and settings")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"where the results go; default: {FOLDER}/RUN beside the run"
+    )
+    given = parser.parse_intermixed_args(list(arguments))
+    places = [word for word in given.what if "=" not in word]
+    moved = [word for word in given.what if word.startswith("data.root=")]
+    settings = read_settings([word for word in given.what if "=" in word and word not in moved])
+    if len(places) != 1 or len(moved) > 1:
+        raise CitycamError(f"study takes one run or sweep, and {len(places)} were given; see citycam study --help.")
+    trained = _best(at_home(places[0]))
+    from citycam.study.run import study
+    from citycam.study.subject import make_subject
+    from citycam.study.write import check_output, write_files
+
+    folder = given.output or trained.folder.parent / FOLDER / trained.folder.name
+    check_output(folder)
+    check_writable(folder.parent)
+    root = at_home(moved[0].partition("=")[2].strip("'\"")) if moved else None
+    subject = make_subject(trained, settings, root)
+    done = study(subject, command=shlex.join(["citycam", "study", *arguments]))
+    write_files(folder, done, subject)
+    _print(done, folder)
+    return 0
+
+
+def _best(place: Path) -> TrainedRun:
+    """Return the run that a place names; of a sweep the one with the best balanced accuracy of all with a logit for
+    each city.
+
+    Raises:
+        CitycamError: it holds no completed run of that kind.
+    """
+    runs = find_runs(place)
+    multi = [one for one in runs if one.config.partition.name == "multi"]
+    if not multi:
+        raise CitycamError(
+            f"{place} holds no completed run with partition=multi, and a study needs a logit for each city; train one."
+        )
+    best = max(multi, key=lambda one: float(one.record.final.get("val_balanced_accuracy") or 0.0))
+    if len(runs) > 1:
+        say(f"study of {best.folder.name}, the best of {len(multi)} runs with partition=multi")
+    return best
+
+
+def _print(study: Study, folder: Path) -> None:
+    for note in study.notes:
+        say(f"note: {note}")
+    for city in study.cities:
+        print(_heading(city))
+        for note in city.notes:
+            print(f"  {note}")
+        shown = [element for element in city.elements if element.verdict != "neither"][:_SHOWN]
+        if shown:
+            print("\n".join(f"  {line}" for line in text_table([_HEAD, *map(_row, shown)])))
+        else:
+            print("  Nothing that could be tested tells it from the others.")
+    count = sum(element.verdict == DISTINCTIVE for element in study.elements)
+    print(f"{count} distinctive elements in {len(study.cities)} cities: {folder}")
+
+
+_HEAD = ["element", "verdict", "here", "elsewhere", "q", "the network loses", "shared with", "label", "suspicious"]
+
+
+def _heading(city: City) -> str:
+    return f"{city.name}: {decimal(city.recall.value, 2)} of {city.testing} pictures of {city.walks} walks told right"
+
+
+def _row(element: Element) -> list[str]:
+    lost = element.loss
+    interval = f" [{decimal(lost.low, 1)}, {decimal(lost.high, 1)}]" if lost.low is not None else ""
+    label = f"{element.label} {decimal(element.label_share, 2)}" if element.label else ""
+    return [
+        str(element.number),
+        element.verdict,
+        decimal(element.here.value, 2),
+        decimal(element.elsewhere.value, 2),
+        decimal(element.q, 4),
+        f"{decimal(lost.value, 1)}{interval}",
+        ", ".join(element.shared_with),
+        label,
+        " ".join(element.suspicious),
+    ]

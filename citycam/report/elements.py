@@ -1,0 +1,229 @@
+"""study.json: the elements of every city. Its type and its only reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from citycam.errors import DamagedFile
+from citycam.files import read_json, reason_of, to_dict, write_json
+
+SCHEMA = 1
+NAME, FOLDER = "study.json", "study"
+_T = TypeVar("_T")
+# ``distinctive``: it occurs more here, and the network loses by it. ``frequent here``: the first alone. ``used``: the
+# second alone, which is no proof of the first. ``neither``.
+DISTINCTIVE, FREQUENT, USED, NEITHER = "distinctive", "frequent here", "used, not proven", "neither"
+VERDICTS = (DISTINCTIVE, FREQUENT, USED, NEITHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval; None where it is not known."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Where an element was found in a picture. ``file``, ``whole``: of the crop and of the whole picture, in the
+    study's folder. ``row``, ``column``: of its middle, as shares of the picture. ``score``: above its threshold."""
+
+    file: str
+    whole: str
+    picture: str
+    row: float
+    column: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of a city.
+
+    Attributes:
+        number: of the element; cities that share it have the same.
+        city, shared_with: its city, and others that have it at least half as often.
+        verdict: one of `VERDICTS`.
+        suspicious: sentences on why it may be no thing of the city; none for most.
+        finding_here, finding_elsewhere: shares of training pictures that have it.
+        here, elsewhere: the same of validation pictures, where it is tested; sharers are no elsewhere.
+        lift: here / elsewhere; None where it never occurs elsewhere.
+        p, q: of the permutation test, and corrected for all tests of the study.
+        loss: of the city's contrast, where it is blurred, more than where as much is blurred beside it.
+        pictures, walks: validation pictures of the city that have it, and their walks.
+        weak: whether they are too few walks for the interval of the loss.
+        label, label_share: what most of its regions hold, where label maps are known, and in which share of them.
+        crops: the highest detections in validation pictures of the city, the highest first.
+    """
+
+    number: int
+    city: str
+    shared_with: tuple[str, ...]
+    verdict: str
+    suspicious: tuple[str, ...]
+    finding_here: float
+    finding_elsewhere: float
+    here: Estimate
+    elsewhere: Estimate
+    lift: float | None
+    p: float
+    q: float
+    loss: Estimate
+    pictures: int
+    walks: int
+    weak: bool
+    label: str | None
+    label_share: float | None
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """A city of a study.
+
+    Attributes:
+        name: of the city.
+        finding, testing: pictures that elements were found on, and tested on.
+        walks: of the tested pictures.
+        recall: the share of its tested pictures that the network answers right, over walks.
+        taken_for: what it answers instead most often, and in which share of all tested pictures of the city; None where
+            it is never wrong.
+        notes: what cannot be known of it.
+        elements: the best first.
+    """
+
+    name: str
+    finding: int
+    testing: int
+    walks: int
+    recall: Estimate
+    taken_for: str | None
+    taken_share: float | None
+    notes: tuple[str, ...]
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The elements of every city by one network.
+
+    Attributes:
+        run: the folder's name of the run.
+        backbone, image_size: of the network.
+        digest: of the data.
+        units: ``walks``, or ``pictures`` where walks are not known.
+        pictures, seed: settings.
+        seconds: that it took, and the part of it that made maps.
+        notes: what holds for the whole study.
+        command: that asked for it.
+        cities: in the order of the logits.
+    """
+
+    run: str
+    backbone: str
+    image_size: int
+    digest: str
+    units: str
+    pictures: int
+    seed: int
+    seconds: float
+    map_seconds: float
+    notes: tuple[str, ...]
+    command: str
+    cities: tuple[City, ...]
+
+    @property
+    def elements(self) -> tuple[Element, ...]:
+        """Of all cities."""
+        return tuple(element for city in self.cities for element in city.elements)
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Write study.json into ``folder``."""
+    write_json(folder / NAME, {"schema": SCHEMA} | to_dict(study))
+
+
+def read_study(folder: Path) -> Study:
+    """Return the study in ``folder``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFile: it is damaged, or of a newer version.
+    """
+    path = folder / NAME
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+            raise ValueError("it is no study that this version knows")
+        study = _study(content)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise DamagedFile(path, reason_of(error)) from error
+    return study
+
+
+def _study(content: Mapping[str, Any]) -> Study:
+    cities = tuple(_city(city) for city in _list(content["cities"]))
+    return _make(Study, content, cities=cities)
+
+
+def _city(content: Mapping[str, Any]) -> City:
+    elements = tuple(_element(one) for one in _list(content["elements"]))
+    return _make(City, content, recall=_make(Estimate, content["recall"]), elements=elements)
+
+
+def _element(content: Mapping[str, Any]) -> Element:
+    if content["verdict"] not in VERDICTS:
+        raise ValueError(f"{str(content['verdict'])[:40]!r} is no verdict")
+    estimates = {name: _make(Estimate, content[name]) for name in ("here", "elsewhere", "loss")}
+    crops = tuple(_crop(crop) for crop in _list(content["crops"]))
+    return _make(Element, content, crops=crops, **estimates)
+
+
+def _crop(content: Mapping[str, Any]) -> Crop:
+    crop = _make(Crop, content)
+    for name in (crop.file, crop.whole):
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise ValueError("a crop lies outside the study's folder")
+    return crop
+
+
+def _make(kind: type[_T], content: Any, **made: Any) -> _T:
+    """Return a dataclass of plain values, each of the type that its field says."""
+    if not isinstance(content, dict):
+        raise TypeError(f"a {kind.__name__.lower()} is no object")
+    values = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = made[field.name] if field.name in made else _plain(field.name, str(field.type), content[field.name])
+        values[field.name] = value
+    return kind(**values)
+
+
+def _plain(name: str, kind: str, value: Any) -> Any:
+    if value is None and kind.endswith("| None"):
+        return None
+    kind = kind.removesuffix(" | None")
+    fits = {
+        "str": isinstance(value, str),
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63,
+        "float": isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+        "tuple[str, ...]": isinstance(value, list) and all(isinstance(one, str) for one in value),
+    }
+    if not fits[kind]:
+        raise ValueError(f"{name} does not fit")
+    return {"float": float, "tuple[str, ...]": tuple}.get(kind, lambda same: same)(value)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is none")
+    return value

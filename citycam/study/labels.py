@@ -1,0 +1,65 @@
+"""What the regions of an element hold, where label maps are known. No name is invented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citycam.data.label_map import LabelMap
+from citycam.data.sources import source_of
+from citycam.study.describe import Stage
+from citycam.study.subject import Subject
+
+Array = NDArray[np.floating]
+# A region is a square of this share of the side around the middle of the cell.
+_REGION = 1 / 8
+# A label of less of a region than this is not held by it.
+_HELD = 0.15
+
+
+def most_held(
+    subject: Subject, stage: Stage, names: Sequence[str], cells: NDArray[np.int32]
+) -> tuple[str | None, float | None]:
+    """Return the label that regions hold most, compared with the pictures around them, and the share of regions that
+    hold it. (Walls and sky are most of every picture.)
+
+    Args:
+        names: of pictures (M,).
+        cells: of the stage, one in each (M,).
+
+    Returns:
+        None twice where the source knows no labels, or there is no region.
+    """
+    source = source_of(subject.run.config.data)
+    regions: list[Array] = []
+    wholes: list[Array] = []
+    known: tuple[str, ...] = ()
+    for name, cell in zip(names, cells.tolist(), strict=True):
+        labels = source.label_map(name)
+        if labels is None:
+            return None, None
+        row, column = divmod(int(cell), len(stage.cells.columns))
+        regions.append(_shares(labels, _region(labels, stage.cells.rows[row], stage.cells.columns[column])))
+        wholes.append(_shares(labels, labels.pixels))
+        known = labels.names
+    if not regions:
+        return None, None
+    of_regions, of_wholes = np.stack(regions), np.stack(wholes)
+    most = int((of_regions.mean(axis=0) - of_wholes.mean(axis=0)).argmax())
+    return known[most], float((of_regions[:, most] >= _HELD).mean())
+
+
+def _region(labels: LabelMap, row: float, column: float) -> NDArray[np.uint8]:
+    """Return the pixels of a label map around a place, given as shares of the picture."""
+    (height, width), half = labels.pixels.shape, _REGION / 2
+    top, bottom = round((row - half) * height), round((row + half) * height)
+    left, right = round((column - half) * width), round((column + half) * width)
+    top, left = min(max(0, top), height - 1), min(max(0, left), width - 1)
+    return labels.pixels[top : max(top + 1, bottom), left : max(left + 1, right)]
+
+
+def _shares(labels: LabelMap, pixels: NDArray[np.uint8]) -> Array:
+    """Return the share of each label in pixels (L,)."""
+    return np.bincount(pixels.ravel(), minlength=len(labels.names)) / pixels.size

@@ -1,0 +1,66 @@
+"""Nominate elements of cities, on the training walks alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citycam.study.prevalence import Prevalence, prevalence
+from citycam.study.subject import FEWEST, Pictures
+
+# A city shares an element if it has it at least this often, compared with the city that has it most.
+_SHARES = 0.5
+# An element that more than half of the cities share is no mark of any.
+_MOST_SHARERS = 0.5
+_WALKS = 2
+LIFT, _DIFFERENCE = 1.5, 0.05
+
+
+@dataclass(frozen=True)
+class Nomination:
+    """An element of a city: ``sharers`` are the cities that have it, the city among them; ``finding`` how often its
+    training pictures have it."""
+
+    element: int
+    city: int
+    sharers: tuple[int, ...]
+    finding: Prevalence
+
+
+def nominate(found: NDArray[np.bool_], some: Pictures, cities: int, seed: int) -> list[Nomination]:
+    """Return the pairs of an element and a city that are worth a test: at least 4 pictures of 2 walks, 1.5 times as
+    often as elsewhere, and by 0.05 more.
+
+    Args:
+        found: whether each training picture has each element, bool (N, E).
+        some: the training pictures.
+        cities: their number.
+        seed: see `prevalence`.
+    """
+    nominations = []
+    for element in range(found.shape[1]):
+        shares = np.array([_mean(found[:, element], some, city) for city in range(cities)])
+        sharers = tuple(int(city) for city in np.flatnonzero(shares >= max(_SHARES * shares.max(), 1e-12)))
+        if not 0 < len(sharers) <= max(1, int(_MOST_SHARERS * cities)):
+            continue
+        others = ~np.isin(some.cities, sharers)
+        for city in sharers:
+            own = some.cities == city
+            its = own & found[:, element]
+            walks = {some.walks[place] for place in np.flatnonzero(its).tolist()}
+            if its.sum() < FEWEST or len(walks) < _WALKS or not others.any():
+                continue
+            finding = prevalence(found[:, element], some.walks, own, others, seed)
+            if finding.lift >= LIFT and finding.difference >= _DIFFERENCE:
+                nominations.append(Nomination(element, city, sharers, finding))
+    return nominations
+
+
+def _mean(found: NDArray[np.bool_], some: Pictures, city: int) -> float:
+    """Return the share of a city's pictures that have an element, as the mean over walks; 0 without a picture."""
+    shares: dict[str, list[bool]] = {}
+    for place in np.flatnonzero(some.cities == city).tolist():
+        shares.setdefault(some.walks[place], []).append(bool(found[place]))
+    return float(np.mean([np.mean(its) for its in shares.values()])) if shares else 0.0

@@ -1,0 +1,44 @@
+"""The settings of a study, checked before any work starts. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from citycam.errors import CitycamError, check_positive, near_matches
+
+_GROUP = "study."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyConfig:
+    """``pictures``: at most so many of each city in each part of the split. ``seed``: of the choice of pictures, of
+    clusters and of places that are blurred for comparison."""
+
+    pictures: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive("study.pictures", self.pictures)
+        if not 0 <= self.seed < 2**63:
+            raise CitycamError(f"study.seed={self.seed} must be zero or a positive whole number below 2**63.")
+
+
+def read_settings(words: Sequence[str]) -> StudyConfig:
+    """Return the settings of ``study.NAME=VALUE`` words.
+
+    Raises:
+        CitycamError: a name is not known, is given twice, or has a value that is no whole number.
+    """
+    known = [f"{_GROUP}{field.name}" for field in fields(StudyConfig)]
+    values: dict[str, int] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in known:
+            raise CitycamError(f"{name} is not known; {near_matches(name, known)}")
+        if name.removeprefix(_GROUP) in values:
+            raise CitycamError(f"{name} was given twice; give it once.")
+        if not (value.isascii() and value.isdigit() and len(value) < 20):
+            raise CitycamError(f"{word} is no whole number; write {name}=200, for example.")
+        values[name.removeprefix(_GROUP)] = int(value)
+    return replace(StudyConfig(), **values)
