@@ -22,6 +22,8 @@ Array = NDArray[np.floating]
 _REACH = 1 / 8
 _SOFT = 1 / 24
 _BATCH = 32
+# Places that the same shape is blurred at for comparison: one may lie on another element of the city.
+_SHIFTS = 4
 # With fewer walks an interval says little.
 FEW = 6
 
@@ -82,13 +84,12 @@ def _losses(
     cities = some.cities[places]
     filling = blurred(pictures, BASELINES["blur"])
     masks = shapes(cells, stage, subject.side)
-    shifted = np.stack(
-        [
-            shift(mask, seeds.stream(subject.settings.seed, "study shift", name, some.digests[place]))
-            for mask, place in zip(masks, places.tolist(), strict=True)
-        ]
-    )
-    without, elsewhere = (contrasts(subject, _filled(pictures, filling, mask), cities) for mask in (masks, shifted))
+    without = contrasts(subject, _filled(pictures, filling, masks), cities)
+    elsewhere = np.zeros(len(places))
+    for turn in range(_SHIFTS):
+        draws = [seeds.stream(subject.settings.seed, "study shift", name, some.digests[place], turn) for place in places]
+        shifted = np.stack([shift(mask, random) for mask, random in zip(masks, draws, strict=True)])
+        elsewhere += contrasts(subject, _filled(pictures, filling, shifted), cities) / _SHIFTS
     difference: NDArray[np.float64] = elsewhere - without
     return difference
 
