@@ -87,7 +87,9 @@ def _losses(
     without = contrasts(subject, _filled(pictures, filling, masks), cities)
     elsewhere = np.zeros(len(places))
     for turn in range(_SHIFTS):
-        draws = [seeds.stream(subject.settings.seed, "study shift", name, some.digests[place], turn) for place in places]
+        draws = [
+            seeds.stream(subject.settings.seed, "study shift", name, some.digests[place], turn) for place in places
+        ]
         shifted = np.stack([shift(mask, random) for mask, random in zip(masks, draws, strict=True)])
         elsewhere += contrasts(subject, _filled(pictures, filling, shifted), cities) / _SHIFTS
     difference: NDArray[np.float64] = elsewhere - without

@@ -41,7 +41,7 @@ class Detections:
     cells: NDArray[np.bool_]
 
     @property
-    def found(self) -> NDArray[np.bool_]:
+    def detected(self) -> NDArray[np.bool_]:
         """Whether an element is in a picture, bool (N, E)."""
         return self.scores > 0
 

@@ -29,38 +29,38 @@ class Nomination:
     finding: Prevalence
 
 
-def nominate(found: NDArray[np.bool_], some: Pictures, cities: int, seed: int) -> list[Nomination]:
+def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int) -> list[Nomination]:
     """Return the pairs of an element and a city that are worth a test: at least 4 pictures of 2 walks, 1.5 times as
     often as elsewhere, and by 0.05 more.
 
     Args:
-        found: whether each training picture has each element, bool (N, E).
+        detected: whether each training picture has each element, bool (N, E).
         some: the training pictures.
         cities: their number.
         seed: see `prevalence`.
     """
     nominations = []
     for element in range(found.shape[1]):
-        shares = np.array([_mean(found[:, element], some, city) for city in range(cities)])
+        shares = np.array([_mean(detected[:, element], some, city) for city in range(cities)])
         sharers = tuple(int(city) for city in np.flatnonzero(shares >= max(_SHARES * shares.max(), 1e-12)))
         if not 0 < len(sharers) <= max(1, int(_MOST_SHARERS * cities)):
             continue
         others = ~np.isin(some.cities, sharers)
         for city in sharers:
             own = some.cities == city
-            its = own & found[:, element]
+            its = own & detected[:, element]
             walks = {some.walks[place] for place in np.flatnonzero(its).tolist()}
             if its.sum() < FEWEST or len(walks) < _WALKS or not others.any():
                 continue
-            finding = prevalence(found[:, element], some.walks, own, others, seed)
+            finding = prevalence(detected[:, element], some.walks, own, others, seed)
             if finding.lift >= LIFT and finding.difference >= _DIFFERENCE:
                 nominations.append(Nomination(element, city, sharers, finding))
     return nominations
 
 
-def _mean(found: NDArray[np.bool_], some: Pictures, city: int) -> float:
+def _mean(detected: NDArray[np.bool_], some: Pictures, city: int) -> float:
     """Return the share of a city's pictures that have an element, as the mean over walks; 0 without a picture."""
     shares: dict[str, list[bool]] = {}
     for place in np.flatnonzero(some.cities == city).tolist():
-        shares.setdefault(some.walks[place], []).append(bool(found[place]))
+        shares.setdefault(some.walks[place], []).append(bool(detected[place]))
     return float(np.mean([np.mean(its) for its in shares.values()])) if shares else 0.0

@@ -28,14 +28,14 @@ class Peaks:
 def find_peaks(maps: NDArray[np.floating]) -> Peaks:
     """Return at most `MOST` peaks of each map (N, h, w), the highest first: cells above 0 that are the highest within
     two cells of what is left. A map that is nowhere positive, or not finite, has none."""
-    found: list[tuple[int, int, int]] = []
+    peaks: list[tuple[int, int, int]] = []
     for number, one in enumerate(maps):
         left = np.where(np.isfinite(one).all(), one, -1).astype(np.float64)
         for _ in range(MOST):
             row, column = (int(place) for place in np.unravel_index(left.argmax(), left.shape))
             if left[row, column] <= 0:
                 break
-            found.append((number, row, column))
+            peaks.append((number, row, column))
             left[max(0, row - _APART) : row + _APART + 1, max(0, column - _APART) : column + _APART + 1] = -1
-    columns = np.array(found, dtype=np.int64).reshape(-1, 3).T
+    columns = np.array(peaks, dtype=np.int64).reshape(-1, 3).T
     return Peaks(*columns)

@@ -48,17 +48,17 @@ class Prevalence:
 
 
 def prevalence(
-    found: NDArray[np.bool_], walks: Sequence[Hashable], own: NDArray[np.bool_], others: NDArray[np.bool_], seed: int
+    detected: NDArray[np.bool_], walks: Sequence[Hashable], own: NDArray[np.bool_], others: NDArray[np.bool_], seed: int
 ) -> Prevalence:
     """Return how often an element occurs in the pictures ``own`` and ``others``.
 
     Args:
-        found: whether each picture has it (N,).
+        detected: whether each picture has it (N,).
         walks: of the pictures (N,).
         own, others: bool (N,); no walk is in both.
         seed: of drawn labels, where there are too many to count.
     """
-    here, elsewhere = (_shares(found[some], _chosen(walks, some)) for some in (own, others))
+    here, elsewhere = (_shares(detected[some], _chosen(walks, some)) for some in (own, others))
     counts = np.array([count for count, _ in (*here, *elsewhere)], dtype=np.int64)
     sizes = np.array([size for _, size in (*here, *elsewhere)], dtype=np.int64)
     is_own = np.arange(len(sizes)) < len(here)
@@ -126,7 +126,7 @@ def _chosen(walks: Sequence[Hashable], some: NDArray[np.bool_]) -> list[Hashable
     return [walks[place] for place in np.flatnonzero(some).tolist()]
 
 
-def _shares(found: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tuple[int, int]]:
+def _shares(detected: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tuple[int, int]]:
     """Return the pictures of each walk that have the element, and all of them."""
     counts: dict[Hashable, list[int]] = {}
     for is_there, walk in zip(found.tolist(), walks, strict=True):

@@ -80,7 +80,7 @@ def study(subject: Subject, *, command: str) -> Study:
     clusters = cluster(descriptions, finding.cities[peaks.picture], seed)
     detectors = make_detectors(descriptions, clusters, basis)
     in_finding = detect(subject, stage, basis, detectors, finding, "find")
-    nominations = nominate(in_finding.found, finding, len(subject.cities), seed)
+    nominations = nominate(in_finding.detected, finding, len(subject.cities), seed)
     in_testing = detect(subject, stage, basis, detectors, testing, "test")
     tested = _test(subject, stage, nominations, in_testing)
     made = [(its, _element(subject, stage, its, in_testing)) for its in tested]
@@ -111,7 +111,7 @@ def _test(subject: Subject, stage: Stage, nominations: Sequence[Nomination], det
     able = [its for its in nominations if _both(some, its)]
     results = [
         prevalence(
-            detections.found[:, its.element],
+            detections.detected[:, its.element],
             some.walks,
             some.cities == its.city,
             ~np.isin(some.cities, its.sharers),
@@ -122,7 +122,7 @@ def _test(subject: Subject, stage: Stage, nominations: Sequence[Nomination], det
     q_values = discoveries([result.p for result in results])
     tested = []
     for its, result, q in zip(able, results, q_values.tolist(), strict=True):
-        places = np.flatnonzero((some.cities == its.city) & detections.found[:, its.element])
+        places = np.flatnonzero((some.cities == its.city) & detections.detected[:, its.element])
         lost = loss(subject, stage, some, places, detections.cells[places, its.element], f"{its.element}")
         tested.append(_Tested(its, result, q, lost))
     return tested
@@ -136,7 +136,7 @@ def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detection
     some, nomination = subject.testing, its.nomination
     own = some.cities == nomination.city
     element = nomination.element
-    places = np.flatnonzero(own & detections.found[:, element])
+    places = np.flatnonzero(own & detections.detected[:, element])
     best = places[np.argsort(-detections.scores[places, element], kind="stable")]
     label, share = most_held(
         subject, stage, [some.names[place] for place in best.tolist()], detections.places[best, element]
