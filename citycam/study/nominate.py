@@ -40,7 +40,7 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int
         seed: see `prevalence`.
     """
     nominations = []
-    for element in range(found.shape[1]):
+    for element in range(detected.shape[1]):
         shares = np.array([_mean(detected[:, element], some, city) for city in range(cities)])
         sharers = tuple(int(city) for city in np.flatnonzero(shares >= max(_SHARES * shares.max(), 1e-12)))
         if not 0 < len(sharers) <= max(1, int(_MOST_SHARERS * cities)):

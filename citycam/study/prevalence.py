@@ -129,7 +129,7 @@ def _chosen(walks: Sequence[Hashable], some: NDArray[np.bool_]) -> list[Hashable
 def _shares(detected: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tuple[int, int]]:
     """Return the pictures of each walk that have the element, and all of them."""
     counts: dict[Hashable, list[int]] = {}
-    for is_there, walk in zip(found.tolist(), walks, strict=True):
+    for is_there, walk in zip(detected.tolist(), walks, strict=True):
         its = counts.setdefault(walk, [0, 0])
         its[0] += is_there
         its[1] += 1
