@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 # What notebooks need; it lies in `citycam.frames`, which takes time to import.
-__all__ = ["read_answers", "read_epochs", "read_maps", "read_runs", "read_scores"]
+__all__ = ["read_answers", "read_elements", "read_epochs", "read_maps", "read_runs", "read_scores"]
 
 
 def __getattr__(name: str) -> Any:

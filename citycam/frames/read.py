@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from citycam.errors import CitycamError, DamagedFile
-from citycam.report import stored_maps
+from citycam.report import elements, stored_maps
 from citycam.report.compare import table_of_runs
 from citycam.report.ranking import arrange
 from citycam.sweep import stored
@@ -111,6 +111,22 @@ def read_scores(run: str | Path) -> pd.DataFrame:
         "method": [row.method for row in rows],
     }
     return _frame(columns | {name: [row.scores[name] for row in rows] for name in rows[0].scores})
+
+
+def read_elements(study: str | Path) -> pd.DataFrame:
+    """Return a row for each element of each city of a study: the columns of elements.csv, the best first.
+
+    ``here`` and ``elsewhere`` are shares of the tested pictures, ``loss`` is what the city's evidence loses where the
+    element is blurred, each with its 95 % interval (``here_low``, ...). ``q`` is corrected for all tests.
+
+    Args:
+        study: the folder of a study (SWEEP/study/RUN).
+
+    Raises:
+        CitycamError: there is no study, or it is damaged.
+    """
+    header, rows = elements.table(_read(lambda: elements.read_study(Path(study)), study, "study"))
+    return _frame({name: [row[place] for row in rows] for place, name in enumerate(header)})
 
 
 def _read(read: Callable[[], _T], run: str | Path, what: str) -> _T:

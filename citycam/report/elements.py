@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,6 +168,21 @@ def read_study(folder: Path) -> Study:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise DamagedFile(path, reason_of(error)) from error
     return study
+
+
+def table(study: Study) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of elements.csv: every number of each element of each city, the best first."""
+    names = [field.name for field in dataclasses.fields(Element) if field.name != "crops"]
+    header: list[str] = []
+    for name in names:
+        header += [name, f"{name}_low", f"{name}_high"] if name in ("here", "elsewhere", "loss") else [name]
+    return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
+
+
+def _cells(value: Any) -> Sequence[Any]:
+    if isinstance(value, Estimate):
+        return [value.value, value.low, value.high]
+    return [" ".join(value) if isinstance(value, tuple) else value]
 
 
 def _study(content: Mapping[str, Any]) -> Study:

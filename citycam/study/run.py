@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from citycam.errors import CitycamError
 from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, USED, City, Crop, Element, Estimate, Study
-from citycam.statistics import mean_interval
+from citycam.statistics import clustered
 from citycam.study.cause import Loss, loss
 from citycam.study.cell_maps import cell_maps
 from citycam.study.clusters import cluster
@@ -163,8 +163,18 @@ def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detection
         weak=its.loss.weak,
         label=label,
         label_share=share,
-        crops=tuple(_crop(subject, stage, nomination, place, detections) for place in best.tolist()[:_CROPS]),
+        crops=tuple(_crop(subject, stage, nomination, place, detections) for place in _spread(some, best)[:_CROPS]),
     )
+
+
+def _spread(some: Pictures, best: NDArray[np.int64]) -> list[int]:
+    """Return pictures in order, the best of each walk first: those of one walk show the same thing again."""
+    turns: Counter[str] = Counter()
+    order = []
+    for rank, place in enumerate(best.tolist()):
+        order.append((turns[some.walks[place]], rank, place))
+        turns[some.walks[place]] += 1
+    return [place for _, _, place in sorted(order)]
 
 
 def _crop(subject: Subject, stage: Stage, its: Nomination, place: int, detections: Detections) -> Crop:
@@ -184,7 +194,7 @@ def _city(subject: Subject, city: int, elements: list[Element], logits: NDArray[
     own = np.flatnonzero(some.cities == city)
     answers = logits[own].argmax(axis=1)
     walks = [some.walks[place] for place in own.tolist()]
-    right = (answers == city).astype(np.float64)
+    right = answers == city
     wrong = Counter(answers[answers != city].tolist()).most_common(1)
     count = len(set(walks))
     return City(
@@ -192,7 +202,7 @@ def _city(subject: Subject, city: int, elements: list[Element], logits: NDArray[
         finding=int((subject.finding.cities == city).sum()),
         testing=len(own),
         walks=count,
-        recall=_estimate(float(right.mean()), _within(mean_interval(right, walks))) if len(own) else _NOT_KNOWN,
+        recall=_estimate(float(right.mean()), clustered(right, walks)) if len(own) else _NOT_KNOWN,
         taken_for=subject.cities[wrong[0][0]] if wrong else None,
         taken_share=wrong[0][1] / len(own) if wrong else None,
         notes=tuple(_city_notes(subject, city, count)),
@@ -247,7 +257,3 @@ def _estimate(value: float, interval: tuple[float, float]) -> Estimate:
     return Estimate(
         value if np.isfinite(value) else None, float(low) if known else None, float(high) if known else None
     )
-
-
-def _within(interval: tuple[float, float]) -> tuple[float, float]:
-    return max(0.0, interval[0]), min(1.0, interval[1])

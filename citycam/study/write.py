@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from citycam.errors import CitycamError
 from citycam.files import FOLDER_MODE, explain_os_error, write_csv
-from citycam.report.elements import NAME, Element, Estimate, Study, write_study
+from citycam.report.elements import NAME, Study, table, write_study
+from citycam.report.page_study import write_study_page
 from citycam.study.crops import write_crops
 from citycam.study.subject import Subject
 
@@ -32,7 +31,7 @@ def check_output(folder: Path) -> None:
 
 
 def write_files(folder: Path, study: Study, subject: Subject) -> None:
-    """Write study.json, elements.csv, detections.csv and the crops. The folder is replaced as a whole.
+    """Write study.json, elements.csv, detections.csv, the crops and the page. The folder is replaced as a whole.
 
     Raises:
         CitycamError: it holds something else, or cannot be written.
@@ -51,6 +50,7 @@ def write_files(folder: Path, study: Study, subject: Subject) -> None:
             part / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study)
         )
         write_crops(part, study, subject)
+        write_study_page(part, study)
         part.chmod(FOLDER_MODE)
         _replace(part, folder)
     finally:
@@ -64,21 +64,6 @@ def _replace(part: Path, folder: Path) -> None:
         folder.rename(aside)
     part.rename(folder)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def table(study: Study) -> tuple[list[str], list[list[Any]]]:
-    """Return header and rows of elements.csv: every number of each element of each city, the best first."""
-    names = [field.name for field in fields(Element) if field.name != "crops"]
-    header: list[str] = []
-    for name in names:
-        header += [name, f"{name}_low", f"{name}_high"] if name in ("here", "elsewhere", "loss") else [name]
-    return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
-
-
-def _cells(value: Any) -> Sequence[Any]:
-    if isinstance(value, Estimate):
-        return [value.value, value.low, value.high]
-    return [" ".join(value) if isinstance(value, tuple) else value]
 
 
 def _detections(study: Study) -> list[list[Any]]:

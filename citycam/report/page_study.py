@@ -1,0 +1,210 @@
+"""index.html of a study: one offline page that people read from top to bottom, without scripts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from citycam.errors import DamagedFile
+from citycam.files import read_file, reason_of, write_text
+from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, City, Crop, Element, Estimate, Study
+from citycam.words import counted, decimal, printable
+
+PAGE = "index.html"
+# Bytes of a crop or picture: more than any of ours has.
+_MOST = 2**20
+# Elements of a city on its card; the others are in elements.csv.
+_SHOWN = 6
+
+
+def write_study_page(folder: Path, study: Study) -> None:
+    """Write index.html into the ``folder`` of a study, whose crops are there.
+
+    Raises:
+        DamagedFile: a crop is missing or damaged.
+    """
+    write_text(folder / PAGE, page(folder, study))
+
+
+def page(folder: Path, study: Study) -> str:
+    """Return the page. All text is escaped; pictures are embedded."""
+    made = f"Made by <code>{_text(study.command)}</code>; every number is in elements.csv."
+    own = {
+        "/*css*/": _asset("page.css"),
+        "<!--lead-->": f'<p class="lead">{escape(_lead(study))}</p>',
+        "<!--notes-->": "".join(f'<p class="notice">{escape(note)}</p>' for note in study.notes),
+        "<!--links-->": "".join(f'<a href="#city-{n}">{_text(city.name)}</a>' for n, city in enumerate(study.cities)),
+        "<!--cities-->": "".join(_city(folder, n, city) for n, city in enumerate(study.cities)),
+        "<!--matrix-->": _matrix(study),
+        "<!--end-->": f'<p class="quiet">{made}</p>',
+    }
+    done, rest = "", _asset("study.html")
+    # Each marker once, in the order of the template, so that a marker within a name is not filled.
+    for marker, content in own.items():
+        before, _, rest = rest.partition(marker)
+        done += before + content
+    return done + rest
+
+
+def sentence_of(city: City) -> str:
+    """Return what a city looks like in one sentence, with numbers of elements.csv."""
+    best = [element for element in city.elements if element.verdict == DISTINCTIVE and not element.suspicious][:3]
+    if best:
+        parts = [
+            f"{_name(element)} (in {_percent(element.here)} of its pictures, {_percent(element.elsewhere)} elsewhere)"
+            for element in best
+        ]
+        return f"By what the network tells {city.name}: {_listed(parts)}."
+    if any(element.verdict == FREQUENT for element in city.elements):
+        return (
+            f"Things that are frequent in {city.name} were found; that the network tells the city by them is not shown."
+        )
+    return f"Nothing was found by which the network tells {city.name} that holds on pictures it was not found on."
+
+
+def _lead(study: Study) -> str:
+    tested = sum(city.testing for city in study.cities)
+    distinctive = sum(element.verdict == DISTINCTIVE for element in study.elements)
+    return (
+        f"{study.backbone} at {study.image_size} px tells {len(study.cities)} cities apart. Here is by what: "
+        f"{counted(distinctive, 'distinctive element')}, found on training pictures and tested on "
+        f"{counted(tested, 'other picture')}."
+    )
+
+
+def _city(folder: Path, number: int, city: City) -> str:
+    shown = [element for element in city.elements if element.verdict != NEITHER][:_SHOWN]
+    fooled = [(element, why) for element in shown for why in element.suspicious]
+    warnings = [f"Element {element.number} may be no thing of the city: {why}" for element, why in fooled]
+    notices = "".join(f'<p class="notice">{escape(printable(text))}</p>' for text in (*warnings, *city.notes))
+    elements = "".join(_element(folder, element) for element in shown)
+    return (
+        f'<article class="city" id="city-{number}"><h2>{_text(city.name)}</h2>'
+        f'<p class="sentence">{_text(sentence_of(city))}</p><p>{_text(_told(city))}</p>{notices}{elements}</article>'
+    )
+
+
+def _told(city: City) -> str:
+    """Return in words how well the network tells a city."""
+    if city.recall.value is None:
+        return "None of its pictures was tested."
+    bounds = "" if city.recall.low is None else f" (95 %: {_share(city.recall.low)} to {_share(city.recall.high)})"
+    taken = ""
+    if city.taken_for is not None and city.taken_share:
+        taken = f" Where it is wrong, it most often answers {city.taken_for} ({_share(city.taken_share)} of all)."
+    return (
+        f"The network answers {_percent(city.recall)} of {counted(city.testing, 'tested picture')} of "
+        f"{counted(city.walks, 'walk')} right{bounds}.{taken}"
+    )
+
+
+def _element(folder: Path, element: Element) -> str:
+    shared = f" · shared with {', '.join(element.shared_with)}" if element.shared_with else ""
+    label = f" · {element.label}, in {_share(element.label_share)} of the crops' places" if element.label else ""
+    return (
+        f'<div class="element"><h3>{_text(f"Element {element.number}: {element.verdict}")}</h3>'
+        f'<p class="quiet">{_text(f"{_chance(element)}{shared}{label}")}</p>'
+        f'<div class="crops">{"".join(_crop(folder, crop) for crop in element.crops)}</div>'
+        f'<div class="bars">{_bar("here", element.here, "")}{_bar("elsewhere", element.elsewhere, "elsewhere")}</div>'
+        f"<p>{_text(_loss(element))}</p></div>"
+    )
+
+
+def _chance(element: Element) -> str:
+    lift = "never elsewhere" if element.lift is None else f"{element.lift:.1f} times as often as elsewhere"
+    return f"{lift}, q {_small(element.q)}"
+
+
+def _loss(element: Element) -> str:
+    """Return in words what the network loses without an element."""
+    if element.loss.value is None:
+        return "No tested picture of the city has it."
+    bounds = "" if element.loss.low is None else f" [{decimal(element.loss.low, 1)}, {decimal(element.loss.high, 1)}]"
+    weak = " These are few walks." if element.weak else ""
+    return (
+        f"Blurred in {counted(element.pictures, 'picture')} of {counted(element.walks, 'walk')}, the city's evidence "
+        f"falls by {decimal(element.loss.value, 1)}{bounds} more than if as much is blurred beside it.{weak}"
+    )
+
+
+def _crop(folder: Path, crop: Crop) -> str:
+    name = _text(crop.picture)
+    place = f"left:{100 * crop.column:.1f}%;top:{100 * crop.row:.1f}%"
+    return (
+        f'<details><summary><img src="{_embedded(folder / crop.file)}" alt="crop of {name}" width="112" height="112">'
+        f'</summary><figure><span class="picture"><img src="{_embedded(folder / crop.whole)}" alt="{name}">'
+        f'<span class="mark" style="{place}"></span></span><figcaption>{name}</figcaption></figure></details>'
+    )
+
+
+def _bar(title: str, share: Estimate, kind: str) -> str:
+    value = share.value or 0.0
+    span = ""
+    if share.low is not None and share.high is not None:
+        span = f'<b style="left:{100 * share.low:.1f}%;width:{100 * (share.high - share.low):.1f}%"></b>'
+    return (
+        f'<span>{title}</span><span class="bar"><i class="{kind}" style="width:{100 * value:.1f}%"></i>{span}</span>'
+        f"<span>{_percent(share)}</span>"
+    )
+
+
+def _matrix(study: Study) -> str:
+    numbers = sorted({element.number for element in study.elements if element.verdict != NEITHER})
+    if not numbers:
+        return '<p class="quiet">No element was left.</p>'
+    cells = {(city.name, element.number): element for city in study.cities for element in city.elements}
+    head = "".join(f"<th>{number}</th>" for number in numbers)
+    rows = ""
+    for city in study.cities:
+        values = "".join(_cell(cells.get((city.name, number))) for number in numbers)
+        rows += f"<tr><td>{_text(city.name)}</td>{values}</tr>"
+    return (
+        f'<div class="scroll"><table class="plain"><thead><tr><th>city</th>{head}</tr></thead><tbody>{rows}</tbody>'
+        "</table></div>"
+    )
+
+
+def _cell(element: Element | None) -> str:
+    if element is None:
+        return '<td class="share"></td>'
+    words = _percent(element.here)
+    return f'<td class="share">{f"<strong>{words}</strong>" if element.verdict == DISTINCTIVE else words}</td>'
+
+
+def _embedded(path: Path) -> str:
+    try:
+        content = read_file(path, _MOST)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(path, reason_of(error)) from error
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _name(element: Element) -> str:
+    return f"element {element.number}" + (f", {element.label}" if element.label else "")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{'; '.join(parts[:-1])}; and {parts[-1]}"
+
+
+def _percent(estimate: Estimate) -> str:
+    return _share(estimate.value)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def _small(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {decimal(value, 3)}"
+
+
+def _text(words: str) -> str:
+    return escape(printable(words))
+
+
+def _asset(name: str) -> str:
+    return resources.files("citycam.report").joinpath("page_assets", name).read_text(encoding="utf-8")
