@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 
 # The extras that people choose from pyproject.toml; the others are for development.
-EXTRAS = ("export", "heic")
+EXTRAS = ("export", "frames", "heic")
 
 
 def installed_version(name: str) -> str | None:

@@ -6,13 +6,16 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
-from citycam.inference.runs import TrainedRun, find_runs
 from citycam.report.elements import DISTINCTIVE, FOLDER, City, Element, Study
 from citycam.study_config import read_settings
 from citycam.words import decimal, say, text_table
+
+if TYPE_CHECKING:
+    from citycam.inference.runs import TrainedRun
 
 _WHAT = """Find the things by which a network tells each city: where its maps point in training pictures, grouped by
 what looks alike, and tested on validation walks that had no part in it: how often they occur here and elsewhere, and
@@ -69,6 +72,8 @@ def _best(place: Path) -> TrainedRun:
     Raises:
         CitycamError: it holds no completed run of that kind.
     """
+    from citycam.inference.runs import find_runs
+
     runs = find_runs(place)
     multi = [one for one in runs if one.config.partition.name == "multi"]
     if not multi:

@@ -30,7 +30,7 @@ def test_integrated_has_maps_of_pixels_in_every_kind_of_run(partition: str, fine
     stored = read_maps(run)
     its, cells = stored.methods["integrated"], stored.methods["gradcam"]
     assert its.raw.shape[1:] == (64, 64)
-    assert (its.box, cells.box) == (3, 1)
+    assert (its.box, cells.box) == (5, 1)
     assert its.raw.min() < 0 < its.raw.max()
     city = explained(run)["city"]
     assert set(cells.targets) == {city}
