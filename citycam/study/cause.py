@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from citycam import seeds
+from citycam import progress, seeds
 from citycam.cells import smoothed
 from citycam.explain.integrated import BASELINES, blurred
 from citycam.statistics import mean_interval
@@ -23,7 +24,7 @@ _REACH = 1 / 8
 _SOFT = 1 / 24
 _BATCH = 32
 # Places that the same shape is blurred at for comparison: one may lie on another element of the city.
-_SHIFTS = 4
+_SHIFTS = 2
 # With fewer walks an interval says little.
 FEW = 6
 
@@ -55,42 +56,51 @@ class Loss:
         return self.walks < FEW
 
 
-def loss(
-    subject: Subject, stage: Stage, some: Pictures, places: NDArray[np.int64], cells: NDArray[np.bool_], name: str
-) -> Loss:
-    """Return what the contrast of the own city loses without an element.
+@dataclass(frozen=True)
+class Regions:
+    """T times an element in a picture: ``places`` int (T,), of the pictures, ascending, so that each is read once;
+    ``cells`` bool (T, h, w), of the stage, where it was detected; ``elements`` int (T,)."""
 
-    Args:
-        places: of pictures that have it, in ``some`` (M,).
-        cells: of the stage where it was detected, bool (M, h, w).
-        name: of the element, for the random shifts.
-    """
-    if not len(places):
+    places: NDArray[np.int64]
+    cells: NDArray[np.bool_]
+    elements: NDArray[np.int64]
+
+
+def losses(subject: Subject, stage: Stage, some: Pictures, regions: Regions) -> NDArray[np.float64]:
+    """Return what the contrast of each picture's own city loses where an element is blurred, more than where the same
+    shape is blurred elsewhere (T,)."""
+    parts = [np.zeros(0)]
+    with progress.bar("blur", len(regions.places), unit="regions") as advance:
+        for start in range(0, len(regions.places), _BATCH):
+            chosen = slice(start, min(start + _BATCH, len(regions.places)))
+            batch = Regions(regions.places[chosen], regions.cells[chosen], regions.elements[chosen])
+            parts.append(_losses(subject, stage, some, batch))
+            advance(chosen.stop - chosen.start)
+    return np.concatenate(parts)
+
+
+def summarise(values: NDArray[np.float64], walks: Sequence[str]) -> Loss:
+    """Return the mean loss of the pictures that have an element (M,), with its interval over walks."""
+    if not len(values):
         return Loss(float("nan"), float("nan"), float("nan"), 0, 0)
-    losses = []
-    for start in range(0, len(places), _BATCH):
-        chosen = slice(start, start + _BATCH)
-        losses.append(_losses(subject, stage, some, places[chosen], cells[chosen], name))
-    values = np.concatenate(losses)
-    walks = [some.walks[place] for place in places.tolist()]
     low, high = mean_interval(values, walks)
-    return Loss(float(values.mean()), low, high, len(places), len(set(walks)))
+    return Loss(float(values.mean()), low, high, len(values), len(set(walks)))
 
 
-def _losses(
-    subject: Subject, stage: Stage, some: Pictures, places: NDArray[np.int64], cells: NDArray[np.bool_], name: str
-) -> NDArray[np.float64]:
-    pictures = torch.cat([subject.pictures(some, slice(place, place + 1)) for place in places.tolist()])
-    cities = some.cities[places]
-    filling = blurred(pictures, BASELINES["blur"])
-    masks = shapes(cells, stage, subject.side)
+def _losses(subject: Subject, stage: Stage, some: Pictures, batch: Regions) -> NDArray[np.float64]:
+    own, which = np.unique(batch.places, return_inverse=True)
+    loaded = subject.at(some.rows[own])
+    pictures, filling = loaded[which], blurred(loaded, BASELINES["blur"])[which]
+    cities, masks = some.cities[batch.places], shapes(batch.cells, stage, subject.side)
     without = contrasts(subject, _filled(pictures, filling, masks), cities)
-    elsewhere = np.zeros(len(places))
+    elsewhere = np.zeros(len(masks))
     for turn in range(_SHIFTS):
-        draws = [
-            seeds.stream(subject.settings.seed, "study shift", name, some.digests[place], turn) for place in places
-        ]
-        shifted = np.stack([shift(mask, random) for mask, random in zip(masks, draws, strict=True)])
+        shifted = np.stack(
+            [
+                shift(mask, seeds.stream(subject.settings.seed, "study shift", element, some.digests[place], turn))
+                for mask, element, place in zip(masks, batch.elements.tolist(), batch.places.tolist(), strict=True)
+            ]
+        )
         elsewhere += contrasts(subject, _filled(pictures, filling, shifted), cities) / _SHIFTS
     difference: NDArray[np.float64] = elsewhere - without
     return difference

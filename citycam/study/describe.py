@@ -21,8 +21,9 @@ from citycam.study.peaks import Peaks
 from citycam.study.subject import Pictures, Subject
 
 Array = NDArray[np.floating]
-# Pixels per cell of the stage that is read: its cells see about a window or a sign.
-_STRIDE = 8
+# Cells a side that the stage has at least: its cells are about as large as the things that people see in a picture. The
+# last such stage is read, since earlier ones know edges and colours only.
+_FEWEST_CELLS = 8
 # Axes of the descriptions.
 _AXES = 64
 _BATCH = 64
@@ -57,7 +58,7 @@ class Stage:
 
     @classmethod
     def of(cls, subject: Subject) -> Stage:
-        """Return the last stage with at most 8 pixels a cell.
+        """Return the last stage with at least 8 cells a side.
 
         Raises:
             CitycamError: none of the network's stages has a grid whose place is known.
@@ -76,7 +77,7 @@ class Stage:
                 f"No stage of {backbone.name} has cells whose place in the picture is known, so that no elements can "
                 "be found; take another backbone."
             )
-        fine = [grid for grid in fitting if grid.stride <= _STRIDE]
+        fine = [grid for grid in fitting if min(grid.cells) >= _FEWEST_CELLS]
         chosen = fine[-1] if fine else min(fitting, key=lambda grid: grid.stride)
         return cls(chosen, stage_cells(chosen, backbone.image_size))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from citycam.errors import CitycamError
 from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, USED, City, Crop, Element, Estimate, Study
 from citycam.statistics import clustered
-from citycam.study.cause import Loss, loss
+from citycam.study.cause import Loss, Regions, losses, summarise
 from citycam.study.cell_maps import cell_maps
 from citycam.study.clusters import cluster
 from citycam.study.crops import crop_name, whole_name
@@ -120,12 +120,30 @@ def _test(subject: Subject, stage: Stage, nominations: Sequence[Nomination], det
         for its in able
     ]
     q_values = discoveries([result.p for result in results])
-    tested = []
-    for its, result, q in zip(able, results, q_values.tolist(), strict=True):
-        places = np.flatnonzero((some.cities == its.city) & detections.detected[:, its.element])
-        lost = loss(subject, stage, some, places, detections.cells[places, its.element], f"{its.element}")
-        tested.append(_Tested(its, result, q, lost))
-    return tested
+    lost = _losses(subject, stage, able, detections)
+    return [_Tested(*parts) for parts in zip(able, results, q_values.tolist(), lost, strict=True)]
+
+
+def _losses(subject: Subject, stage: Stage, able: Sequence[Nomination], detections: Detections) -> list[Loss]:
+    """Return what the network loses by each nominated element, in the pictures of its city that have it."""
+    some = subject.testing
+    pairs = [
+        (place, number)
+        for number, its in enumerate(able)
+        for place in np.flatnonzero((some.cities == its.city) & detections.detected[:, its.element]).tolist()
+    ]
+    pairs.sort()
+    places, numbers = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True)) if pairs else _NOTHING
+    elements = np.array([able[number].element for number in numbers.tolist()], dtype=np.int64)
+    regions = Regions(places, detections.cells[places, elements], elements)
+    values = losses(subject, stage, some, regions)
+    return [
+        summarise(values[numbers == number], [some.walks[place] for place in places[numbers == number].tolist()])
+        for number in range(len(able))
+    ]
+
+
+_NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 def _both(some: Pictures, its: Nomination) -> bool:

@@ -76,7 +76,11 @@ class Subject:
 
     def pictures(self, some: Pictures, chosen: slice) -> torch.Tensor:
         """Return normalised pictures (B, 3, S, S), on the network's device."""
-        return plain_pictures(self.run, self.network.backbone, some.rows[chosen])
+        return self.at(some.rows[chosen])
+
+    def at(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return normalised pictures (B, 3, S, S) of catalog rows (B,), on the network's device."""
+        return plain_pictures(self.run, self.network.backbone, rows)
 
 
 def make_subject(run: TrainedRun, settings: StudyConfig, moved_to: Path | None) -> Subject:
