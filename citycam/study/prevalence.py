@@ -13,7 +13,7 @@ from citycam import seeds
 from citycam.statistics import mean_interval
 
 Array = NDArray[np.floating]
-# Cells of the table of sums that the exact test fills at most; beyond that labels are drawn.
+# Additions of the exact test at most, in its table of sums; beyond that labels are drawn.
 _MOST = 4_000_000
 _DRAWS = 20_000
 
@@ -24,7 +24,7 @@ class Prevalence:
 
     Attributes:
         here, elsewhere: 0 to 1.
-        here_interval, elsewhere_interval: 95 %, by t over walks; NaN for a single walk.
+        here_interval, elsewhere_interval: 95 %, by t over walks, within 0 and 1; (0, 1) for a single walk.
         p: of a permutation test over walks that it occurs no more here than elsewhere.
     """
 

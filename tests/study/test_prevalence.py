@@ -55,7 +55,12 @@ def test_drawn_labels_are_close_to_all_of_them(monkeypatch: pytest.MonkeyPatch) 
     assert drawn == pytest.approx([exact] * 3, abs=4 * math.sqrt(exact * (1 - exact) / its._DRAWS) + 1e-4)
 
 
-def test_without_a_difference_it_is_called_in_no_more_than_its_level() -> None:
+@pytest.mark.parametrize("most", [its._MOST, 0], ids=["exact", "drawn"])
+def test_without_a_difference_it_is_called_in_no_more_than_its_level(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(its, "_MOST", most)
+    monkeypatch.setattr(its, "_DRAWS", 2000)
     random = np.random.default_rng(1)
     own = np.arange(30) < 6
     ps = []
@@ -63,7 +68,7 @@ def test_without_a_difference_it_is_called_in_no_more_than_its_level() -> None:
         rates = np.clip(random.normal(0.3, 0.2, 30), 0, 1)  # walks differ from each other
         sizes = random.integers(2, 8, 30)
         ps.append(occurs_more(random.binomial(sizes, rates), sizes, own, seed=0))
-    assert np.mean(np.array(ps) <= 0.05) <= 0.075
+    assert np.mean(np.array(ps) <= 0.05) <= 0.06
     assert np.mean(np.array(ps) <= 0.5) == pytest.approx(0.5, abs=0.1)
 
 
@@ -71,6 +76,25 @@ def test_a_planted_difference_is_called() -> None:
     sizes = np.full(20, 5)
     counts = np.where(np.arange(20) < 5, 4, np.arange(20) % 2)
     assert occurs_more(counts, sizes, np.arange(20) < 5, seed=0) == pytest.approx(1 / math.comb(20, 5))
+
+
+@pytest.mark.parametrize(("counts", "p"), [([3, 1, 0, 2], 1 / 4), ([2, 2, 0, 1], 2 / 4), ([0, 2, 1, 3], 1)])
+def test_of_one_own_walk_p_is_its_rank(counts: list[int], p: float) -> None:
+    own = np.arange(4) < 1
+    assert occurs_more(np.array(counts), np.full(4, 3), own, seed=0) == p
+    assert smallest_p(1, 4) == 1 / 4
+
+
+def test_drawn_labels_never_give_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(its, "_MOST", 0)
+    own = np.arange(60) < 20
+    assert occurs_more(own * 5, np.full(60, 5), own, seed=0) == 1 / its._DRAWS
+
+
+def test_the_interval_of_a_single_walk_tells_nothing() -> None:
+    own = np.array([True, True, False, False])
+    found = prevalence(np.array([True, False, True, False]), ["a", "a", "b", "c"], own, ~own, seed=0)
+    assert found.here_interval == (0, 1)
 
 
 def test_equal_walks_tell_nothing() -> None:
