@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
-from citycam.report.elements import DISTINCTIVE, FOLDER, City, Element, Study
+from citycam.report.elements import DISTINCTIVE, FOLDER, NEITHER, City, Element, Study
 from citycam.study_config import read_settings
-from citycam.words import decimal, say, text_table
+from citycam.words import counted, decimal, say, text_table
 
 if TYPE_CHECKING:
     from citycam.inference.runs import TrainedRun
@@ -47,8 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     places = [word for word in given.what if "=" not in word]
     moved = [word for word in given.what if word.startswith("data.root=")]
     settings = read_settings([word for word in given.what if "=" in word and word not in moved])
-    if len(places) != 1 or len(moved) > 1:
+    if len(places) != 1:
         raise CitycamError(f"study takes one run or sweep, and {len(places)} were given; see citycam study --help.")
+    if len(moved) > 1:
+        raise CitycamError("data.root was given twice; give it once.")
     trained = _best(at_home(places[0]))
     from citycam.study.run import study
     from citycam.study.subject import make_subject
@@ -90,10 +92,10 @@ def _print(study: Study, folder: Path) -> None:
     for note in study.notes:
         say(f"note: {note}")
     for city in study.cities:
-        print(_heading(city))
+        print(_heading(city, study))
         for note in city.notes:
             print(f"  {note}")
-        shown = [element for element in city.elements if element.verdict != "neither"][:_SHOWN]
+        shown = [element for element in city.elements if element.verdict != NEITHER][:_SHOWN]
         if shown:
             print("\n".join(f"  {line}" for line in text_table([_HEAD, *map(_row, shown)])))
         else:
@@ -105,8 +107,9 @@ def _print(study: Study, folder: Path) -> None:
 _HEAD = ["element", "verdict", "here", "elsewhere", "q", "the network loses", "shared with", "label", "suspicious"]
 
 
-def _heading(city: City) -> str:
-    return f"{city.name}: {decimal(city.recall.value, 2)} of {city.testing} pictures of {city.walks} walks told right"
+def _heading(city: City, study: Study) -> str:
+    tested = f"{counted(city.testing, 'picture')}{study.of_walks(city.walks)}"
+    return f"{city.name}: {decimal(city.recall.value, 2)} of {tested} told right"
 
 
 def _row(element: Element) -> list[str]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from citycam.errors import DamagedFile
 from citycam.files import read_json, reason_of, to_dict, write_json
+from citycam.report.typed import fitted
+from citycam.words import counted
 
 SCHEMA = 1
-NAME, FOLDER = "study.json", "study"
-_T = TypeVar("_T")
+NAME, FOLDER, CROPS = "study.json", "study", "crops"
 # ``distinctive``: it occurs more here, and the network loses by it. ``frequent here``: the first alone. ``used``: the
 # second alone, which is no proof of the first. ``neither``.
 DISTINCTIVE, FREQUENT, USED, NEITHER = "distinctive", "frequent here", "used, not proven", "neither"
+# What the tests count as one: a walk, or a picture where walks are not known.
+WALKS, PICTURES = "walks", "pictures"
 VERDICTS = (DISTINCTIVE, FREQUENT, USED, NEITHER)
 
 
@@ -41,6 +43,11 @@ class Crop:
     row: float
     column: float
     score: float
+
+    def __post_init__(self) -> None:
+        for name in (self.file, self.whole):
+            if Path(name).parts[:1] != (CROPS,) or ".." in Path(name).parts or "\0" in name:
+                raise ValueError("a crop lies outside the study's folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,10 @@ class Element:
     label: str | None
     label_share: float | None
     crops: tuple[Crop, ...]
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"{self.verdict[:40]!r} is no verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,10 @@ class Study:
     command: str
     cities: tuple[City, ...]
 
+    def of_walks(self, count: int) -> str:
+        """Return the words that follow a number of pictures on their walks; none where walks are not known."""
+        return f" of {counted(count, 'walk')}" if self.units == WALKS else ""
+
     @property
     def elements(self) -> tuple[Element, ...]:
         """Of all cities."""
@@ -160,14 +175,13 @@ def read_study(folder: Path) -> Study:
     path = folder / NAME
     try:
         content = read_json(path)
-        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+        if content["schema"] != SCHEMA:
             raise ValueError("it is no study that this version knows")
-        study = _study(content)
+        return fitted(content, Study)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise DamagedFile(path, reason_of(error)) from error
-    return study
 
 
 def table(study: Study) -> tuple[list[str], list[list[Any]]]:
@@ -182,63 +196,4 @@ def table(study: Study) -> tuple[list[str], list[list[Any]]]:
 def _cells(value: Any) -> Sequence[Any]:
     if isinstance(value, Estimate):
         return [value.value, value.low, value.high]
-    return [" ".join(value) if isinstance(value, tuple) else value]
-
-
-def _study(content: Mapping[str, Any]) -> Study:
-    cities = tuple(_city(city) for city in _list(content["cities"]))
-    return _make(Study, content, cities=cities)
-
-
-def _city(content: Mapping[str, Any]) -> City:
-    elements = tuple(_element(one) for one in _list(content["elements"]))
-    return _make(City, content, recall=_make(Estimate, content["recall"]), elements=elements)
-
-
-def _element(content: Mapping[str, Any]) -> Element:
-    if content["verdict"] not in VERDICTS:
-        raise ValueError(f"{str(content['verdict'])[:40]!r} is no verdict")
-    estimates = {name: _make(Estimate, content[name]) for name in ("here", "elsewhere", "loss")}
-    crops = tuple(_crop(crop) for crop in _list(content["crops"]))
-    return _make(Element, content, crops=crops, **estimates)
-
-
-def _crop(content: Mapping[str, Any]) -> Crop:
-    crop = _make(Crop, content)
-    for name in (crop.file, crop.whole):
-        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-            raise ValueError("a crop lies outside the study's folder")
-    return crop
-
-
-def _make(kind: type[_T], content: Any, **made: Any) -> _T:
-    """Return a dataclass of plain values, each of the type that its field says."""
-    if not isinstance(content, dict):
-        raise TypeError(f"a {kind.__name__.lower()} is no object")
-    values = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        value = made[field.name] if field.name in made else _plain(field.name, str(field.type), content[field.name])
-        values[field.name] = value
-    return kind(**values)
-
-
-def _plain(name: str, kind: str, value: Any) -> Any:
-    if value is None and kind.endswith("| None"):
-        return None
-    kind = kind.removesuffix(" | None")
-    fits = {
-        "str": isinstance(value, str),
-        "bool": isinstance(value, bool),
-        "int": isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63,
-        "float": isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
-        "tuple[str, ...]": isinstance(value, list) and all(isinstance(one, str) for one in value),
-    }
-    if not fits[kind]:
-        raise ValueError(f"{name} does not fit")
-    return {"float": float, "tuple[str, ...]": tuple}.get(kind, lambda same: same)(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("a list is none")
-    return value
+    return ["; ".join(value) if isinstance(value, tuple) else value]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from citycam.files import write_text
+from citycam.report.template import asset, filled
 
 if TYPE_CHECKING:
     from citycam.report.ranking import Comparable
@@ -40,20 +40,10 @@ def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Compara
 
 
 def _fill(data: str) -> str:
-    parts = {"/*css*/": _asset("page.css"), "/*data*/": _escape(data), "/*js*/": "\n".join(map(_asset, _SCRIPTS))}
-    page = ""
-    rest = _asset("template.html")
-    # Each marker once, in the order of the template, so that a marker within the data is not filled.
-    for marker, content in parts.items():
-        before, _, rest = rest.partition(marker)
-        page += before + content
-    return page + rest
+    parts = {"/*css*/": asset("page.css"), "/*data*/": _escape(data), "/*js*/": "\n".join(map(asset, _SCRIPTS))}
+    return filled("template.html", parts)
 
 
 def _escape(data: str) -> str:
     # "</script>" and "<!--" would end or change the script element even within a string.
     return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _asset(name: str) -> str:
-    return resources.files("citycam.report").joinpath("page_assets", name).read_text(encoding="utf-8")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 from citycam.errors import DamagedFile
 from citycam.files import read_file, reason_of, write_text
 from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, City, Crop, Element, Estimate, Study
+from citycam.report.template import asset, filled
 from citycam.words import counted, decimal, printable
 
 PAGE = "index.html"
@@ -33,20 +33,15 @@ def page(folder: Path, study: Study) -> str:
     """Return the page. All text is escaped; pictures are embedded."""
     made = f"Made by <code>{_text(study.command)}</code>; every number is in elements.csv."
     own = {
-        "/*css*/": _asset("page.css"),
+        "/*css*/": asset("page.css"),
         "<!--lead-->": f'<p class="lead">{escape(_lead(study))}</p>',
         "<!--notes-->": "".join(f'<p class="notice">{escape(note)}</p>' for note in study.notes),
         "<!--links-->": "".join(f'<a href="#city-{n}">{_text(city.name)}</a>' for n, city in enumerate(study.cities)),
-        "<!--cities-->": "".join(_city(folder, n, city) for n, city in enumerate(study.cities)),
+        "<!--cities-->": "".join(_city(folder, study, number) for number in range(len(study.cities))),
         "<!--matrix-->": _matrix(study),
         "<!--end-->": f'<p class="quiet">{made}</p>',
     }
-    done, rest = "", _asset("study.html")
-    # Each marker once, in the order of the template, so that a marker within a name is not filled.
-    for marker, content in own.items():
-        before, _, rest = rest.partition(marker)
-        done += before + content
-    return done + rest
+    return filled("study.html", own)
 
 
 def sentence_of(city: City) -> str:
@@ -75,19 +70,18 @@ def _lead(study: Study) -> str:
     )
 
 
-def _city(folder: Path, number: int, city: City) -> str:
+def _city(folder: Path, study: Study, number: int) -> str:
+    city = study.cities[number]
     shown = [element for element in city.elements if element.verdict != NEITHER][:_SHOWN]
     fooled = [(element, why) for element in shown for why in element.suspicious]
     warnings = [f"Element {element.number} may be no thing of the city: {why}" for element, why in fooled]
     notices = "".join(f'<p class="notice">{escape(printable(text))}</p>' for text in (*warnings, *city.notes))
-    elements = "".join(_element(folder, element) for element in shown)
-    return (
-        f'<article class="city" id="city-{number}"><h2>{_text(city.name)}</h2>'
-        f'<p class="sentence">{_text(sentence_of(city))}</p><p>{_text(_told(city))}</p>{notices}{elements}</article>'
-    )
+    words = f'<p class="sentence">{_text(sentence_of(city))}</p><p>{_text(_told(study, city))}</p>'
+    elements = "".join(_element(folder, study, element) for element in shown)
+    return f'<article class="city" id="city-{number}"><h2>{_text(city.name)}</h2>{words}{notices}{elements}</article>'
 
 
-def _told(city: City) -> str:
+def _told(study: Study, city: City) -> str:
     """Return in words how well the network tells a city."""
     if city.recall.value is None:
         return "None of its pictures was tested."
@@ -96,12 +90,12 @@ def _told(city: City) -> str:
     if city.taken_for is not None and city.taken_share:
         taken = f" Where it is wrong, it most often answers {city.taken_for} ({_share(city.taken_share)} of all)."
     return (
-        f"The network answers {_percent(city.recall)} of {counted(city.testing, 'tested picture')} of "
-        f"{counted(city.walks, 'walk')} right{bounds}.{taken}"
+        f"The network answers {_percent(city.recall)} of {counted(city.testing, 'tested picture')}"
+        f"{study.of_walks(city.walks)} right{bounds}.{taken}"
     )
 
 
-def _element(folder: Path, element: Element) -> str:
+def _element(folder: Path, study: Study, element: Element) -> str:
     shared = f" · shared with {', '.join(element.shared_with)}" if element.shared_with else ""
     label = f" · {element.label}, in {_share(element.label_share)} of the crops' places" if element.label else ""
     return (
@@ -109,7 +103,7 @@ def _element(folder: Path, element: Element) -> str:
         f'<p class="quiet">{_text(f"{_chance(element)}{shared}{label}")}</p>'
         f'<div class="crops">{"".join(_crop(folder, crop) for crop in element.crops)}</div>'
         f'<div class="bars">{_bar("here", element.here, "")}{_bar("elsewhere", element.elsewhere, "elsewhere")}</div>'
-        f"<p>{_text(_loss(element))}</p></div>"
+        f"<p>{_text(_loss(study, element))}</p></div>"
     )
 
 
@@ -118,15 +112,15 @@ def _chance(element: Element) -> str:
     return f"{lift}, q {_small(element.q)}"
 
 
-def _loss(element: Element) -> str:
+def _loss(study: Study, element: Element) -> str:
     """Return in words what the network loses without an element."""
     if element.loss.value is None:
         return "No tested picture of the city has it."
     bounds = "" if element.loss.low is None else f" [{decimal(element.loss.low, 1)}, {decimal(element.loss.high, 1)}]"
-    weak = " These are few walks." if element.weak else ""
+    weak = f" These are few {study.units}." if element.weak else ""
     return (
-        f"Blurred in {counted(element.pictures, 'picture')} of {counted(element.walks, 'walk')}, the city's evidence "
-        f"falls by {decimal(element.loss.value, 1)}{bounds} more than if as much is blurred beside it.{weak}"
+        f"Blurred in {counted(element.pictures, 'picture')}{study.of_walks(element.walks)}, the city's evidence falls "
+        f" by {decimal(element.loss.value, 1)}{bounds} more than if as much is blurred beside it.{weak}"
     )
 
 
@@ -204,7 +198,3 @@ def _small(value: float) -> str:
 
 def _text(words: str) -> str:
     return escape(printable(words))
-
-
-def _asset(name: str) -> str:
-    return resources.files("citycam.report").joinpath("page_assets", name).read_text(encoding="utf-8")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from citycam.config import Config
 from citycam.errors import DamagedFile
 from citycam.files import read_json, reason_of, to_dict, write_json
+from citycam.report.typed import fitted
 from citycam.sweep.names import config_hash
 from citycam.sweep.record import RunRecord
 from citycam.words import say
@@ -26,8 +22,6 @@ VERDICTS = (FINDS, WEAK, BLIND, NOT_USED, TOO_FEW)
 # ``method``: one that draws maps for people. ``control``: maps that know no class. ``faulty``: a published fault.
 METHOD, CONTROL, FAULTY = "method", "control", "faulty"
 _KINDS = (METHOD, CONTROL, FAULTY)
-# More than any count is.
-_MOST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +208,7 @@ def read_check(path: Path) -> SelfCheck:
         schema = content["schema"]
         if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
             raise DamagedFile(path, f"a newer citycam wrote it (schema {schema})", "install that version")
-        return typing.cast(SelfCheck, _fitted(content, SelfCheck))
+        return fitted(content, SelfCheck)
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:
@@ -273,29 +267,3 @@ def sentences_for(key: BodyKey, data_digest: str, checks: Sequence[SelfCheck]) -
         for method, sentence in check.sentences.items():
             sentences.setdefault(method, f"{where} {sentence}")
     return sentences
-
-
-def _fitted(value: Any, kind: Any) -> Any:
-    """Return JSON's ``value`` as a type of this file.
-
-    Raises:
-        KeyError, TypeError, ValueError: it does not fit.
-    """
-    origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return typing.cast(type, kind)(**{name: _fitted(value[name], hint) for name, hint in hints.items()})
-    if origin is types.UnionType:
-        fitting = [one for one in typing.get_args(kind) if (one is types.NoneType) == (value is None)]
-        return None if value is None else _fitted(value, fitting[0])
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(value)
-        return tuple(_fitted(item, typing.get_args(kind)[0]) for item in value)
-    if origin is not None:
-        return {_fitted(key, str): _fitted(item, typing.get_args(kind)[1]) for key, item in dict(value).items()}
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if type(value) is not kind or (kind is int and abs(value) >= _MOST):
-        raise TypeError(value)
-    return value

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from citycam.explain.truth import highest
 from citycam.explain.whole import WHOLE_METHODS
 from citycam.files import write_text
 from citycam.report.overlay import BLANK, Pixels, fit, over
+from citycam.report.template import asset, filled
 from citycam.report.verdicts import MarkCheck, SelfCheck, write_check
 from citycam.selfcheck.drawn import Drawn
 from citycam.selfcheck.marks import Mask
@@ -39,7 +39,7 @@ def page(outcome: Outcome) -> str:
     """Return the page: verdicts in plain words, pictures with their maps, tables. All text is escaped."""
     check = outcome.check
     own = {
-        "/*css*/": _asset("page.css"),
+        "/*css*/": asset("page.css"),
         "<!--lead-->": f'<p class="lead">{escape(_lead(check))}</p>',
         "<!--verdicts-->": "".join(_finding(check.marks[0], name) for name in check.verdicts),
         "<!--notes-->": "".join(f'<p class="notice">{escape(note)}</p>' for note in check.notes),
@@ -49,12 +49,7 @@ def page(outcome: Outcome) -> str:
         "<!--random-->": _table(random_rows(check)),
         "<!--end-->": f'<p class="quiet">Made by <code>{escape(printable(check.command))}</code></p>',
     }
-    done, rest = "", _asset("selfcheck.html")
-    # Each marker once, in the order of the template, so that a marker within a name is not filled.
-    for marker, content in own.items():
-        before, _, rest = rest.partition(marker)
-        done += before + content
-    return done + rest
+    return filled("selfcheck.html", own)
 
 
 def _lead(check: SelfCheck) -> str:
@@ -131,7 +126,3 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows[1:])
     return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _asset(name: str) -> str:
-    return resources.files("citycam.report").joinpath("page_assets", name).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from citycam.cells import smoothed
 from citycam.explain.tail import eval_mode
 from citycam.explain.targets import Contrast, target_values
 from citycam.explain.whole import WHOLE_METHODS, Whole, make_whole_maps, seconds_of
-from citycam.files import cache_root, to_dict
+from citycam.files import cache_root
 from citycam.shards import ShardStore
 from citycam.study.subject import Pictures, Subject
 from citycam.words import counted, duration, say
@@ -116,5 +116,6 @@ def _key(subject: Subject) -> dict[str, object]:
         "steps": explain.steps,
         "cities": list(subject.cities),
         "device": torch.device(subject.run.resolved.device).type,
-        "explain": to_dict(explain.seed),
+        "box": WHOLE_METHODS[METHOD].box(subject.side),
+        "cells": CELLS,
     }

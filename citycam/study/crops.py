@@ -13,10 +13,9 @@ from PIL import Image
 from citycam.data.pictures import decode
 from citycam.data.views import working_picture
 from citycam.files import write_bytes
-from citycam.report.elements import Crop, Study
+from citycam.report.elements import CROPS, Crop, Study
 from citycam.study.subject import Subject
 
-FOLDER = "crops"
 # A crop is a square of this share of the picture's side, as people see it: a cell alone is too small to tell.
 _SHARE = 0.25
 # Pixels a side: of the picture that is cut, of a crop, and of a whole picture beside it.
@@ -25,14 +24,14 @@ _FINE, _SIDE, _WHOLE = 448, 112, 256
 
 def whole_name(digest: str) -> str:
     """Return the file of a whole picture, in the study's folder."""
-    return f"{FOLDER}/whole-{digest[:16]}.jpg"
+    return f"{CROPS}/whole-{digest[:16]}.jpg"
 
 
 def crop_name(city: str, element: int, digest: str) -> str:
     """Return the file of a crop, in the study's folder."""
     words = re.sub(r"[^\w.+-]+", "_", city).strip("_.-")[:32] or "city"
     own = hashlib.sha256(city.encode(errors="surrogatepass")).hexdigest()[:6]
-    return f"{FOLDER}/{words}-{own}-{element}-{digest[:12]}.jpg"
+    return f"{CROPS}/{words}-{own}-{element}-{digest[:12]}.jpg"
 
 
 def write_crops(folder: Path, study: Study, subject: Subject) -> None:

@@ -12,7 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from citycam.errors import CitycamError
-from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, USED, City, Crop, Element, Estimate, Study
+from citycam.report.elements import (
+    DISTINCTIVE,
+    FREQUENT,
+    NEITHER,
+    PICTURES,
+    USED,
+    WALKS,
+    City,
+    Crop,
+    Element,
+    Estimate,
+    Study,
+)
 from citycam.statistics import clustered
 from citycam.study.cause import Loss, Regions, losses, summarise
 from citycam.study.cell_maps import cell_maps
@@ -94,7 +106,7 @@ def study(subject: Subject, *, command: str) -> Study:
         backbone=subject.network.backbone.name,
         image_size=subject.side,
         digest=subject.run.inputs.catalog.digest,
-        units="walks" if subject.walks_known else "pictures",
+        units=WALKS if subject.walks_known else PICTURES,
         pictures=subject.settings.pictures,
         seed=seed,
         seconds=round(time.monotonic() - start, 1),

@@ -1,16 +1,15 @@
-"""The files of a study, which appear together or not at all."""
+"""The files of a study."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from citycam.errors import CitycamError
+from citycam.errors import CitycamError, DamagedFile
 from citycam.files import FOLDER_MODE, explain_os_error, write_csv
-from citycam.report.elements import NAME, Study, table, write_study
+from citycam.report.elements import NAME, Study, read_study, table, write_study
 from citycam.report.page_study import write_study_page
 from citycam.study.crops import write_crops
 from citycam.study.subject import Subject
@@ -31,39 +30,54 @@ def check_output(folder: Path) -> None:
 
 
 def write_files(folder: Path, study: Study, subject: Subject) -> None:
-    """Write study.json, elements.csv, detections.csv, the crops and the page. The folder is replaced as a whole.
+    """Write study.json, elements.csv, detections.csv, the crops and the page.
+
+    A new folder appears whole. In that of an older study each file is replaced, and only crops that it names are
+    removed, so that what people have put beside them stays.
 
     Raises:
-        CitycamError: it holds something else, or cannot be written.
+        CitycamError: the folder holds something else, or cannot be written.
     """
     check_output(folder)
     try:
+        if (folder / NAME).is_file():
+            stale = _crops_of(folder) - _files(study)
+            _write(folder, study, subject)
+            for name in stale:
+                (folder / name).unlink(missing_ok=True)
+            return
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".study-", dir=folder.parent))
+        try:
+            _write(part, study, subject)
+            part.chmod(FOLDER_MODE)
+            part.replace(folder)  # which may be there, and is empty then
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise explain_os_error(error, folder.parent) from error
+        raise explain_os_error(error, folder) from error
+
+
+def _write(folder: Path, study: Study, subject: Subject) -> None:
+    """Write every file, study.json last."""
+    write_crops(folder, study, subject)
+    header, rows = table(study)
+    write_csv(folder / ELEMENTS, header, rows)
+    write_csv(folder / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study))
+    write_study_page(folder, study)
+    write_study(folder, study)
+
+
+def _crops_of(folder: Path) -> set[str]:
+    """Return the crops and pictures that an older study names; none if it is damaged."""
     try:
-        write_study(part, study)
-        header, rows = table(study)
-        write_csv(part / ELEMENTS, header, rows)
-        write_csv(
-            part / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study)
-        )
-        write_crops(part, study, subject)
-        write_study_page(part, study)
-        part.chmod(FOLDER_MODE)
-        _replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        return _files(read_study(folder))
+    except DamagedFile:
+        return set()
 
 
-def _replace(part: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an older study."""
-    aside = folder.with_name(f".{folder.name}-old")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    part.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+def _files(study: Study) -> set[str]:
+    return {name for element in study.elements for crop in element.crops for name in (crop.file, crop.whole)}
 
 
 def _detections(study: Study) -> list[list[Any]]:
