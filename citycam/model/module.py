@@ -20,6 +20,7 @@ from citycam.model.divergence import divergence_error, list_names
 from citycam.model.network import Network
 from citycam.model.norms import average_norms
 from citycam.model.optimizers import make_optimizer, make_schedule
+from citycam.model.outputs import EpochOutputs
 from citycam.seeds import derive
 
 # One or more batches, as the loader returns them: (inputs, labels int64 (N,), indices int64 (N,) of the pictures in the
@@ -90,8 +91,7 @@ class CityModule(pl.LightningModule):
         self.epoch_seconds: list[float] = []
         self._epoch_start = 0.0
         self._steps = 0
-        # (logits, labels, indices, positions) of each chunk.
-        self._outputs: dict[str, list[Chunk]] = {"train": [], "val": []}
+        self._outputs = {"train": EpochOutputs(), "val": EpochOutputs()}
 
     @property
     def has_started(self) -> bool:
@@ -140,7 +140,7 @@ class CityModule(pl.LightningModule):
         # Once per chunk, since reading a value from a GPU waits for it.
         self._check_losses(torch.stack(losses), outputs, chunk)
         self._steps += len(batches)
-        self._outputs["train"].append((torch.cat(outputs), labels, indices, positions))
+        self._outputs["train"].add(torch.cat(outputs), labels, indices, positions)
 
     def _split(self, column: Tensor) -> tuple[Tensor, ...]:
         """Return a column of a chunk by steps: this process's share of every batch."""
@@ -199,7 +199,7 @@ class CityModule(pl.LightningModule):
         inputs, labels, indices, positions = chunk
         # In batches of the same size as in training, so that rounding does not depend on the size of chunks.
         logits = torch.cat([self(batch_inputs) for batch_inputs in self._split(inputs)])
-        self._outputs["val"].append((logits, labels, indices, positions))
+        self._outputs["val"].add(logits, labels, indices, positions)
 
     def on_train_epoch_start(self) -> None:
         """Clear the last epoch's logits, and start the clock."""
@@ -223,8 +223,7 @@ class CityModule(pl.LightningModule):
         """
         row: dict[str, float] = {}
         for part, seen in self._outputs.items():
-            columns = [torch.cat(column) for column in zip(*seen, strict=True)]
-            logits, labels, indices, _ = self._gather((columns[0], columns[1], columns[2], columns[3]))
+            logits, labels, indices, _ = self._gather(seen.columns())
             finite = torch.isfinite(logits).all(1)
             if not bool(finite.all()):
                 pictures = [self._names[index] for index in indices[~finite].tolist()]
@@ -237,7 +236,9 @@ class CityModule(pl.LightningModule):
             values = metrics.evaluate(logits, labels, self.partition, self.class_weights)
             row |= {f"{part}_{name}": value for name, value in values.items()}
             if part == "val":
-                self.validation = {"logits": logits.cpu(), "labels": labels.cpu(), "indices": indices.cpu()}
+                columns = {"logits": logits, "labels": labels, "indices": indices}
+                # Copies: the next epoch writes over the columns.
+                self.validation = {name: column.cpu().clone() for name, column in columns.items()}
         self.log_dict({**row, "step": float(self.current_epoch + 1)})
         self.history.append({"epoch": self.current_epoch + 1, **row})
         self.epoch_seconds.append(time.perf_counter() - self._epoch_start)
