@@ -13,7 +13,7 @@ from citycam.files import read_json, reason_of, to_dict, write_json
 from citycam.report.typed import fitted
 from citycam.words import counted
 
-SCHEMA = 1
+SCHEMA = 2
 NAME, FOLDER, CROPS = "study.json", "study", "crops"
 # ``distinctive``: it occurs more here, and the network loses by it. ``frequent here``: the first alone. ``used``: the
 # second alone, which is no proof of the first. ``neither``.
@@ -63,8 +63,10 @@ class Element:
         here, elsewhere: the same of validation pictures, where it is tested; sharers are no elsewhere.
         lift: here / elsewhere; None where it never occurs elsewhere.
         p, q: of the permutation test, and corrected for all tests of the study.
-        loss: of the city's contrast, where it is blurred, more than where as much is blurred beside it.
+        loss: of the city's contrast, where it is blurred, more than where as much is blurred elsewhere in the picture.
+        superiority: the share of such other places that cost less; 0.5 for what does not matter.
         pictures, walks: validation pictures of the city that have it, and their walks.
+        blurred: the pictures of these that it was blurred in.
         weak: whether they are too few walks for the interval of the loss.
         label, label_share: what most of its regions hold, where label maps are known, and in which share of them.
         crops: the highest detections in validation pictures of the city, the highest first.
@@ -83,7 +85,9 @@ class Element:
     p: float
     q: float
     loss: Estimate
+    superiority: Estimate
     pictures: int
+    blurred: int
     walks: int
     weak: bool
     label: str | None
@@ -184,12 +188,17 @@ def read_study(folder: Path) -> Study:
         raise DamagedFile(path, reason_of(error)) from error
 
 
+_ESTIMATES = ("here", "elsewhere", "loss", "superiority")
+
+
 def table(study: Study) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of elements.csv: every number of each element of each city, the best first."""
     names = [field.name for field in dataclasses.fields(Element) if field.name != "crops"]
     header: list[str] = []
     for name in names:
-        header += [name, f"{name}_low", f"{name}_high"] if name in ("here", "elsewhere", "loss") else [name]
+        header += (
+            [name, f"{name}_low", f"{name}_high"] if name in ("here", "elsewhere", "loss", "superiority") else [name]
+        )
     return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
 
 

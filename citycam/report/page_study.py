@@ -116,11 +116,14 @@ def _loss(study: Study, element: Element) -> str:
     """Return in words what the network loses without an element."""
     if element.loss.value is None:
         return "No tested picture of the city has it."
-    bounds = "" if element.loss.low is None else f" [{decimal(element.loss.low, 1)}, {decimal(element.loss.high, 1)}]"
+    loss, share = element.loss, element.superiority
+    bounds = "" if loss.low is None else f" [{decimal(loss.low, 1)}, {decimal(loss.high, 1)}]"
+    at = "" if share.low is None else f" [{100 * max(0.0, share.low):.0f}, {100 * min(1.0, share.high or 1.0):.0f}]"
     weak = f" These are few {study.units}." if element.weak else ""
     return (
-        f"Blurred in {counted(element.pictures, 'picture')}{study.of_walks(element.walks)}, the city's evidence falls "
-        f" by {decimal(element.loss.value, 1)}{bounds} more than if as much is blurred beside it.{weak}"
+        f"Blurred in {counted(element.blurred, 'picture')}{study.of_walks(element.walks)}, it costs more of the city's "
+        f"evidence than the same shape at {_percent(share)}{at} of other places (50 % for what does not matter), on "
+        f"average by {decimal(loss.value, 1)}{bounds}.{weak}"
     )
 
 

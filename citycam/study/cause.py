@@ -24,31 +24,48 @@ _REACH = 1 / 8
 _SOFT = 1 / 24
 _BATCH = 32
 # Places that the same shape is blurred at for comparison: one may lie on another element of the city.
-_SHIFTS = 2
-# With fewer walks an interval says little.
-FEW = 6
+_SHIFTS = 8
+# Pictures of a walk that are blurred, those that have the element most clearly: more add time, and hardly any power,
+# since walks are the units.
+_OF_A_WALK = 2
+# With fewer walks an interval says little, and with fewer than the second it may have no width by chance.
+FEW, _FEWEST = 6, 3
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What the contrast loses where an element is blurred, more than where the same shape is blurred elsewhere.
-
-    Attributes:
-        value: the mean over pictures; NaN where no picture has the element.
-        low, high: 95 %, by t over walks.
-        pictures, walks: how many have it.
-    """
+class Mean:
+    """A mean over pictures with its 95 % interval by t over walks; NaN where nothing is known."""
 
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a network loses where an element is blurred.
+
+    Attributes:
+        contrast: by how much more the contrast falls than where the same shape is blurred elsewhere in the picture.
+        superiority: the share of places elsewhere at which the same shape costs less, ties counting half; 0.5 for what
+            does not matter (McGraw and Wong 1992, "A common language effect size statistic").
+        pictures, walks: that were blurred.
+    """
+
+    contrast: Mean
+    superiority: Mean
     pictures: int
     walks: int
 
     @property
-    def is_above_zero(self) -> bool:
-        """Whether the network uses the element."""
-        return self.low > 0
+    def is_used(self) -> bool:
+        """Whether the network uses the element.
+
+        The superiority decides: losses have heavy tails (in one street the answer hangs on a roof alone, in the next
+        on anything), so that the interval of their mean over few walks reaches below 0 for things that cost more than
+        any other place in every picture.
+        """
+        return self.walks >= _FEWEST and self.superiority.low > 0.5 and self.contrast.value > 0
 
     @property
     def weak(self) -> bool:
@@ -66,34 +83,58 @@ class Regions:
     elements: NDArray[np.int64]
 
 
-def losses(subject: Subject, stage: Stage, some: Pictures, regions: Regions) -> NDArray[np.float64]:
-    """Return what the contrast of each picture's own city loses where an element is blurred, more than where the same
-    shape is blurred elsewhere (T,)."""
-    parts = [np.zeros(0)]
+@dataclass(frozen=True)
+class Costs:
+    """What the contrast of each picture's own city loses where an element is blurred: ``values`` float (T,), more than
+    on average where the same shape is blurred elsewhere; ``superiority`` float (T,), the share of such places that
+    cost less."""
+
+    values: NDArray[np.float64]
+    superiority: NDArray[np.float64]
+
+
+def clearest(scores: NDArray[np.floating], walks: Sequence[str]) -> list[int]:
+    """Return which of the pictures that have an element are blurred, ascending: of each walk those with the highest
+    scores (M,)."""
+    turns: dict[str, int] = {}
+    chosen = []
+    for place in np.argsort(-scores, kind="stable").tolist():
+        turns[walks[place]] = turns.get(walks[place], 0) + 1
+        if turns[walks[place]] <= _OF_A_WALK:
+            chosen.append(place)
+    return sorted(chosen)
+
+
+def costs(subject: Subject, stage: Stage, some: Pictures, regions: Regions) -> Costs:
+    """Return what each region costs."""
+    parts: list[tuple[Array, Array]] = [(np.zeros(0), np.zeros(0))]
     with progress.bar("blur", len(regions.places), unit="regions") as advance:
         for start in range(0, len(regions.places), _BATCH):
             chosen = slice(start, min(start + _BATCH, len(regions.places)))
             batch = Regions(regions.places[chosen], regions.cells[chosen], regions.elements[chosen])
-            parts.append(_losses(subject, stage, some, batch))
+            parts.append(_costs(subject, stage, some, batch))
             advance(chosen.stop - chosen.start)
-    return np.concatenate(parts)
+    return Costs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def summarise(values: NDArray[np.float64], walks: Sequence[str]) -> Loss:
-    """Return the mean loss of the pictures that have an element (M,), with its interval over walks."""
+def summarise(its: Costs, walks: Sequence[str]) -> Loss:
+    """Return the means over the pictures that have an element, with their intervals over walks."""
+    return Loss(_mean(its.values, walks), _mean(its.superiority, walks), len(its.values), len(set(walks)))
+
+
+def _mean(values: NDArray[np.float64], walks: Sequence[str]) -> Mean:
     if not len(values):
-        return Loss(float("nan"), float("nan"), float("nan"), 0, 0)
-    low, high = mean_interval(values, walks)
-    return Loss(float(values.mean()), low, high, len(values), len(set(walks)))
+        return Mean(float("nan"), float("nan"), float("nan"))
+    return Mean(float(values.mean()), *mean_interval(values, walks))
 
 
-def _losses(subject: Subject, stage: Stage, some: Pictures, batch: Regions) -> NDArray[np.float64]:
+def _costs(subject: Subject, stage: Stage, some: Pictures, batch: Regions) -> tuple[Array, Array]:
     own, which = np.unique(batch.places, return_inverse=True)
     loaded = subject.at(some.rows[own])
     pictures, filling = loaded[which], blurred(loaded, BASELINES["blur"])[which]
     cities, masks = some.cities[batch.places], shapes(batch.cells, stage, subject.side)
     without = contrasts(subject, _filled(pictures, filling, masks), cities)
-    elsewhere = np.zeros(len(masks))
+    elsewhere = []
     for turn in range(_SHIFTS):
         shifted = np.stack(
             [
@@ -101,9 +142,9 @@ def _losses(subject: Subject, stage: Stage, some: Pictures, batch: Regions) -> N
                 for mask, element, place in zip(masks, batch.elements.tolist(), batch.places.tolist(), strict=True)
             ]
         )
-        elsewhere += contrasts(subject, _filled(pictures, filling, shifted), cities) / _SHIFTS
-    difference: NDArray[np.float64] = elsewhere - without
-    return difference
+        elsewhere.append(contrasts(subject, _filled(pictures, filling, shifted), cities))
+    others = np.stack(elsewhere)
+    return others.mean(axis=0) - without, ((others > without) + 0.5 * (others == without)).mean(axis=0)
 
 
 def shapes(cells: NDArray[np.bool_], stage: Stage, side: int) -> Array:

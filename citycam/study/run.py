@@ -26,7 +26,7 @@ from citycam.report.elements import (
     Study,
 )
 from citycam.statistics import clustered
-from citycam.study.cause import Loss, Regions, losses, summarise
+from citycam.study.cause import Costs, Loss, Mean, Regions, clearest, costs, summarise
 from citycam.study.cell_maps import cell_maps
 from citycam.study.clusters import cluster
 from citycam.study.crops import crop_name, whole_name
@@ -62,8 +62,8 @@ class _Tested:
         """One of `citycam.report.elements.VERDICTS`."""
         more = self.q <= _LEVEL and self.testing.lift >= LIFT
         if more:
-            return DISTINCTIVE if self.loss.is_above_zero else FREQUENT
-        return USED if self.loss.is_above_zero else NEITHER
+            return DISTINCTIVE if self.loss.is_used else FREQUENT
+        return USED if self.loss.is_used else NEITHER
 
 
 def study(subject: Subject, *, command: str) -> Study:
@@ -137,22 +137,25 @@ def _test(subject: Subject, stage: Stage, nominations: Sequence[Nomination], det
 
 
 def _losses(subject: Subject, stage: Stage, able: Sequence[Nomination], detections: Detections) -> list[Loss]:
-    """Return what the network loses by each nominated element, in the pictures of its city that have it."""
+    """Return what the network loses by each nominated element, in pictures of its city that have it."""
     some = subject.testing
-    pairs = [
-        (place, number)
-        for number, its in enumerate(able)
-        for place in np.flatnonzero((some.cities == its.city) & detections.detected[:, its.element]).tolist()
-    ]
-    pairs.sort()
+    pairs = sorted((place, number) for number, its in enumerate(able) for place in _blurred(some, its, detections))
     places, numbers = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True)) if pairs else _NOTHING
     elements = np.array([able[number].element for number in numbers.tolist()], dtype=np.int64)
-    regions = Regions(places, detections.cells[places, elements], elements)
-    values = losses(subject, stage, some, regions)
-    return [
-        summarise(values[numbers == number], [some.walks[place] for place in places[numbers == number].tolist()])
-        for number in range(len(able))
-    ]
+    every = costs(subject, stage, some, Regions(places, detections.cells[places, elements], elements))
+    summaries = []
+    for number in range(len(able)):
+        own = numbers == number
+        its = Costs(every.values[own], every.superiority[own])
+        summaries.append(summarise(its, [some.walks[place] for place in places[own].tolist()]))
+    return summaries
+
+
+def _blurred(some: Pictures, its: Nomination, detections: Detections) -> list[int]:
+    """Return the pictures of its city that an element is blurred in."""
+    places = np.flatnonzero((some.cities == its.city) & detections.detected[:, its.element])
+    walks = [some.walks[place] for place in places.tolist()]
+    return [int(places[place]) for place in clearest(detections.scores[places, its.element], walks)]
 
 
 _NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -187,8 +190,10 @@ def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detection
         lift=testing.lift if np.isfinite(testing.lift) else None,
         p=testing.p,
         q=its.q,
-        loss=_estimate(its.loss.value, (its.loss.low, its.loss.high)),
-        pictures=its.loss.pictures,
+        loss=_mean(its.loss.contrast),
+        superiority=_mean(its.loss.superiority),
+        pictures=len(places),
+        blurred=its.loss.pictures,
         walks=its.loss.walks,
         weak=its.loss.weak,
         label=label,
@@ -287,3 +292,7 @@ def _estimate(value: float, interval: tuple[float, float]) -> Estimate:
     return Estimate(
         value if np.isfinite(value) else None, float(low) if known else None, float(high) if known else None
     )
+
+
+def _mean(mean: Mean) -> Estimate:
+    return _estimate(mean.value, (mean.low, mean.high))

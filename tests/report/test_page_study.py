@@ -48,6 +48,8 @@ def make_element(verdict: str = DISTINCTIVE, number: int = 3, **changes: object)
         p=0.0002,
         q=0.0004,
         loss=Estimate(2.5, 1.0, 4.0),
+        superiority=Estimate(0.9, 0.8, 1.0),
+        blurred=5,
         pictures=18,
         walks=5,
         weak=True,

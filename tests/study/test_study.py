@@ -108,9 +108,10 @@ def test_settings_are_typed() -> None:
     [
         "5",
         "{}",
+        '{"schema": 1}',
         '{"schema": 2}',
-        '{"schema": 1, "cities": 3}',
-        '{"schema": 1, "cities": [{"elements": [{"verdict": "true"}]}]}',
+        '{"schema": 2, "cities": 3}',
+        '{"schema": 2, "cities": [{"elements": [{"verdict": "true"}]}]}',
         "[" * 100_000,
         "nonsense",
     ],
