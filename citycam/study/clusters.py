@@ -8,13 +8,19 @@ from numpy.typing import NDArray
 from citycam import seeds
 
 Array = NDArray[np.floating]
-# More clusters than things: a thing in two paints is two of them, which are merged afterwards.
-_CLUSTERS = 80
+# A cluster for so many peaks, which is more than there are things: a thing in two paints is two of them, which are
+# merged afterwards. A study of more pictures sees rarer things, up to the second number of clusters.
+_PEAKS_A_CLUSTER, _MOST = 28, 200
+# However few peaks there are.
+_SMALL = 80
 _ROUNDS = 50
 # Clusters of fewer peaks are noise.
 _FEWEST = 4
-# Clusters are merged while the cosine of their middles, plus this share of that of their counts by city, is higher.
-_LIKE, _PROFILE = 0.7, 0.5
+# Clusters are merged while the cosine of their middles, plus this share of the product of their profiles, is higher. A
+# profile is by how much the cities' shares of a cluster differ from their shares of all peaks: near 0 for what all
+# cities have, so that only likeness merges it. (With plain counts all clusters of seven cities' photographs were alike,
+# and nothing was left that one city has.)
+_LIKE, _PROFILE = 0.6, 0.5
 
 
 def cluster(descriptions: Array, cities: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -28,7 +34,7 @@ def cluster(descriptions: Array, cities: NDArray[np.int64], seed: int) -> NDArra
     from scipy.cluster.vq import kmeans2
 
     units = _unit(descriptions.astype(np.float64))
-    count = min(_CLUSTERS, len(units) // _FEWEST)
+    count = min(_MOST, max(_SMALL, len(units) // _PEAKS_A_CLUSTER), len(units) // _FEWEST)
     if not count:
         return np.full(len(units), -1, dtype=np.int64)
     random = seeds.stream(seed, "study clusters")
@@ -49,14 +55,17 @@ def _merge(units: Array, fine: NDArray[np.int64], cities: NDArray[np.int64], kep
     if len(kept) < 2:
         return [0] * len(kept)
     middles = _unit(np.stack([units[fine == one].mean(axis=0) for one in kept]))
-    counts = [np.bincount(cities[fine == one], minlength=int(cities.max()) + 1) for one in kept]
-    profiles = _unit(np.stack(counts).astype(np.float64))
+    profiles = np.stack([_city_shares(cities[fine == one], cities) for one in kept]) - _city_shares(cities, cities)
     likeness = middles @ middles.T + _PROFILE * profiles @ profiles.T
     highest = 1 + _PROFILE
     distances = np.maximum(highest - (likeness + likeness.T) / 2, 0)
     np.fill_diagonal(distances, 0)
     groups = fcluster(linkage(squareform(distances, checks=False), "average"), highest - _LIKE, "distance")
     return [int(group) - 1 for group in groups]
+
+
+def _city_shares(own: NDArray[np.int64], cities: NDArray[np.int64]) -> Array:
+    return np.bincount(own, minlength=int(cities.max()) + 1) / len(own)
 
 
 def _unit(rows: Array) -> Array:

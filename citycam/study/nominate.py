@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.study.prevalence import Prevalence, prevalence
+from citycam.study.prevalence import Shares, shares
 from citycam.study.subject import FEWEST, Pictures
 
 # A city shares an element if it has it at least this often, compared with the city that has it most.
@@ -26,10 +26,10 @@ class Nomination:
     element: int
     city: int
     sharers: tuple[int, ...]
-    finding: Prevalence
+    finding: Shares
 
 
-def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int) -> list[Nomination]:
+def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int) -> list[Nomination]:
     """Return the pairs of an element and a city that are worth a test: at least 4 pictures of 2 walks, 1.5 times as
     often as elsewhere, and by 0.05 more.
 
@@ -37,12 +37,11 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int
         detected: whether each training picture has each element, bool (N, E).
         some: the training pictures.
         cities: their number.
-        seed: see `prevalence`.
     """
     nominations = []
     for element in range(detected.shape[1]):
-        shares = np.array([_mean(detected[:, element], some, city) for city in range(cities)])
-        sharers = tuple(int(city) for city in np.flatnonzero(shares >= max(_SHARES * shares.max(), 1e-12)))
+        rates = np.array([_mean(detected[:, element], some, city) for city in range(cities)])
+        sharers = tuple(int(city) for city in np.flatnonzero(rates >= max(_SHARES * rates.max(), 1e-12)))
         if not 0 < len(sharers) <= max(1, int(_MOST_SHARERS * cities)):
             continue
         others = ~np.isin(some.cities, sharers)
@@ -52,7 +51,7 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int
             walks = {some.walks[place] for place in np.flatnonzero(its).tolist()}
             if its.sum() < FEWEST or len(walks) < _WALKS or not others.any():
                 continue
-            finding = prevalence(detected[:, element], some.walks, own, others, seed)
+            finding = shares(detected[:, element], some.walks, own, others)
             if finding.lift >= LIFT and finding.difference >= _DIFFERENCE:
                 nominations.append(Nomination(element, city, sharers, finding))
     return nominations
@@ -60,7 +59,7 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int, seed: int
 
 def _mean(detected: NDArray[np.bool_], some: Pictures, city: int) -> float:
     """Return the share of a city's pictures that have an element, as the mean over walks; 0 without a picture."""
-    shares: dict[str, list[bool]] = {}
+    walks: dict[str, list[bool]] = {}
     for place in np.flatnonzero(some.cities == city).tolist():
-        shares.setdefault(some.walks[place], []).append(bool(detected[place]))
-    return float(np.mean([np.mean(its) for its in shares.values()])) if shares else 0.0
+        walks.setdefault(some.walks[place], []).append(bool(detected[place]))
+    return float(np.mean([np.mean(its) for its in walks.values()])) if walks else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -19,20 +20,11 @@ _DRAWS = 20_000
 
 
 @dataclass(frozen=True)
-class Prevalence:
-    """Shares of pictures that have an element, as means over walks.
-
-    Attributes:
-        here, elsewhere: 0 to 1.
-        here_interval, elsewhere_interval: 95 %, by t over walks, within 0 and 1; (0, 1) for a single walk.
-        p: of a permutation test over walks that it occurs no more here than elsewhere.
-    """
+class Shares:
+    """Shares of pictures that have an element, 0 to 1, as means over walks: in the city, and elsewhere."""
 
     here: float
     elsewhere: float
-    here_interval: tuple[float, float]
-    elsewhere_interval: tuple[float, float]
-    p: float
 
     @property
     def lift(self) -> float:
@@ -47,6 +39,28 @@ class Prevalence:
         return self.here - self.elsewhere
 
 
+@dataclass(frozen=True)
+class Prevalence(Shares):
+    """The same with what is known of chance.
+
+    Attributes:
+        here_interval, elsewhere_interval: 95 %, by t over walks, within 0 and 1; (0, 1) for a single walk.
+        p: of a permutation test over walks that it occurs no more here than elsewhere.
+    """
+
+    here_interval: tuple[float, float]
+    elsewhere_interval: tuple[float, float]
+    p: float
+
+
+def shares(
+    detected: NDArray[np.bool_], walks: Sequence[Hashable], own: NDArray[np.bool_], others: NDArray[np.bool_]
+) -> Shares:
+    """Return how often an element occurs in the pictures ``own`` and ``others``, without a test: see `prevalence`."""
+    here, elsewhere = (_counts(detected[some], _chosen(walks, some)) for some in (own, others))
+    return Shares(*(float(np.mean([count / size for count, size in its])) for its in (here, elsewhere)))
+
+
 def prevalence(
     detected: NDArray[np.bool_], walks: Sequence[Hashable], own: NDArray[np.bool_], others: NDArray[np.bool_], seed: int
 ) -> Prevalence:
@@ -58,16 +72,16 @@ def prevalence(
         own, others: bool (N,); no walk is in both.
         seed: of drawn labels, where there are too many to count.
     """
-    here, elsewhere = (_shares(detected[some], _chosen(walks, some)) for some in (own, others))
+    here, elsewhere = (_counts(detected[some], _chosen(walks, some)) for some in (own, others))
     counts = np.array([count for count, _ in (*here, *elsewhere)], dtype=np.int64)
     sizes = np.array([size for _, size in (*here, *elsewhere)], dtype=np.int64)
     is_own = np.arange(len(sizes)) < len(here)
-    shares = counts / sizes
+    rates = counts / sizes
     return Prevalence(
-        here=float(shares[is_own].mean()),
-        elsewhere=float(shares[~is_own].mean()),
-        here_interval=_interval(shares[is_own]),
-        elsewhere_interval=_interval(shares[~is_own]),
+        here=float(rates[is_own].mean()),
+        elsewhere=float(rates[~is_own].mean()),
+        here_interval=_interval(rates[is_own]),
+        elsewhere_interval=_interval(rates[~is_own]),
         p=occurs_more(counts, sizes, is_own, seed),
     )
 
@@ -75,9 +89,10 @@ def prevalence(
 def occurs_more(counts: NDArray[np.int64], sizes: NDArray[np.int64], own: NDArray[np.bool_], seed: int) -> float:
     """Return the p-value that walks ``own`` have no larger mean share than the others, by permuting labels of walks.
 
-    The mean of the own walks alone orders the labelings, so that their sums are counted: of all labelings, exactly, by
-    dynamic programming over walks, where all shares are multiples of a common part that is large enough; else of 20,000
-    drawn ones, the observed one among them (Phipson and Smyth 2010, "Permutation p-values should never be zero").
+    The mean of the own walks alone orders the labelings, so that their sums are counted. Of all labelings, exactly: by
+    the hypergeometric distribution where every walk is one picture, by dynamic programming over walks where all shares
+    are multiples of a common part that is large enough; else of 20,000 drawn ones, the observed one among them (Phipson
+    and Smyth 2010, "Permutation p-values should never be zero").
 
     Args:
         counts: pictures of each walk that have the element (W,).
@@ -87,13 +102,24 @@ def occurs_more(counts: NDArray[np.int64], sizes: NDArray[np.int64], own: NDArra
     chosen = int(own.sum())
     if not 0 < chosen < len(own):
         raise ValueError("a test needs walks of both kinds")
+    if (sizes == 1).all():
+        from scipy import stats
+
+        return float(stats.hypergeom.sf(counts[own].sum() - 1, len(own), counts.sum(), chosen))
     common = math.lcm(*(int(size) for size in sizes))
     if common * len(own) * chosen * len(own) <= _MOST:
         return _exact((counts * (common // sizes)).astype(np.int64), own)
-    shares, random = counts / sizes, seeds.stream(seed, "study labels", len(own), chosen)
-    labels = np.argsort(random.random((_DRAWS - 1, len(own))), axis=1)[:, :chosen]
-    as_large = int((shares[labels].sum(axis=1) >= shares[own].sum() - 1e-9).sum())
+    rates = counts / sizes
+    as_large = int((rates[_labels(seed, len(own), chosen, _DRAWS)].sum(axis=1) >= rates[own].sum() - 1e-9).sum())
     return (as_large + 1) / _DRAWS
+
+
+@functools.lru_cache(maxsize=4)
+def _labels(seed: int, walks: int, chosen: int, draws: int) -> NDArray[np.int32]:
+    """Return drawn labelings, int (draws - 1, chosen): the same for every element with as many walks."""
+    random = seeds.stream(seed, "study labels", walks, chosen)
+    order = np.argsort(random.random((draws - 1, walks), dtype=np.float32), axis=1, kind="stable")
+    return order[:, :chosen].astype(np.int32)
 
 
 def smallest_p(own: int, walks: int) -> float:
@@ -126,7 +152,7 @@ def _chosen(walks: Sequence[Hashable], some: NDArray[np.bool_]) -> list[Hashable
     return [walks[place] for place in np.flatnonzero(some).tolist()]
 
 
-def _shares(detected: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tuple[int, int]]:
+def _counts(detected: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tuple[int, int]]:
     """Return the pictures of each walk that have the element, and all of them."""
     counts: dict[Hashable, list[int]] = {}
     for is_there, walk in zip(detected.tolist(), walks, strict=True):
@@ -136,6 +162,6 @@ def _shares(detected: NDArray[np.bool_], walks: Sequence[Hashable]) -> list[tupl
     return [(its[0], its[1]) for its in counts.values()]
 
 
-def _interval(shares: Array) -> tuple[float, float]:
-    low, high = mean_interval(shares)
+def _interval(rates: Array) -> tuple[float, float]:
+    low, high = mean_interval(rates)
     return max(0.0, low), min(1.0, high)

@@ -92,7 +92,7 @@ def study(subject: Subject, *, command: str) -> Study:
     clusters = cluster(descriptions, finding.cities[peaks.picture], seed)
     detectors = make_detectors(descriptions, clusters, basis)
     in_finding = detect(subject, stage, basis, detectors, finding, "find")
-    nominations = nominate(in_finding.detected, finding, len(subject.cities), seed)
+    nominations = nominate(in_finding.detected, finding, len(subject.cities))
     in_testing = detect(subject, stage, basis, detectors, testing, "test")
     tested = _test(subject, stage, nominations, in_testing)
     made = [(its, _element(subject, stage, its, in_testing)) for its in tested]

@@ -115,7 +115,7 @@ def test_things_of_one_or_two_cities_are_nominated_and_things_of_all_are_not() -
     detected[np.isin(some.cities, [2, 3]), 1] = True
     detected[:, 2] = True
     detected[np.flatnonzero(some.cities == 0)[:4], 3] = True  # of one walk
-    nominations = nominate(detected, some, 4, seed=0)
+    nominations = nominate(detected, some, 4)
     assert [(its.element, its.city, its.sharers) for its in nominations] == [
         (0, 1, (1,)),
         (1, 2, (2, 3)),
