@@ -23,7 +23,11 @@ def most_held(
     subject: Subject, stage: Stage, names: Sequence[str], cells: NDArray[np.int32]
 ) -> tuple[str | None, float | None]:
     """Return the label that regions hold most, compared with the pictures around them, and the share of regions that
-    hold it. (Walls and sky are most of every picture.)
+    hold it.
+
+    Walls and sky are most of every picture, so that the label is taken that adds most to the divergence of the regions
+    from the pictures (Kullback and Leibler 1951): its share in regions times the logarithm of by how much that is more
+    than in the pictures. The difference of both shares would prefer what is common, as the pavement beside a paving.
 
     Args:
         names: of pictures (M,).
@@ -47,7 +51,8 @@ def most_held(
     if not regions:
         return None, None
     of_regions, of_wholes = np.stack(regions), np.stack(wholes)
-    most = int((of_regions.mean(axis=0) - of_wholes.mean(axis=0)).argmax())
+    inside, around = of_regions.mean(axis=0), of_wholes.mean(axis=0)
+    most = int((inside * np.log(np.maximum(inside, 1e-12) / np.maximum(around, 1e-12))).argmax())
     return known[most], float((of_regions[:, most] >= _HELD).mean())
 
 
