@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
 from citycam.report.elements import DISTINCTIVE, FOLDER, NEITHER, City, Element, Study
+from citycam.report.names import named, read_names
 from citycam.study_config import read_settings
 from citycam.words import counted, decimal, say, text_table
 
@@ -24,6 +25,8 @@ _EXAMPLES = """examples:
   citycam study multirun/NAME                          the best run of a sweep with partition=multi
   citycam study multirun/NAME/RUN study.pictures=100   at most 100 pictures of each city in each part
   citycam study multirun/NAME/RUN data.root=PHOTOS     where its pictures were moved
+
+Give names to elements in the study's names.csv, and run the same command again: maps are kept.
 
 settings: study.pictures=200  study.seed=0
 exit codes: 0 done, 2 the request is wrong, 130 Ctrl-C"""
@@ -60,8 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     check_output(folder)
     check_writable(folder.parent)
     root = at_home(moved[0].partition("=")[2].strip("'\"")) if moved else None
+    names = read_names(folder)
     subject = make_subject(trained, settings, root)
-    done = study(subject, command=shlex.join(["citycam", "study", *arguments]))
+    done = named(study(subject, command=shlex.join(["citycam", "study", *arguments])), names)
     write_files(folder, done, subject)
     _print(done, folder)
     return 0
@@ -104,7 +108,10 @@ def _print(study: Study, folder: Path) -> None:
     print(f"{count} distinctive elements in {len(study.cities)} cities: {folder}")
 
 
-_HEAD = ["element", "verdict", "here", "elsewhere", "q", "the network loses", "shared with", "label", "suspicious"]
+_HEAD = [
+    *("element", "verdict", "here", "elsewhere", "q", "costs more than", "the network loses", "shared with"),
+    *("label", "suspicious"),
+]
 
 
 def _heading(city: City, study: Study) -> str:
@@ -116,12 +123,14 @@ def _row(element: Element) -> list[str]:
     lost = element.loss
     interval = f" [{decimal(lost.low, 1)}, {decimal(lost.high, 1)}]" if lost.low is not None else ""
     label = f"{element.label} {decimal(element.label_share, 2)}" if element.label else ""
+    above = element.superiority.value
     return [
-        str(element.number),
+        f"{element.number} {element.name}" if element.name else str(element.number),
         element.verdict,
         decimal(element.here.value, 2),
         decimal(element.elsewhere.value, 2),
         decimal(element.q, 4),
+        "–" if above is None else f"{100 * above:.0f} % of places",
         f"{decimal(lost.value, 1)}{interval}",
         ", ".join(element.shared_with),
         label,

@@ -56,6 +56,8 @@ class Element:
 
     Attributes:
         number: of the element; cities that share it have the same.
+        key: of the element by the training pictures that have it, for names.csv; cities that share it have the same.
+        name: that people gave it in names.csv.
         city, shared_with: its city, and others that have it at least half as often.
         verdict: one of `VERDICTS`.
         suspicious: sentences on why it may be no thing of the city; none for most.
@@ -73,6 +75,8 @@ class Element:
     """
 
     number: int
+    key: str
+    name: str | None
     city: str
     shared_with: tuple[str, ...]
     verdict: str

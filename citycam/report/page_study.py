@@ -74,7 +74,7 @@ def _city(folder: Path, study: Study, number: int) -> str:
     city = study.cities[number]
     shown = [element for element in city.elements if element.verdict != NEITHER][:_SHOWN]
     fooled = [(element, why) for element in shown for why in element.suspicious]
-    warnings = [f"Element {element.number} may be no thing of the city: {why}" for element, why in fooled]
+    warnings = [f"{_title(element)} may be no thing of the city: {why}" for element, why in fooled]
     notices = "".join(f'<p class="notice">{escape(printable(text))}</p>' for text in (*warnings, *city.notes))
     words = f'<p class="sentence">{_text(sentence_of(city))}</p><p>{_text(_told(study, city))}</p>'
     elements = "".join(_element(folder, study, element) for element in shown)
@@ -99,7 +99,7 @@ def _element(folder: Path, study: Study, element: Element) -> str:
     shared = f" · shared with {', '.join(element.shared_with)}" if element.shared_with else ""
     label = f" · {element.label}, in {_share(element.label_share)} of the crops' places" if element.label else ""
     return (
-        f'<div class="element"><h3>{_text(f"Element {element.number}: {element.verdict}")}</h3>'
+        f'<div class="element"><h3>{_text(f"{_title(element)}: {element.verdict}")}</h3>'
         f'<p class="quiet">{_text(f"{_chance(element)}{shared}{label}")}</p>'
         f'<div class="crops">{"".join(_crop(folder, crop) for crop in element.crops)}</div>'
         f'<div class="bars">{_bar("here", element.here, "")}{_bar("elsewhere", element.elsewhere, "elsewhere")}</div>'
@@ -121,9 +121,9 @@ def _loss(study: Study, element: Element) -> str:
     at = "" if share.low is None else f" [{100 * max(0.0, share.low):.0f}, {100 * min(1.0, share.high or 1.0):.0f}]"
     weak = f" These are few {study.units}." if element.weak else ""
     return (
-        f"Blurred in {counted(element.blurred, 'picture')}{study.of_walks(element.walks)}, it costs more of the city's "
-        f"evidence than the same shape at {_percent(share)}{at} of other places (50 % for what does not matter), on "
-        f"average by {decimal(loss.value, 1)}{bounds}.{weak}"
+        f"Blurring it in {counted(element.blurred, 'picture')}{study.of_walks(element.walks)} costs more of the city's "
+        f"evidence than blurring the same shape at {_percent(share)}{at} of other places (50 % if it does not matter); "
+        f"the mean difference is {decimal(loss.value, 1)}{bounds}.{weak}"
     )
 
 
@@ -179,7 +179,13 @@ def _embedded(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def _title(element: Element) -> str:
+    return f"{element.name} (element {element.number})" if element.name else f"Element {element.number}"
+
+
 def _name(element: Element) -> str:
+    if element.name:
+        return element.name
     return f"element {element.number}" + (f", {element.label}" if element.label else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +17,17 @@ _SHARES = 0.5
 # towns share two in three are planted things, of those that 4 share one in three, counted on training walks.)
 _MOST_SHARERS = 0.4
 _WALKS = 2
+_KEY = 10
 LIFT, _DIFFERENCE = 1.5, 0.05
 
 
 @dataclass(frozen=True)
 class Nomination:
     """An element of a city: ``sharers`` are the cities that have it, the city among them; ``finding`` how often its
-    training pictures have it."""
+    training pictures have it; ``key`` names the element by these pictures."""
 
     element: int
+    key: str
     city: int
     sharers: tuple[int, ...]
     finding: Shares
@@ -54,8 +57,14 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int) -> list[N
                 continue
             finding = shares(detected[:, element], some.walks, own, others)
             if finding.lift >= LIFT and finding.difference >= _DIFFERENCE:
-                nominations.append(Nomination(element, city, sharers, finding))
+                nominations.append(Nomination(element, _key(detected[:, element], some), city, sharers, finding))
     return nominations
+
+
+def _key(detected: NDArray[np.bool_], some: Pictures) -> str:
+    """Return a key of the training pictures that have an element: its number changes with any other element."""
+    digests = sorted(some.digests[place] for place in np.flatnonzero(detected).tolist())
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_KEY]
 
 
 def _mean(detected: NDArray[np.bool_], some: Pictures, city: int) -> float:

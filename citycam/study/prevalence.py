@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -114,9 +113,8 @@ def occurs_more(counts: NDArray[np.int64], sizes: NDArray[np.int64], own: NDArra
     return (as_large + 1) / _DRAWS
 
 
-@functools.lru_cache(maxsize=4)
 def _labels(seed: int, walks: int, chosen: int, draws: int) -> NDArray[np.int32]:
-    """Return drawn labelings, int (draws - 1, chosen): the same for every element with as many walks."""
+    """Return drawn labelings, int (draws - 1, chosen)."""
     random = seeds.stream(seed, "study labels", walks, chosen)
     order = np.argsort(random.random((draws - 1, walks), dtype=np.float32), axis=1, kind="stable")
     return order[:, :chosen].astype(np.int32)

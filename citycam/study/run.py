@@ -179,6 +179,8 @@ def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detection
     testing = its.testing
     return Element(
         number=element,
+        key=nomination.key,
+        name=None,
         city=subject.cities[nomination.city],
         shared_with=tuple(subject.cities[city] for city in nomination.sharers if city != nomination.city),
         verdict=its.verdict,

@@ -10,6 +10,7 @@ from typing import Any
 from citycam.errors import CitycamError, DamagedFile
 from citycam.files import FOLDER_MODE, explain_os_error, write_csv
 from citycam.report.elements import NAME, Study, read_study, table, write_study
+from citycam.report.names import write_names
 from citycam.report.page_study import write_study_page
 from citycam.study.crops import write_crops
 from citycam.study.subject import Subject
@@ -30,7 +31,7 @@ def check_output(folder: Path) -> None:
 
 
 def write_files(folder: Path, study: Study, subject: Subject) -> None:
-    """Write study.json, elements.csv, detections.csv, the crops and the page.
+    """Write study.json, elements.csv, detections.csv, names.csv if it is not there, the crops and the page.
 
     A new folder appears whole. In that of an older study each file is replaced, and only crops that it names are
     removed, so that what people have put beside them stays.
@@ -64,6 +65,7 @@ def _write(folder: Path, study: Study, subject: Subject) -> None:
     header, rows = table(study)
     write_csv(folder / ELEMENTS, header, rows)
     write_csv(folder / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study))
+    write_names(folder, study)
     write_study_page(folder, study)
     write_study(folder, study)
 

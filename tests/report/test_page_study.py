@@ -36,6 +36,8 @@ def make_element(verdict: str = DISTINCTIVE, number: int = 3, **changes: object)
     crop = Crop(f"{CROPS}/a.jpg", f"{CROPS}/whole.jpg", f"{HOSTILE}.png", 0.25, 0.75, 1.5)
     made = Element(
         number=number,
+        key=f"key{number}",
+        name=None,
         city="york",
         shared_with=("st. john's", "bath"),
         verdict=verdict,

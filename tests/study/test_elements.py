@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,19 +110,27 @@ def pictures(cities: int = 4, walks: int = 5, each: int = 4) -> Pictures:
 
 
 def test_things_of_one_or_two_cities_are_nominated_and_things_of_all_are_not() -> None:
-    some = pictures()
-    detected = np.zeros((len(some), 4), dtype=bool)
+    some = pictures(cities=5)
+    detected = np.zeros((len(some), 5), dtype=bool)
     detected[some.cities == 1, 0] = True
     detected[np.isin(some.cities, [2, 3]), 1] = True
     detected[:, 2] = True
     detected[np.flatnonzero(some.cities == 0)[:4], 3] = True  # of one walk
-    nominations = nominate(detected, some, 4)
+    detected[np.isin(some.cities, [0, 1, 2]), 4] = True  # of more than two in five
+    nominations = nominate(detected, some, 5)
     assert [(its.element, its.city, its.sharers) for its in nominations] == [
         (0, 1, (1,)),
         (1, 2, (2, 3)),
         (1, 3, (2, 3)),
     ]
     assert all(its.finding.here == 1 and its.finding.elsewhere == 0 for its in nominations)
+    # A key belongs to the pictures that have an element, in any order and beside any other elements.
+    again = nominate(detected[::-1, 1:2], dataclasses.replace(some, **reversed_columns(some)), 5)
+    assert {its.key for its in again} == {nominations[1].key} == {nominations[2].key} != {nominations[0].key}
+
+
+def reversed_columns(some: Pictures) -> dict[str, Any]:
+    return {field.name: getattr(some, field.name)[::-1] for field in dataclasses.fields(some)}
 
 
 def test_a_shape_is_moved_whole() -> None:
