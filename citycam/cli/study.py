@@ -6,17 +6,19 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
+from citycam.inference.runs import TrainedRun, find_runs
+from citycam.report.compare import check_folder
+from citycam.report.comparison import PAGE
 from citycam.report.elements import DISTINCTIVE, FOLDER, NEITHER, City, Element, Study
 from citycam.report.names import named, read_names
+from citycam.report.page import write_page
+from citycam.report.ranking import arrange
 from citycam.study_config import read_settings
+from citycam.sweep.runs import read_all
 from citycam.words import counted, decimal, say, text_table
-
-if TYPE_CHECKING:
-    from citycam.inference.runs import TrainedRun
 
 _WHAT = """Find the things by which a network tells each city: where its maps point in training pictures, grouped by
 what looks alike, and tested on validation walks that had no part in it: how often they occur here and elsewhere, and
@@ -68,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     done = named(study(subject, command=shlex.join(["citycam", "study", *arguments])), names)
     write_files(folder, done, subject)
     _print(done, folder)
+    if given.output is None:
+        _link(trained.folder.parent)
     return 0
 
 
@@ -78,8 +82,6 @@ def _best(place: Path) -> TrainedRun:
     Raises:
         CitycamError: it holds no completed run of that kind.
     """
-    from citycam.inference.runs import find_runs
-
     runs = find_runs(place)
     multi = [one for one in runs if one.config.partition.name == "multi"]
     if not multi:
@@ -90,6 +92,19 @@ def _best(place: Path) -> TrainedRun:
     if len(runs) > 1:
         say(f"study of {best.folder.name}, the best of {len(multi)} runs with partition=multi")
     return best
+
+
+def _link(sweep: Path) -> None:
+    """Write the page of the sweep's comparison again, if there is one, since it links to studies.
+
+    Raises:
+        CitycamError: the comparison is not ours, or cannot be written.
+    """
+    if (sweep / PAGE).is_file():
+        check_folder(sweep)
+        comparables = arrange(read_all([sweep]))
+        write_page(sweep / PAGE, [row for comparable in comparables for row in comparable.rows], comparables)
+        say(f"{sweep / PAGE} links to it")
 
 
 def _print(study: Study, folder: Path) -> None:

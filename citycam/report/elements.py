@@ -14,7 +14,7 @@ from citycam.report.typed import fitted
 from citycam.words import counted
 
 SCHEMA = 2
-NAME, FOLDER, CROPS = "study.json", "study", "crops"
+NAME, STUDY_PAGE, FOLDER, CROPS = "study.json", "index.html", "study", "crops"
 # ``distinctive``: it occurs more here, and the network loses by it. ``frequent here``: the first alone. ``used``: the
 # second alone, which is no proof of the first. ``neither``.
 DISTINCTIVE, FREQUENT, USED, NEITHER = "distinctive", "frequent here", "used, not proven", "neither"

@@ -6,11 +6,14 @@ Content of files is embedded as JSON and shown as text, so that no name of a cit
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from citycam.files import write_text
+from citycam.report.elements import FOLDER, STUDY_PAGE
 from citycam.report.template import asset, filled
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Compara
     """Write the comparison of ``rows`` as one HTML file; equal run folders give an equal file.
 
     It reads run folders only: curves from metrics.csv, maps from explain/maps.npz, pictures from thumbs/. Missing or
-    damaged files are left out, and the page says so.
+    damaged files are left out, and the page says so. It links to the studies of these runs that lie beside them.
 
     Args:
         path: the file.
@@ -36,7 +39,19 @@ def write_page(path: Path, rows: Sequence[RunRow], comparables: Sequence[Compara
     """
     from citycam.report.page_data import gather
 
-    write_text(path, _fill(json.dumps(gather(rows, comparables), separators=(",", ":"), allow_nan=False)))
+    data = gather(rows, comparables) | {"studies": _studies(path.parent, rows)}
+    write_text(path, _fill(json.dumps(data, separators=(",", ":"), allow_nan=False)))
+
+
+def _studies(folder: Path, rows: Sequence[RunRow]) -> list[dict[str, str]]:
+    """Return the pages of the studies of runs, as addresses from ``folder`` on; quoted, so that none names a scheme."""
+    places = [row.folder.resolve().parent / FOLDER / row.folder.resolve().name / STUDY_PAGE for row in rows]
+    here = folder.resolve()
+    return [
+        {"run": place.parent.name, "href": quote(os.path.relpath(place, here).replace(os.sep, "/"), errors="replace")}
+        for place in places
+        if place.is_file()
+    ]
 
 
 def _fill(data: str) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from citycam.errors import DamagedFile
 from citycam.files import read_file, reason_of, write_text
-from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, City, Crop, Element, Estimate, Study
+from citycam.report.elements import DISTINCTIVE, FREQUENT, NEITHER, STUDY_PAGE, City, Crop, Element, Estimate, Study
 from citycam.report.template import asset, filled
 from citycam.words import counted, decimal, printable
 
-PAGE = "index.html"
 # Bytes of a crop or picture: more than any of ours has.
 _MOST = 2**20
 # Elements of a city on its card; the others are in elements.csv.
@@ -26,7 +25,7 @@ def write_study_page(folder: Path, study: Study) -> None:
     Raises:
         DamagedFile: a crop is missing or damaged.
     """
-    write_text(folder / PAGE, page(folder, study))
+    write_text(folder / STUDY_PAGE, page(folder, study))
 
 
 def page(folder: Path, study: Study) -> str:

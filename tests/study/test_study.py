@@ -54,6 +54,9 @@ def test_a_study_from_a_sweep_to_its_files(train: Train, call: Call) -> None:
         assert element.verdict in VERDICTS
         assert float(row["here"]) == element.here.value
         assert all((folder / crop.file).is_file() and (folder / crop.whole).is_file() for crop in element.crops)
+    comparison = (trained.results / "comparison.html").read_text()
+    assert f'"href":"study/{folder.name}/index.html"' in comparison
+    assert f"{trained.results / 'comparison.html'} links to it" in outcome.err
     (folder / "names.txt").write_text("element 0: the tower")
     (folder / "crops" / "mine.jpg").write_bytes(b"mine")
     before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != NAME}

@@ -65,6 +65,8 @@ function overview() {
   byId("overview").textContent = RUNS.length ? `${plural(RUNS.length, "run")}: ${counts.join(", ")}.${days.length ? ` Started ${days.join(" to ")}.` : ""}` : "No runs.";
   byId("findings").append(...DATA.sets.filter((set) => set.findings.length).map((set) => make("div", { class: "finding" },
     DATA.sets.length > 1 ? make("h3", {}, set.title) : null, ...set.findings.map((sentence) => make("p", {}, sentence)))));
+  byId("findings").append(...DATA.studies.map((study) => make("p", {}, "By what are the cities told apart? ",
+    make("a", { href: study.href }, `Study of ${study.run}`))));
   if (DATA.same.length) {
     byId("shared").append("The same in all: ", ...DATA.same.flatMap(([key, value], number) => [
       number ? ", " : "", make("span", { class: "nowrap" }, `${key}=${value}`),
