@@ -108,6 +108,8 @@ def _link(sweep: Path) -> None:
 
 
 def _print(study: Study, folder: Path) -> None:
+    for sentence in study.suspicious:
+        print(f"suspicious: {sentence}")
     for note in study.notes:
         say(f"note: {note}")
     for city in study.cities:

@@ -140,6 +140,7 @@ class Study:
         units: ``walks``, or ``pictures`` where walks are not known.
         pictures, seed: settings.
         seconds: that it took, and the part of it that made maps.
+        suspicious: sentences on what else could tell cities, said before anything else.
         notes: what holds for the whole study.
         command: that asked for it.
         cities: in the order of the logits.
@@ -154,6 +155,7 @@ class Study:
     seed: int
     seconds: float
     map_seconds: float
+    suspicious: tuple[str, ...]
     notes: tuple[str, ...]
     command: str
     cities: tuple[City, ...]

@@ -33,6 +33,7 @@ def page(folder: Path, study: Study) -> str:
     made = f"Made by <code>{_text(study.command)}</code>; every number is in elements.csv."
     own = {
         "/*css*/": asset("page.css"),
+        "<!--suspicious-->": "".join(f'<p class="notice">{_text(text)}</p>' for text in study.suspicious),
         "<!--lead-->": f'<p class="lead">{escape(_lead(study))}</p>',
         "<!--notes-->": "".join(f'<p class="notice">{escape(note)}</p>' for note in study.notes),
         "<!--links-->": "".join(f'<a href="#city-{n}">{_text(city.name)}</a>' for n, city in enumerate(study.cities)),

@@ -33,6 +33,7 @@ from citycam.study.crops import crop_name, whole_name
 from citycam.study.describe import Stage, describe_peaks
 from citycam.study.detectors import Detections, detect, make_detectors
 from citycam.study.labels import most_held
+from citycam.study.marks import fixed_marks, sentence
 from citycam.study.nominate import LIFT, Nomination, nominate
 from citycam.study.peaks import find_peaks
 from citycam.study.prevalence import Prevalence, discoveries, prevalence, smallest_p
@@ -111,6 +112,7 @@ def study(subject: Subject, *, command: str) -> Study:
         seed=seed,
         seconds=round(time.monotonic() - start, 1),
         map_seconds=round(map_seconds, 1),
+        suspicious=tuple(sentence(mark, subject) for mark in fixed_marks(subject, finding)),
         notes=tuple(_notes(subject, in_testing)),
         command=command,
         cities=tuple(cities),

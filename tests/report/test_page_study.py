@@ -64,7 +64,21 @@ def make_element(verdict: str = DISTINCTIVE, number: int = 3, **changes: object)
 
 def make_study(*elements: Element, name: str = "york", units: str = WALKS) -> Study:
     city = City(name, 90, 25, 5, Estimate(0.92, 0.8, 0.97), "bath", 0.04, (), elements)
-    return Study("run", "resnet50", 64, "0" * 32, units, 200, 0, 30.0, 20.0, (HOSTILE,), f"citycam {HOSTILE}", (city,))
+    return Study(
+        "run",
+        "resnet50",
+        64,
+        "0" * 32,
+        units,
+        200,
+        0,
+        30.0,
+        20.0,
+        (HOSTILE,),
+        (HOSTILE,),
+        f"citycam {HOSTILE}",
+        (city,),
+    )
 
 
 @pytest.fixture
@@ -116,6 +130,11 @@ def test_a_study_is_read_back_as_it_was_written(folder: Path) -> None:
     header, rows = table(study)
     assert [row[header.index("shared_with")] for row in rows] == ["st. john's; bath"] * 2
     assert all(len(row) == len(header) for row in rows)
+
+
+def test_a_mark_is_said_before_anything_else(folder: Path) -> None:
+    text = page(folder, dataclasses.replace(make_study(make_element()), suspicious=("A mark sits there.",)))
+    assert text.index("A mark sits there.") < text.index("tells 1 cities apart")
 
 
 def test_a_missing_crop_is_named(folder: Path) -> None:
