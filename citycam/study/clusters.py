@@ -16,11 +16,11 @@ _SMALL = 80
 _ROUNDS = 50
 # Clusters of fewer peaks are noise.
 _FEWEST = 4
-# Clusters are merged while the cosine of their middles, plus this share of the product of their profiles, is higher. A
-# profile is by how much the cities' shares of a cluster differ from their shares of all peaks: near 0 for what all
+# Clusters are merged while the cosine of their middles, plus this many times the product of their profiles, is higher.
+# A profile is by how much the cities' shares of a cluster differ from their shares of all peaks: near 0 for what all
 # cities have, so that only likeness merges it. (With plain counts all clusters of seven cities' photographs were alike,
 # and nothing was left that one city has.)
-_LIKE, _PROFILE = 0.6, 0.5
+_LIKE, _PROFILE = 0.65, 1.0
 
 
 def cluster(descriptions: Array, cities: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
