@@ -38,8 +38,8 @@ class Mark:
 
 
 def fixed_marks(subject: Subject, some: Pictures) -> list[Mark]:
-    """Return at most one mark of each city: the place at which the edges of its pictures agree most, if they agree by
-    0.8 there, and those of some other city less than half as well."""
+    """Return at most one mark of each city: where the edges of its pictures agree by 0.8, and those of some other city
+    less than half as well."""
     agreements = {
         city: agreement(subject, some, places)
         for city in range(len(subject.cities))
@@ -51,10 +51,10 @@ def fixed_marks(subject: Subject, some: Pictures) -> list[Mark]:
         if not others:
             continue
         alone = np.where(np.min(others, axis=0) < _OTHERS * own, own, 0)
-        row, column = np.unravel_index(alone.argmax(), alone.shape)
-        if alone[row, column] >= _AGREE:
-            down, right = ((float(place) + 0.5) / subject.side for place in (row, column))
-            marks.append(Mark(city, down, right, float(alone[row, column])))
+        agreeing = np.argwhere(alone >= _AGREE)
+        if len(agreeing):
+            row, column = (agreeing.mean(axis=0) + 0.5) / subject.side
+            marks.append(Mark(city, float(row), float(column), float(alone.max())))
     return marks
 
 

@@ -57,8 +57,8 @@ def test_a_mark_of_one_city_is_found_at_its_place(city: int) -> None:
     its, some = subject(pixels, 3)
     (mark,) = fixed_marks(its, some)
     assert mark.city == city
-    assert abs(mark.row - 41 / SIDE) < 0.12
-    assert abs(mark.column - 41 / SIDE) < 0.12
+    assert abs(mark.row - 41 / SIDE) < 0.05
+    assert abs(mark.column - 41 / SIDE) < 0.05
     assert its.cities[city] in sentence(mark, its)
 
 
