@@ -6,19 +6,18 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from citycam.errors import CitycamError
 from citycam.files import at_home, check_writable
-from citycam.inference.runs import TrainedRun, find_runs
-from citycam.report.compare import check_folder
-from citycam.report.comparison import PAGE
 from citycam.report.elements import DISTINCTIVE, FOLDER, NEITHER, City, Element, Study
 from citycam.report.names import named, read_names
 from citycam.report.page import write_page
-from citycam.report.ranking import arrange
 from citycam.study_config import read_settings
-from citycam.sweep.runs import read_all
 from citycam.words import counted, decimal, say, text_table
+
+if TYPE_CHECKING:
+    from citycam.inference.runs import TrainedRun
 
 _WHAT = """Find the things by which a network tells each city: where its maps point in training pictures, grouped by
 what looks alike, and tested on validation walks that had no part in it: how often they occur here and elsewhere, and
@@ -82,6 +81,8 @@ def _best(place: Path) -> TrainedRun:
     Raises:
         CitycamError: it holds no completed run of that kind.
     """
+    from citycam.inference.runs import find_runs
+
     runs = find_runs(place)
     multi = [one for one in runs if one.config.partition.name == "multi"]
     if not multi:
@@ -100,6 +101,11 @@ def _link(sweep: Path) -> None:
     Raises:
         CitycamError: the comparison is not ours, or cannot be written.
     """
+    from citycam.report.compare import check_folder
+    from citycam.report.comparison import PAGE
+    from citycam.report.ranking import arrange
+    from citycam.sweep.runs import read_all
+
     if (sweep / PAGE).is_file():
         check_folder(sweep)
         comparables = arrange(read_all([sweep]))
