@@ -117,7 +117,8 @@ def read_elements(study: str | Path) -> pd.DataFrame:
     """Return a row for each element of each city of a study: the columns of elements.csv, the best first.
 
     ``here`` and ``elsewhere`` are shares of the tested pictures, ``loss`` is what the city's evidence loses where the
-    element is blurred, each with its 95 % interval (``here_low``, ...). ``q`` is corrected for all tests.
+    element is blurred, ``superiority`` the share of other places of the picture at which the same costs less, each with
+    its 95 % interval (``here_low``, ...). ``q`` is corrected for all tests.
 
     Args:
         study: the folder of a study (SWEEP/study/RUN).
