@@ -202,9 +202,7 @@ def table(study: Study) -> tuple[list[str], list[list[Any]]]:
     names = [field.name for field in dataclasses.fields(Element) if field.name != "crops"]
     header: list[str] = []
     for name in names:
-        header += (
-            [name, f"{name}_low", f"{name}_high"] if name in ("here", "elsewhere", "loss", "superiority") else [name]
-        )
+        header += [name, f"{name}_low", f"{name}_high"] if name in _ESTIMATES else [name]
     return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.study.prevalence import Shares, shares
+from citycam.study.prevalence import Shares, mean_share, shares
 from citycam.study.subject import FEWEST, Pictures
 
 # A city shares an element if it has it at least this often, compared with the city that has it most.
@@ -44,7 +44,7 @@ def nominate(detected: NDArray[np.bool_], some: Pictures, cities: int) -> list[N
     """
     nominations = []
     for element in range(detected.shape[1]):
-        rates = np.array([_mean(detected[:, element], some, city) for city in range(cities)])
+        rates = np.array([mean_share(detected[:, element], some.walks, some.cities == city) for city in range(cities)])
         sharers = tuple(int(city) for city in np.flatnonzero(rates >= max(_SHARES * rates.max(), 1e-12)))
         if not 0 < len(sharers) <= max(1, int(_MOST_SHARERS * cities)):
             continue
@@ -65,11 +65,3 @@ def _key(detected: NDArray[np.bool_], some: Pictures) -> str:
     """Return a key of the training pictures that have an element: its number changes with any other element."""
     digests = sorted(some.digests[place] for place in np.flatnonzero(detected).tolist())
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_KEY]
-
-
-def _mean(detected: NDArray[np.bool_], some: Pictures, city: int) -> float:
-    """Return the share of a city's pictures that have an element, as the mean over walks; 0 without a picture."""
-    walks: dict[str, list[bool]] = {}
-    for place in np.flatnonzero(some.cities == city).tolist():
-        walks.setdefault(some.walks[place], []).append(bool(detected[place]))
-    return float(np.mean([np.mean(its) for its in walks.values()])) if walks else 0.0

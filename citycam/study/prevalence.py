@@ -56,8 +56,13 @@ def shares(
     detected: NDArray[np.bool_], walks: Sequence[Hashable], own: NDArray[np.bool_], others: NDArray[np.bool_]
 ) -> Shares:
     """Return how often an element occurs in the pictures ``own`` and ``others``, without a test: see `prevalence`."""
-    here, elsewhere = (_counts(detected[some], _chosen(walks, some)) for some in (own, others))
-    return Shares(*(float(np.mean([count / size for count, size in its])) for its in (here, elsewhere)))
+    return Shares(*(mean_share(detected, walks, some) for some in (own, others)))
+
+
+def mean_share(detected: NDArray[np.bool_], walks: Sequence[Hashable], some: NDArray[np.bool_]) -> float:
+    """Return how often an element occurs in the pictures ``some``, as the mean over walks; 0 without a picture."""
+    counts = _counts(detected[some], _chosen(walks, some))
+    return float(np.mean([count / size for count, size in counts])) if counts else 0.0
 
 
 def prevalence(
