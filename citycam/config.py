@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from citycam.errors import AUTO, CitycamError, check_at_least, check_auto, check_known, check_positive, check_within
 from citycam.explain_config import ExplainConfig
+from citycam.study_config import StudyConfig
 
 
 class Partition(Enum):
@@ -316,6 +317,7 @@ class Config:
     trainer: TrainerConfig
     bank: BankConfig
     sweep: SweepConfig
+    study: StudyConfig
     epochs: int = 10
     partition: Partition = Partition.multi
     image_size: int = 64

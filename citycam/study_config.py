@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 
 from citycam.errors import CitycamError, check_positive, near_matches
 
 _GROUP = "study."
+_OF_SWEEPS = "runs"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRuns(Enum):
+    """Which runs of a sweep with partition=multi are studied when all have ended: ``best`` by balanced accuracy."""
+
+    none = "none"
+    best = "best"
+    each = "each"
+
+
+@dataclass(kw_only=True, slots=True)
 class StudyConfig:
-    """``pictures``: at most so many of each city in each part of the split. ``seed``: of the choice of pictures, of
-    clusters and of places that are blurred for comparison."""
+    """``runs``: of a sweep. ``pictures``: at most so many of each city in each part of the split. ``seed``: of the
+    choice of pictures, of clusters and of places that are blurred for comparison."""
 
+    runs: StudyRuns = StudyRuns.none
     pictures: int = 200
     seed: int = 0
 
@@ -25,12 +36,12 @@ class StudyConfig:
 
 
 def read_settings(words: Sequence[str]) -> StudyConfig:
-    """Return the settings of ``study.NAME=VALUE`` words.
+    """Return the settings of ``study.NAME=VALUE`` words of ``citycam study``, which is told its run.
 
     Raises:
         CitycamError: a name is not known, is given twice, or has a value that is no whole number.
     """
-    known = [f"{_GROUP}{field.name}" for field in fields(StudyConfig)]
+    known = [f"{_GROUP}{field.name}" for field in fields(StudyConfig) if field.name != _OF_SWEEPS]
     values: dict[str, int] = {}
     for word in words:
         name, _, value = word.partition("=")

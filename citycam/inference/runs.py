@@ -16,6 +16,7 @@ from citycam.errors import CitycamError, DamagedFile
 from citycam.files import reason_of
 from citycam.resolved import MEMORY_FORMATS
 from citycam.sweep.ledger import Ledger
+from citycam.sweep.names import OUTSIDE
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
 from citycam.sweep.stored import read_settings
@@ -104,7 +105,9 @@ def config_from(settings: Mapping[str, Any]) -> Config:
     values: dict[str, Any] = dict(settings)
     try:
         for name, kind in hints.items():
-            if dataclasses.is_dataclass(kind):
+            if name in OUTSIDE and name not in values:  # a run of a version that did not have this group
+                values[name] = kind()
+            elif dataclasses.is_dataclass(kind):
                 fitting = _option(name, typing.cast(type, kind), values[name])
                 values[name] = OmegaConf.merge(OmegaConf.structured(fitting(**values[name])), values[name])
         return typing.cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values)))

@@ -38,7 +38,7 @@ from citycam.study.nominate import LIFT, Nomination, nominate
 from citycam.study.peaks import find_peaks
 from citycam.study.prevalence import Prevalence, discoveries, prevalence, smallest_p
 from citycam.study.subject import FEWEST, Pictures, Subject
-from citycam.study.suspicious import reasons
+from citycam.study.suspicious import drawn_pictures, reasons
 from citycam.words import counted, say
 
 # False discoveries among what is called distinctive or frequent.
@@ -96,7 +96,8 @@ def study(subject: Subject, *, command: str) -> Study:
     nominations = nominate(in_finding.detected, finding, len(subject.cities))
     in_testing = detect(subject, stage, basis, detectors, testing, "test")
     tested = _test(subject, stage, nominations, in_testing)
-    made = [(its, _element(subject, stage, its, in_testing)) for its in tested]
+    drawn = drawn_pictures(subject, testing)
+    made = [(its, _element(subject, stage, its, in_testing, drawn)) for its in tested]
     logits = _logits(subject)
     cities = [
         _city(subject, city, [element for its, element in made if its.nomination.city == city], logits)
@@ -167,17 +168,19 @@ def _both(some: Pictures, its: Nomination) -> bool:
     return bool((some.cities == its.city).any() and (~np.isin(some.cities, its.sharers)).any())
 
 
-def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detections) -> Element:
+def _element(
+    subject: Subject, stage: Stage, its: _Tested, detections: Detections, drawn: NDArray[np.bool_]
+) -> Element:
     some, nomination = subject.testing, its.nomination
-    own = some.cities == nomination.city
+    own = np.flatnonzero(some.cities == nomination.city)
     element = nomination.element
-    places = np.flatnonzero(own & detections.detected[:, element])
+    having = np.flatnonzero(detections.detected[own, element])
+    places = own[having]
     best = places[np.argsort(-detections.scores[places, element], kind="stable")]
     label, share = most_held(
         subject, stage, [some.names[place] for place in best.tolist()], detections.places[best, element]
     )
-    walks = [some.walks[place] for place in places.tolist()]
-    all_walks = [some.walks[place] for place in np.flatnonzero(own).tolist()]
+    walks = [some.walks[place] for place in own.tolist()]
     testing = its.testing
     return Element(
         number=element,
@@ -186,7 +189,7 @@ def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detection
         city=subject.cities[nomination.city],
         shared_with=tuple(subject.cities[city] for city in nomination.sharers if city != nomination.city),
         verdict=its.verdict,
-        suspicious=tuple(reasons(stage, detections.places[places, element], walks, all_walks)),
+        suspicious=tuple(reasons(stage, detections.places[places, element], walks, drawn[own], having)),
         finding_here=nomination.finding.here,
         finding_elsewhere=nomination.finding.elsewhere,
         here=_estimate(testing.here, testing.here_interval),

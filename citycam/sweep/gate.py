@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from citycam.config import Config
+from citycam.config import Config, Partition
 from citycam.doors import called
 from citycam.errors import CitycamError
 from citycam.files import at_home, to_dict
+from citycam.study_config import StudyRuns
 from citycam.sweep.command import Command, override_key, parse
 from citycam.sweep.compose import groups, hydra_on_conf, register, to_config
 from citycam.sweep.hydra_errors import explain_hydra_error
@@ -152,6 +153,7 @@ def _compose_all(command: Command) -> _Composed:
     jobs = [job for one in composed for job in one.jobs]
     _refuse_twins(jobs)
     _refuse_sweeps_of_one_run(command, jobs, composed[-1].sweep_folder)
+    _check_study(jobs)
     return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
 
 
@@ -276,6 +278,16 @@ def _refuse_sweeps_of_one_run(command: Command, jobs: list[Job], sweep_folder: P
         f"{' '.join(swept)} would train each run several times, since maps change no trained number; train once, then "
         f"draw the other maps: {' ; '.join([once, *lines])}"
     )
+
+
+def _check_study(jobs: Sequence[Job]) -> None:
+    """Refuse a study where no run has a logit for each city."""
+    asked = any(job.config.study.runs is not StudyRuns.none for job in jobs)
+    if asked and all(job.config.partition is Partition.binary for job in jobs):
+        raise CitycamError(
+            "study=default needs a run with partition=multi, since a study needs a logit for each city; add it "
+            "(-m partition=binary,multi), or leave study=default out."
+        )
 
 
 def _is_of_maps(word: str) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 from citycam.config import Config
 from citycam.files import file_mode, to_dict
 
-# Settings that do not change trained numbers: `explain` draws maps afterwards, `bank` only keeps features.
-OUTSIDE = ("explain", "trainer", "bank", "sweep", "hydra")
+# Settings that do not change trained numbers: `explain` and `study` come afterwards, `bank` only keeps features.
+OUTSIDE = ("explain", "study", "trainer", "bank", "sweep", "hydra")
 # A path counts by its last part, so that another spelling of it names the same run.
 _PATHS = (("data", "root"), ("data", "table"), ("backbone", "weights"))
 # Characters of a name: as many as fit into a line beside other columns. In bytes that is less than the 255 which file
