@@ -13,7 +13,7 @@ from citycam.files import read_json, reason_of, to_dict, write_json
 from citycam.report.typed import fitted
 from citycam.words import counted
 
-SCHEMA = 2
+SCHEMA = 3
 NAME, STUDY_PAGE, FOLDER, CROPS = "study.json", "index.html", "study", "crops"
 # ``distinctive``: it occurs more here, and the network loses by it. ``frequent here``: the first alone. ``used``: the
 # second alone, which is no proof of the first. ``neither``.
@@ -59,6 +59,7 @@ class Element:
         key: of the element by the training pictures that have it, for names.csv; cities that share it have the same.
         name: that people gave it in names.csv.
         city, shared_with: its city, and others that have it at least half as often.
+        same_as: the number of a better one of the city that mostly looks at the same places.
         verdict: one of `VERDICTS`.
         suspicious: sentences on why it may be no thing of the city; none for most.
         finding_here, finding_elsewhere: shares of training pictures that have it.
@@ -67,6 +68,7 @@ class Element:
         p, q: of the permutation test, and corrected for all tests of the study.
         loss: of the city's contrast, where it is blurred, more than where as much is blurred elsewhere in the picture.
         superiority: the share of such other places that cost less; 0.5 for what does not matter.
+        used_p, used_q: that it costs no more than other places, and corrected for all tests of the study.
         pictures, walks: validation pictures of the city that have it, and their walks.
         blurred: the pictures of these that it was blurred in.
         weak: whether they are too few walks for the interval of the loss.
@@ -78,6 +80,7 @@ class Element:
     key: str
     name: str | None
     city: str
+    same_as: int | None
     shared_with: tuple[str, ...]
     verdict: str
     suspicious: tuple[str, ...]
@@ -90,6 +93,8 @@ class Element:
     q: float
     loss: Estimate
     superiority: Estimate
+    used_p: float
+    used_q: float
     pictures: int
     blurred: int
     walks: int

@@ -97,10 +97,11 @@ def _told(study: Study, city: City) -> str:
 
 def _element(folder: Path, study: Study, element: Element) -> str:
     shared = f" · shared with {', '.join(element.shared_with)}" if element.shared_with else ""
+    same = f" · mostly at the places of element {element.same_as}" if element.same_as is not None else ""
     label = f" · {element.label}, in {_share(element.label_share)} of the crops' places" if element.label else ""
     return (
         f'<div class="element"><h3>{_text(f"{_title(element)}: {element.verdict}")}</h3>'
-        f'<p class="quiet">{_text(f"{_chance(element)}{shared}{label}")}</p>'
+        f'<p class="quiet">{_text(f"{_chance(element)}{shared}{same}{label}")}</p>'
         f'<div class="crops">{"".join(_crop(folder, crop) for crop in element.crops)}</div>'
         f'<div class="bars">{_bar("here", element.here, "")}{_bar("elsewhere", element.elsewhere, "elsewhere")}</div>'
         f"<p>{_text(_loss(study, element))}</p></div>"
@@ -118,11 +119,11 @@ def _loss(study: Study, element: Element) -> str:
         return "No tested picture of the city has it."
     loss, share = element.loss, element.superiority
     bounds = "" if loss.low is None else f" [{decimal(loss.low, 1)}, {decimal(loss.high, 1)}]"
-    at = "" if share.low is None else f" [{100 * max(0.0, share.low):.0f}, {100 * min(1.0, share.high or 1.0):.0f}]"
     weak = f" These are few {study.units}." if element.weak else ""
     return (
         f"Blurring it in {counted(element.blurred, 'picture')}{study.of_walks(element.walks)} costs more of the city's "
-        f"evidence than blurring the same shape at {_percent(share)}{at} of other places (50 % if it does not matter); "
+        f"evidence than blurring the same shape at {_percent(share)} of other places (50 % if it does not matter; q "
+        f"{_small(element.used_q)}); "
         f"the mean difference is {decimal(loss.value, 1)}{bounds}.{weak}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ _SHIFTS = 8
 # Pictures of a walk that are blurred, those that have the element most clearly: more add time, and hardly any power,
 # since walks are the units.
 _OF_A_WALK = 2
-# With fewer walks an interval says little, and with fewer than the second it may have no width by chance.
-FEW, _FEWEST = 6, 3
+# With fewer walks an interval says little.
+FEW = 6
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,15 @@ class Loss:
         contrast: by how much more the contrast falls than where the same shape is blurred elsewhere in the picture.
         superiority: the share of places elsewhere at which the same shape costs less, ties counting half; 0.5 for what
             does not matter (McGraw and Wong 1992, "A common language effect size statistic").
+        p: that it costs no more than the same shape elsewhere, see `costs_more`; 1 where nothing was blurred.
         pictures, walks: that were blurred.
     """
 
     contrast: Mean
     superiority: Mean
+    p: float
     pictures: int
     walks: int
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the network uses the element.
-
-        The superiority decides: losses have heavy tails (in one street the answer hangs on a roof alone, in the next
-        on anything), so that the interval of their mean over few walks reaches below 0 for things that cost more than
-        any other place in every picture.
-        """
-        return self.walks >= _FEWEST and self.superiority.low > 0.5 and self.contrast.value > 0
 
     @property
     def weak(self) -> bool:
@@ -119,7 +112,36 @@ def costs(subject: Subject, stage: Stage, some: Pictures, regions: Regions) -> C
 
 def summarise(its: Costs, walks: Sequence[str]) -> Loss:
     """Return the means over the pictures that have an element, with their intervals over walks."""
-    return Loss(_mean(its.values, walks), _mean(its.superiority, walks), len(its.values), len(set(walks)))
+    return Loss(
+        _mean(its.values, walks),
+        _mean(its.superiority, walks),
+        costs_more(its.superiority, walks),
+        len(its.values),
+        len(set(walks)),
+    )
+
+
+def costs_more(superiority: NDArray[np.float64], walks: Sequence[str]) -> float:
+    """Return the p-value that an element costs no more than the same shape at drawn places.
+
+    If it does not matter, its place is as any drawn one, so that its rank among them is even over 0 to 8: the sum of
+    the walks' mean ranks is compared with that of as many even draws, exactly. Pictures of a walk may be alike in any
+    way, since the mean of several ranks lies no farther from the middle than a single one does. Losses themselves have
+    heavy tails (in one street the answer hangs on a roof alone, in the next on anything), so that the interval of their
+    mean over few walks reaches below 0 for things that cost more than any other place in every picture.
+
+    Args:
+        superiority: of each picture, multiples of half a rank (M,).
+        walks: of the pictures (M,).
+    """
+    if not len(superiority):
+        return 1.0
+    _, own = np.unique(np.asarray(walks), return_inverse=True)
+    total = float((np.bincount(own, weights=superiority) / np.bincount(own)).sum())
+    ways = np.ones(1)
+    for _ in range(int(own.max()) + 1):
+        ways = np.convolve(ways, np.full(_SHIFTS + 1, 1 / (_SHIFTS + 1)))
+    return min(1.0, float(ways[math.ceil(total * _SHIFTS - 1e-6) :].sum()))
 
 
 def _mean(values: NDArray[np.float64], walks: Sequence[str]) -> Mean:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from citycam.study.marks import fixed_marks, sentence
 from citycam.study.nominate import LIFT, Nomination, nominate
 from citycam.study.peaks import find_peaks
 from citycam.study.prevalence import Prevalence, discoveries, prevalence, smallest_p
+from citycam.study.repeats import repeats
 from citycam.study.subject import FEWEST, Pictures, Subject
 from citycam.study.suspicious import drawn_pictures, reasons
 from citycam.words import counted, say
@@ -51,20 +52,23 @@ _ORDER = (DISTINCTIVE, FREQUENT, USED, NEITHER)
 
 @dataclass(frozen=True)
 class _Tested:
-    """What the validation pictures say of a nomination."""
+    """What the validation pictures say of a nomination. ``q``, ``used_q``: p-values corrected for all tests of their
+    kind."""
 
     nomination: Nomination
     testing: Prevalence
     q: float
     loss: Loss
+    used_q: float
 
     @property
     def verdict(self) -> str:
         """One of `citycam.report.elements.VERDICTS`."""
         more = self.q <= _LEVEL and self.testing.lift >= LIFT
+        used = self.used_q <= _LEVEL and self.loss.contrast.value > 0
         if more:
-            return DISTINCTIVE if self.loss.is_used else FREQUENT
-        return USED if self.loss.is_used else NEITHER
+            return DISTINCTIVE if used else FREQUENT
+        return USED if used else NEITHER
 
 
 def study(subject: Subject, *, command: str) -> Study:
@@ -99,10 +103,10 @@ def study(subject: Subject, *, command: str) -> Study:
     drawn = drawn_pictures(subject, testing)
     made = [(its, _element(subject, stage, its, in_testing, drawn)) for its in tested]
     logits = _logits(subject)
-    cities = [
-        _city(subject, city, [element for its, element in made if its.nomination.city == city], logits)
-        for city in range(len(subject.cities))
-    ]
+    cities = []
+    for city in range(len(subject.cities)):
+        elements = sorted((element for its, element in made if its.nomination.city == city), key=_rank)
+        cities.append(_city(subject, city, _repeats_last(elements, subject, city, in_finding), logits))
     return Study(
         run=subject.run_name,
         backbone=subject.network.backbone.name,
@@ -134,9 +138,10 @@ def _test(subject: Subject, stage: Stage, nominations: Sequence[Nomination], det
         )
         for its in able
     ]
-    q_values = discoveries([result.p for result in results])
     lost = _losses(subject, stage, able, detections)
-    return [_Tested(*parts) for parts in zip(able, results, q_values.tolist(), lost, strict=True)]
+    q_values = discoveries([result.p for result in results]).tolist()
+    used_q = discoveries([loss.p for loss in lost]).tolist()
+    return [_Tested(*parts) for parts in zip(able, results, q_values, lost, used_q, strict=True)]
 
 
 def _losses(subject: Subject, stage: Stage, able: Sequence[Nomination], detections: Detections) -> list[Loss]:
@@ -168,9 +173,7 @@ def _both(some: Pictures, its: Nomination) -> bool:
     return bool((some.cities == its.city).any() and (~np.isin(some.cities, its.sharers)).any())
 
 
-def _element(
-    subject: Subject, stage: Stage, its: _Tested, detections: Detections, drawn: NDArray[np.bool_]
-) -> Element:
+def _element(subject: Subject, stage: Stage, its: _Tested, detections: Detections, drawn: NDArray[np.bool_]) -> Element:
     some, nomination = subject.testing, its.nomination
     own = np.flatnonzero(some.cities == nomination.city)
     element = nomination.element
@@ -187,6 +190,7 @@ def _element(
         key=nomination.key,
         name=None,
         city=subject.cities[nomination.city],
+        same_as=None,
         shared_with=tuple(subject.cities[city] for city in nomination.sharers if city != nomination.city),
         verdict=its.verdict,
         suspicious=tuple(reasons(stage, detections.places[places, element], walks, drawn[own], having)),
@@ -199,6 +203,8 @@ def _element(
         q=its.q,
         loss=_mean(its.loss.contrast),
         superiority=_mean(its.loss.superiority),
+        used_p=its.loss.p,
+        used_q=its.used_q,
         pictures=len(places),
         blurred=its.loss.pictures,
         walks=its.loss.walks,
@@ -248,7 +254,7 @@ def _city(subject: Subject, city: int, elements: list[Element], logits: NDArray[
         taken_for=subject.cities[wrong[0][0]] if wrong else None,
         taken_share=wrong[0][1] / len(own) if wrong else None,
         notes=tuple(_city_notes(subject, city, count)),
-        elements=tuple(sorted(elements, key=_rank)),
+        elements=tuple(elements),
     )
 
 
@@ -258,6 +264,14 @@ _NOT_KNOWN = Estimate(None, None, None)
 def _rank(element: Element) -> tuple[int, float]:
     difference = (element.here.value or 0.0) - (element.elsewhere.value or 0.0)
     return _ORDER.index(element.verdict), -difference
+
+
+def _repeats_last(elements: Sequence[Element], subject: Subject, city: int, in_finding: Detections) -> list[Element]:
+    """Return the elements of a city, of each verdict those last that repeat another."""
+    numbers = [element.number for element in elements]
+    same = repeats(numbers, in_finding, subject.finding.cities == city)
+    marked = [replace(element, same_as=one) for element, one in zip(elements, same, strict=True)]
+    return sorted(marked, key=lambda element: (_ORDER.index(element.verdict), element.same_as is not None))
 
 
 def _city_notes(subject: Subject, city: int, walks: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Elements that may be no things of the city: of one walk or camera, at one place of the frame, or in maps and drawings."""
+"""Elements that may be no things of the city: of one walk or camera, at one place of the frame, or of drawings."""
 
 from __future__ import annotations
 

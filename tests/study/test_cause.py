@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from citycam.study.cause import Costs, clearest, summarise
+from citycam.study.cause import Costs, clearest, costs_more, summarise
 
 PLACES = 8
 RUNS = 3000
@@ -21,29 +23,39 @@ def costs_by_chance(random: np.random.Generator, walks: int, pictures: int, alik
     return Costs(own - others.mean(axis=0), (own > others).mean(axis=0))
 
 
-@pytest.mark.parametrize("walks", [3, 5, 8])
+@pytest.mark.parametrize("walks", [2, 3, 5, 8])
 @pytest.mark.parametrize("pictures", [1, 2])
-@pytest.mark.parametrize("alike", [0.0, 0.7])
+@pytest.mark.parametrize("alike", [0.0, 0.7, 1.0])
 def test_what_does_not_matter_is_rarely_called_used(walks: int, pictures: int, alike: float) -> None:
     random = np.random.default_rng(0)
     names = [str(walk) for walk in range(walks) for _ in range(pictures)]
-    used = [summarise(costs_by_chance(random, walks, pictures, alike), names).is_used for _ in range(RUNS)]
-    assert np.mean(used) <= 0.05
+    p_values = [costs_more(costs_by_chance(random, walks, pictures, alike).superiority, names) for _ in range(RUNS)]
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / RUNS)
 
 
-def test_what_always_costs_most_is_used_from_three_walks_on() -> None:
+@given(ranks=st.lists(st.integers(0, PLACES), min_size=1, max_size=4))
+def test_the_p_value_is_the_share_of_even_ranks_that_are_as_high(ranks: list[int]) -> None:
+    every = itertools.product(range(PLACES + 1), repeat=len(ranks))
+    share = np.mean([sum(one) >= sum(ranks) for one in every])
+    superiority = np.array(ranks) / PLACES
+    assert costs_more(superiority, [str(walk) for walk in range(len(ranks))]) == pytest.approx(share)
+    # Each picture twice says no more.
+    assert costs_more(np.repeat(superiority, 2), [str(walk) for walk in range(len(ranks)) for _ in "ab"]) == (
+        pytest.approx(share)
+    )
+
+
+def test_what_always_costs_most_is_used_from_two_walks_on() -> None:
     for walks in range(1, 6):
-        costs = Costs(np.array([0.5, 30.0, 2.0, 1.0, 9.0])[:walks], np.ones(walks))
-        its = summarise(costs, [str(walk) for walk in range(walks)])
-        assert its.is_used == (walks >= 3)
+        its = summarise(Costs(np.array([0.5, 30.0, 2.0, 1.0, 9.0])[:walks], np.ones(walks)), list("abcde")[:walks])
+        assert (its.p <= 0.05) == (walks >= 2)
         assert its.weak
-    assert not summarise(Costs(-np.ones(5), np.ones(5)), list("abcde")).is_used
 
 
 def test_nothing_blurred_is_not_known() -> None:
     its = summarise(Costs(np.zeros(0), np.zeros(0)), [])
     assert np.isnan(its.contrast.value)
-    assert not its.is_used
+    assert its.p == 1
 
 
 @given(data=st.data(), count=st.integers(0, 30))

@@ -16,9 +16,10 @@ from citycam.study import cause, suspicious
 from citycam.study.cell_maps import CELLS, to_cells
 from citycam.study.clusters import cluster
 from citycam.study.describe import Basis
-from citycam.study.detectors import make_detectors
+from citycam.study.detectors import Detections, make_detectors
 from citycam.study.nominate import nominate
 from citycam.study.peaks import MOST, find_peaks
+from citycam.study.repeats import repeats
 from citycam.study.subject import Pictures
 
 
@@ -145,13 +146,34 @@ def test_a_shape_is_moved_whole() -> None:
     assert (moved * mask).sum() < 0.2 * mask.sum()
 
 
-def test_what_sits_at_one_place_or_in_one_walk_is_suspicious() -> None:
+def test_what_sits_at_one_place_or_in_one_walk_or_in_drawings_is_suspicious() -> None:
     walks = [f"walk {place % 5}" for place in range(40)]
-    anywhere = np.random.default_rng(0).integers(0, 64, 20)
-    assert suspicious.reasons(stage(), anywhere, walks[:20], walks) == []
+    anywhere, none, its = np.random.default_rng(0).integers(0, 64, 20), np.zeros(40, dtype=bool), np.arange(20)
+    assert suspicious.reasons(stage(), anywhere, walks, none, its) == []
     low = 56 + np.arange(20) % 8  # along the lower edge, as paving is
-    assert suspicious.reasons(stage(), low, walks[:20], walks) == []
-    (place,) = suspicious.reasons(stage(), np.full(20, 63), walks[:20], walks)
+    assert suspicious.reasons(stage(), low, walks, none, its) == []
+    (place,) = suspicious.reasons(stage(), np.full(20, 63), walks, none, its)
     assert "one place of the frame (0.94 from the left, 0.94 from the top)" in place
-    (walk,) = suspicious.reasons(stage(), anywhere, ["walk 2"] * 20, walks)
+    of_one = np.arange(2, 40, 5)
+    (walk,) = suspicious.reasons(stage(), anywhere[:8], walks, none, of_one)
     assert "100% of its pictures are of one walk or camera (walk 2), which has 20%" in walk
+    (drawn,) = suspicious.reasons(stage(), anywhere, walks, np.arange(40) < 8, its[:10])
+    assert drawn.startswith("8 of its 10 pictures are like maps, drawings or logos")
+    # A city of drawings: the element has no more of them than the city.
+    assert suspicious.reasons(stage(), anywhere, walks, np.ones(40, dtype=bool), its) == []
+
+
+def test_a_detector_at_the_places_of_another_repeats_it() -> None:
+    own = np.arange(10) < 8
+    cells = np.zeros((10, 3, 8, 8), dtype=bool)
+    cells[:, 0, [0, 5], [0, 5]] = True  # of two like things
+    cells[:, 1, 3, 0] = True  # elsewhere
+    cells[:4, 2, 4, 4] = True  # a cell from the second
+    places = np.tile(np.array([0, 24, 36], dtype=np.int32), (10, 1))
+    detections = Detections(np.where(cells.any(axis=(2, 3)), 1, -1).astype(np.float32), places, cells)
+    assert repeats([0, 1, 2], detections, own) == [None, None, 0]
+    assert repeats([1, 2], detections, own) == [None, None]
+    # The best place of the first is at the other of the two.
+    assert repeats([2, 0], detections, own) == [None, None]
+    # No picture of the city has it.
+    assert repeats([0, 2], detections, ~own) == [None, None]

@@ -45,7 +45,7 @@ def test_a_study_from_a_sweep_to_its_files(train: Train, call: Call) -> None:
     study = read_study(folder)
     assert [city.name for city in study.cities] == ["arden", "brill", "corvo"]
     assert study.units == "pictures"
-    assert "pictures, not walks" in outcome.err
+    assert "pictures, not walks" in outcome.out
     with (folder / "elements.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(study.elements)
