@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from typing import Any
 
 from citycam.errors import CitycamError, check_positive, near_matches
 
@@ -42,7 +43,7 @@ def read_settings(words: Sequence[str]) -> StudyConfig:
         CitycamError: a name is not known, is given twice, or has a value that is no whole number.
     """
     known = [f"{_GROUP}{field.name}" for field in fields(StudyConfig) if field.name != _OF_SWEEPS]
-    values: dict[str, int] = {}
+    values: dict[str, Any] = {}
     for word in words:
         name, _, value = word.partition("=")
         if name not in known:

@@ -109,6 +109,14 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole picture. ``file``: in the study's folder; ``picture``: its name in the data."""
+
+    file: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True)
 class City:
     """A city of a study.
 
@@ -119,6 +127,7 @@ class City:
         recall: the share of its tested pictures that the network answers right, over walks.
         taken_for: what it answers instead most often, and in which share of all tested pictures of the city; None where
             it is never wrong.
+        typical: tested pictures of it that the network is surest of, of several walks.
         notes: what cannot be known of it.
         elements: the best first.
     """
@@ -130,8 +139,18 @@ class City:
     recall: Estimate
     taken_for: str | None
     taken_share: float | None
+    typical: tuple[Whole, ...]
     notes: tuple[str, ...]
     elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """How often an element occurs: ``shares`` of the tested pictures of each city, means over walks; None without a
+    picture."""
+
+    number: int
+    shares: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +164,12 @@ class Study:
         units: ``walks``, or ``pictures`` where walks are not known.
         pictures, seed: settings.
         seconds: that it took, and the part of it that made maps.
+        candidates: groups of alike places that elements were nominated from.
         suspicious: sentences on what else could tell cities, said before anything else.
         notes: what holds for the whole study.
         command: that asked for it.
         cities: in the order of the logits.
+        occurrence: of every nominated element, in every city.
     """
 
     run: str
@@ -160,10 +181,12 @@ class Study:
     seed: int
     seconds: float
     map_seconds: float
+    candidates: int
     suspicious: tuple[str, ...]
     notes: tuple[str, ...]
     command: str
     cities: tuple[City, ...]
+    occurrence: tuple[Occurrence, ...]
 
     def of_walks(self, count: int) -> str:
         """Return the words that follow a number of pictures on their walks; none where walks are not known."""
@@ -209,6 +232,12 @@ def table(study: Study) -> tuple[list[str], list[list[Any]]]:
     for name in names:
         header += [name, f"{name}_low", f"{name}_high"] if name in _ESTIMATES else [name]
     return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
+
+
+def occurrence_table(study: Study) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of occurrence.csv: an element a row, a city a column."""
+    header = ["number", *(city.name for city in study.cities)]
+    return header, [[one.number, *one.shares] for one in study.occurrence]
 
 
 def _cells(value: Any) -> Sequence[Any]:

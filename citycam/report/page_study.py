@@ -65,8 +65,8 @@ def _lead(study: Study) -> str:
     distinctive = sum(element.verdict == DISTINCTIVE for element in study.elements)
     return (
         f"{study.backbone} at {study.image_size} px tells {len(study.cities)} cities apart. Here is by what: "
-        f"{counted(distinctive, 'distinctive element')}, found on training pictures and tested on "
-        f"{counted(tested, 'other picture')}."
+        f"{counted(distinctive, 'distinctive element')} of {counted(study.candidates, 'group')} of alike places, found "
+        f"on training pictures and tested on {counted(tested, 'other picture')}."
     )
 
 
@@ -78,7 +78,20 @@ def _city(folder: Path, study: Study, number: int) -> str:
     notices = "".join(f'<p class="notice">{escape(printable(text))}</p>' for text in (*warnings, *city.notes))
     words = f'<p class="sentence">{_text(sentence_of(city))}</p><p>{_text(_told(study, city))}</p>'
     elements = "".join(_element(folder, study, element) for element in shown)
-    return f'<article class="city" id="city-{number}"><h2>{_text(city.name)}</h2>{words}{notices}{elements}</article>'
+    parts = f"{words}{notices}{elements}{_typical(folder, city)}"
+    return f'<article class="city" id="city-{number}"><h2>{_text(city.name)}</h2>{parts}</article>'
+
+
+def _typical(folder: Path, city: City) -> str:
+    """Return the pictures that the network is surest of; nothing where it is right in none."""
+    if not city.typical:
+        return ""
+    pictures = "".join(
+        f'<figure><img src="{_embedded(folder / whole.file)}" alt="{_text(whole.picture)}" loading="lazy"></figure>'
+        for whole in city.typical
+    )
+    title = f"Pictures that it is surest are of {city.name}"
+    return f'<div class="element"><h3>{_text(title)}</h3><div class="typical">{pictures}</div></div>'
 
 
 def _told(study: Study, city: City) -> str:
@@ -150,14 +163,15 @@ def _bar(title: str, share: Estimate, kind: str) -> str:
 
 
 def _matrix(study: Study) -> str:
-    numbers = sorted({element.number for element in study.elements if element.verdict != NEITHER})
-    if not numbers:
+    verdicts = {(element.city, element.number): element.verdict for element in study.elements}
+    kept = {number for (_, number), verdict in verdicts.items() if verdict != NEITHER}
+    shown = [one for one in study.occurrence if one.number in kept]
+    if not shown:
         return '<p class="quiet">No element was left.</p>'
-    cells = {(city.name, element.number): element for city in study.cities for element in city.elements}
-    head = "".join(f"<th>{number}</th>" for number in numbers)
+    head = "".join(f"<th>{one.number}</th>" for one in shown)
     rows = ""
-    for city in study.cities:
-        values = "".join(_cell(cells.get((city.name, number))) for number in numbers)
+    for place, city in enumerate(study.cities):
+        values = "".join(_cell(one.shares[place], verdicts.get((city.name, one.number))) for one in shown)
         rows += f"<tr><td>{_text(city.name)}</td>{values}</tr>"
     return (
         f'<div class="scroll"><table class="plain"><thead><tr><th>city</th>{head}</tr></thead><tbody>{rows}</tbody>'
@@ -165,11 +179,10 @@ def _matrix(study: Study) -> str:
     )
 
 
-def _cell(element: Element | None) -> str:
-    if element is None:
-        return '<td class="share"></td>'
-    words = _percent(element.here)
-    return f'<td class="share">{f"<strong>{words}</strong>" if element.verdict == DISTINCTIVE else words}</td>'
+def _cell(share: float | None, verdict: str | None) -> str:
+    words = _share(share)
+    shade = "" if share is None else f' style="background:color-mix(in srgb,var(--run0) {60 * share:.0f}%,transparent)"'
+    return f'<td class="share"{shade}>{f"<strong>{words}</strong>" if verdict == DISTINCTIVE else words}</td>'
 
 
 def _embedded(path: Path) -> str:

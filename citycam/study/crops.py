@@ -35,7 +35,7 @@ def crop_name(city: str, element: int, digest: str) -> str:
 
 
 def write_crops(folder: Path, study: Study, subject: Subject) -> None:
-    """Write the crops of every element of a study into ``folder``, and the whole pictures that they are of.
+    """Write the crops of every element of a study into ``folder``, their whole pictures, and typical ones.
 
     Raises:
         UnreadablePicture: a picture has gone since it was studied.
@@ -45,11 +45,13 @@ def write_crops(folder: Path, study: Study, subject: Subject) -> None:
     for element in study.elements:
         for crop in element.crops:
             wanted.setdefault(crop.picture, []).append(crop)
-    for name, crops in wanted.items():
+    wholes = {crops[0].whole: name for name, crops in wanted.items()}
+    wholes |= {whole.file: whole.picture for city in study.cities for whole in city.typical}
+    for file, name in wholes.items():
         view = Image.fromarray(working_picture(decode(subject.run.inputs.catalog.root / name), spec))
-        for crop in crops:
+        for crop in wanted.get(name, ()):
             _write(folder / crop.file, _cut(view, crop).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
-        _write(folder / crops[0].whole, view.resize((_WHOLE, _WHOLE), Image.Resampling.LANCZOS))
+        _write(folder / file, view.resize((_WHOLE, _WHOLE), Image.Resampling.LANCZOS))
 
 
 def _cut(view: Image.Image, crop: Crop) -> Image.Image:

@@ -22,6 +22,7 @@ from citycam.inference.own_pictures import check_digest, find_root, make_inputs,
 from citycam.inference.runs import TrainedRun
 from citycam.model.network import Network
 from citycam.study_config import StudyConfig
+from citycam.sweep.runs import read_runs
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Subject:
         cities: names, in the order of the logits.
         finding, testing: pictures of the training and of the validation part.
         walks_known: whether walks are known; else pictures stand for them.
+        doubts: sentences on why the run's accuracy may show nothing (a split that leaks, chance).
         settings: of the study.
     """
 
@@ -67,6 +69,7 @@ class Subject:
     finding: Pictures
     testing: Pictures
     walks_known: bool
+    doubts: tuple[str, ...]
     settings: StudyConfig
 
     @property
@@ -111,6 +114,7 @@ def make_subject(run: TrainedRun, settings: StudyConfig, moved_to: Path | None) 
         finding=finding,
         testing=testing,
         walks_known=catalog.groups_known,
+        doubts=tuple(mark.sentence for row in read_runs(run.folder) for mark in row.marks),
         settings=settings,
     )
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from citycam.errors import CitycamError, DamagedFile
 from citycam.files import FOLDER_MODE, explain_os_error, write_csv
-from citycam.report.elements import NAME, Study, read_study, table, write_study
+from citycam.report.elements import NAME, Study, occurrence_table, read_study, table, write_study
 from citycam.report.names import write_names
 from citycam.report.page_study import write_study_page
 from citycam.study.crops import write_crops
 from citycam.study.subject import Subject
 
-ELEMENTS, DETECTIONS = "elements.csv", "detections.csv"
+ELEMENTS, DETECTIONS, OCCURRENCE = "elements.csv", "detections.csv", "occurrence.csv"
 
 
 def check_output(folder: Path) -> None:
@@ -31,7 +31,7 @@ def check_output(folder: Path) -> None:
 
 
 def write_files(folder: Path, study: Study, subject: Subject) -> None:
-    """Write study.json, elements.csv, detections.csv, names.csv if it is not there, the crops and the page.
+    """Write study.json, the tables, names.csv if it is not there, the crops and the page.
 
     A new folder appears whole. In that of an older study each file is replaced, and only crops that it names are
     removed, so that what people have put beside them stays.
@@ -65,6 +65,7 @@ def _write(folder: Path, study: Study, subject: Subject) -> None:
     header, rows = table(study)
     write_csv(folder / ELEMENTS, header, rows)
     write_csv(folder / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study))
+    write_csv(folder / OCCURRENCE, *occurrence_table(study))
     write_names(folder, study)
     write_study_page(folder, study)
     write_study(folder, study)
@@ -79,7 +80,8 @@ def _crops_of(folder: Path) -> set[str]:
 
 
 def _files(study: Study) -> set[str]:
-    return {name for element in study.elements for crop in element.crops for name in (crop.file, crop.whole)}
+    crops = {name for element in study.elements for crop in element.crops for name in (crop.file, crop.whole)}
+    return crops | {whole.file for city in study.cities for whole in city.typical}
 
 
 def _detections(study: Study) -> list[list[Any]]:

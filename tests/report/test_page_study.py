@@ -22,7 +22,9 @@ from citycam.report.elements import (
     Crop,
     Element,
     Estimate,
+    Occurrence,
     Study,
+    Whole,
     read_study,
     table,
     write_study,
@@ -66,7 +68,9 @@ def make_element(verdict: str = DISTINCTIVE, number: int = 3, **changes: object)
 
 
 def make_study(*elements: Element, name: str = "york", units: str = WALKS) -> Study:
-    city = City(name, 90, 25, 5, Estimate(0.92, 0.8, 0.97), "bath", 0.04, (), elements)
+    city = City(
+        name, 90, 25, 5, Estimate(0.92, 0.8, 0.97), "bath", 0.04, (Whole(f"{CROPS}/whole.jpg", HOSTILE),), (), elements
+    )
     return Study(
         "run",
         "resnet50",
@@ -77,10 +81,12 @@ def make_study(*elements: Element, name: str = "york", units: str = WALKS) -> St
         0,
         30.0,
         20.0,
+        85,
         (HOSTILE,),
         (HOSTILE,),
         f"citycam {HOSTILE}",
         (city,),
+        tuple(Occurrence(number, (0.25,)) for number in sorted({element.number for element in elements})),
     )
 
 
