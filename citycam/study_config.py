@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Optional
 
 from citycam.errors import CitycamError, check_positive, near_matches
 
 _GROUP = "study."
-_OF_SWEEPS = "runs"
+_OF_SWEEPS, _PATH = "runs", "labels"
 
 
 class StudyRuns(Enum):
@@ -24,11 +24,13 @@ class StudyRuns(Enum):
 @dataclass(kw_only=True, slots=True)
 class StudyConfig:
     """``runs``: of a sweep. ``pictures``: at most so many of each city in each part of the split. ``seed``: of the
-    choice of pictures, of clusters and of places that are blurred for comparison."""
+    choice of pictures, of clusters and of places that are blurred for comparison. ``labels``: a folder of label maps,
+    where the data source knows none."""
 
     runs: StudyRuns = StudyRuns.none
     pictures: int = 200
     seed: int = 0
+    labels: Optional[str] = None
 
     def __post_init__(self) -> None:
         check_positive("study.pictures", self.pictures)
@@ -40,17 +42,22 @@ def read_settings(words: Sequence[str]) -> StudyConfig:
     """Return the settings of ``study.NAME=VALUE`` words of ``citycam study``, which is told its run.
 
     Raises:
-        CitycamError: a name is not known, is given twice, or has a value that is no whole number.
+        CitycamError: a name is not known, is given twice, or has a value that cannot be.
     """
     known = [f"{_GROUP}{field.name}" for field in fields(StudyConfig) if field.name != _OF_SWEEPS]
     values: dict[str, Any] = {}
     for word in words:
         name, _, value = word.partition("=")
+        short = name.removeprefix(_GROUP)
         if name not in known:
             raise CitycamError(f"{name} is not known; {near_matches(name, known)}")
-        if name.removeprefix(_GROUP) in values:
+        if short in values:
             raise CitycamError(f"{name} was given twice; give it once.")
-        if not (value.isascii() and value.isdigit() and len(value) < 20):
-            raise CitycamError(f"{word} is no whole number; write {name}=200, for example.")
-        values[name.removeprefix(_GROUP)] = int(value)
+        values[short] = value.strip("'\"") if short == _PATH else _number(name, value)
     return replace(StudyConfig(), **values)
+
+
+def _number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise CitycamError(f"{name}={value} is no whole number; write {name}=200, for example.")
+    return int(value)

@@ -116,6 +116,21 @@ def decode_bytes(content: bytes, path: Path, *, at_least: int | None = None) -> 
     return _guarded(content, path, pixels)
 
 
+def read_indices(path: Path) -> np.ndarray:
+    """Return the numbers of a picture of one byte a pixel (grey, or of a palette), uint8 (H, W).
+
+    Raises:
+        UnreadablePicture: it is none, or is damaged.
+    """
+
+    def numbers(image: Image.Image) -> np.ndarray:
+        if image.mode not in ("L", "P"):
+            raise UnreadablePicture(path, "it is no picture of one byte a pixel (grey, or of a palette)")
+        return np.array(image)
+
+    return _guarded(read_bytes(path), path, numbers)
+
+
 def _orientation(image: Image.Image) -> int:
     """The orientation that EXIF names; 1, upright, where the EXIF data are damaged, since the pixels are whole."""
     try:

@@ -27,7 +27,7 @@ from citycam.study.cause import Loss, Mean
 from citycam.study.crops import crop_name, whole_name
 from citycam.study.describe import Stage
 from citycam.study.detectors import Detections
-from citycam.study.labels import most_held
+from citycam.study.labels import Labels, most_held
 from citycam.study.nominate import LIFT, Nomination
 from citycam.study.prevalence import Prevalence, mean_share, smallest_p
 from citycam.study.repeats import repeats
@@ -65,7 +65,7 @@ class Tested:
 
 
 def element_of(
-    subject: Subject, stage: Stage, its: Tested, detections: Detections, drawn: NDArray[np.bool_]
+    subject: Subject, stage: Stage, its: Tested, detections: Detections, drawn: NDArray[np.bool_], labels: Labels
 ) -> Element:
     """Return an element of a city; ``drawn``: which of all tested pictures are no photographs, bool (N,)."""
     some, nomination = subject.testing, its.nomination
@@ -75,7 +75,7 @@ def element_of(
     places = own[having]
     best = places[np.argsort(-detections.scores[places, element], kind="stable")]
     label, share = most_held(
-        subject, stage, [some.names[place] for place in best.tolist()], detections.places[best, element]
+        labels, stage, [some.names[place] for place in best.tolist()], detections.places[best, element]
     )
     walks = [some.walks[place] for place in own.tolist()]
     testing = its.testing

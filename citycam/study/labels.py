@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from citycam.data.label_map import LabelMap
+from citycam.data.label_map import LabelFolder, LabelMap
 from citycam.data.sources import source_of
+from citycam.errors import CitycamError
+from citycam.files import at_home
 from citycam.study.describe import Stage
 from citycam.study.subject import Subject
 
@@ -19,8 +22,29 @@ _REGION = 1 / 8
 _HELD = 0.15
 
 
+Labels = Callable[[str], LabelMap | None]
+
+
+def labels_of(subject: Subject) -> Labels:
+    """Return what knows the label map of a picture by its name: ``study.labels``, or the data source.
+
+    Raises:
+        CitycamError: ``study.labels`` is no folder of label maps, or has none of a tested picture.
+    """
+    if subject.settings.labels is None:
+        return source_of(subject.run.config.data).label_map
+    folder = LabelFolder.of(at_home(subject.settings.labels))
+    if not any(folder.label_map(name) for name in subject.testing.names):
+        name = subject.testing.names[0]
+        raise CitycamError(
+            f"study.labels={folder.root} has no label map of any tested picture; the one of {name} would be "
+            f"{PurePosixPath(name).with_suffix('.png')}."
+        )
+    return folder.label_map
+
+
 def most_held(
-    subject: Subject, stage: Stage, names: Sequence[str], cells: NDArray[np.int32]
+    labels_by_name: Labels, stage: Stage, names: Sequence[str], cells: NDArray[np.int32]
 ) -> tuple[str | None, float | None]:
     """Return the label that regions hold most, compared with the pictures around them, and the share of regions that
     hold it.
@@ -30,20 +54,20 @@ def most_held(
     than in the pictures. The difference of both shares would prefer what is common, as the pavement beside a paving.
 
     Args:
+        labels_by_name: see `labels_of`; pictures without a label map do not count.
         names: of pictures (M,).
         cells: of the stage, one in each (M,).
 
     Returns:
-        None twice where the source knows no labels, or there is no region.
+        None twice where no label map is known.
     """
-    source = source_of(subject.run.config.data)
     regions: list[Array] = []
     wholes: list[Array] = []
     known: tuple[str, ...] = ()
     for name, cell in zip(names, cells.tolist(), strict=True):
-        labels = source.label_map(name)
+        labels = labels_by_name(name)
         if labels is None:
-            return None, None
+            continue
         row, column = divmod(int(cell), len(stage.cells.columns))
         regions.append(_shares(labels, _region(labels, stage.cells.rows[row], stage.cells.columns[column])))
         wholes.append(_shares(labels, labels.pixels))

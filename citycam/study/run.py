@@ -17,6 +17,7 @@ from citycam.study.cell_maps import cell_maps
 from citycam.study.clusters import cluster
 from citycam.study.describe import Stage, describe_peaks
 from citycam.study.detectors import Detections, detect, make_detectors
+from citycam.study.labels import Labels, labels_of
 from citycam.study.marks import fixed_marks, sentence
 from citycam.study.nominate import Nomination, nominate
 from citycam.study.peaks import find_peaks
@@ -33,7 +34,7 @@ def study(subject: Subject, *, command: str) -> Study:
         CitycamError: the maps show nothing, or the network's stages have no cells.
     """
     start = time.monotonic()
-    stage = Stage.of(subject)
+    stage, labels = Stage.of(subject), labels_of(subject)
     finding, testing, seed = subject.finding, subject.testing, subject.settings.seed
     say(
         f"citycam: study of {subject.network.backbone.name} at {subject.side} px: elements of "
@@ -55,7 +56,7 @@ def study(subject: Subject, *, command: str) -> Study:
     nominations = nominate(in_finding.detected, finding, len(subject.cities))
     in_testing = detect(subject, stage, basis, detectors, testing, "test")
     tested = _test(subject, stage, nominations, in_testing)
-    cities = _cities(subject, stage, tested, in_finding, in_testing)
+    cities = _cities(subject, stage, tested, (in_finding, in_testing), labels)
     elements = sorted({its.element for its in nominations})
     return Study(
         run=subject.run_name,
@@ -77,13 +78,19 @@ def study(subject: Subject, *, command: str) -> Study:
 
 
 def _cities(
-    subject: Subject, stage: Stage, tested: Sequence[Tested], in_finding: Detections, in_testing: Detections
+    subject: Subject,
+    stage: Stage,
+    tested: Sequence[Tested],
+    detections: tuple[Detections, Detections],
+    labels: Labels,
 ) -> tuple[City, ...]:
-    """Return every city with its elements, in the order of the logits."""
+    """Return every city with its elements, in the order of the logits, from detections in training and in validation
+    pictures."""
+    in_finding, in_testing = detections
     drawn, logits = drawn_pictures(subject, subject.testing), _logits(subject)
     elements: list[list[Element]] = [[] for _ in subject.cities]
     for its in tested:
-        elements[its.nomination.city].append(element_of(subject, stage, its, in_testing, drawn))
+        elements[its.nomination.city].append(element_of(subject, stage, its, in_testing, drawn, labels))
     return tuple(
         city_of(subject, city, ordered(own, subject, city, in_finding), logits) for city, own in enumerate(elements)
     )

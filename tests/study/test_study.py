@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from citycam import cli
 from citycam.errors import DamagedFile
@@ -137,3 +138,51 @@ def test_a_crop_outside_the_folder_is_refused(train: Train, call: Call) -> None:
     (folder / NAME).write_text(json.dumps(text))
     with pytest.raises(DamagedFile, match="outside"):
         read_study(folder)
+
+
+def test_a_sweep_ends_with_a_study_of_its_best_run(train: Train) -> None:
+    trained = train("optimizer=sgd,adam", "explain=none", "epochs=2", "split.val=0.4", "study=default", multirun=True)
+    assert trained.code == 0, trained.err
+    (folder,) = (trained.results / "study").iterdir()
+    assert read_study(folder).pictures == StudyConfig().pictures
+    assert "distinctive elements in 3 cities" in trained.out
+    assert f'"href":"study/{folder.name}/index.html"' in (trained.results / "comparison.html").read_text()
+    # The runs are done; each is studied now, and the numbers of a run do not depend on its study.
+    again = train(
+        *("optimizer=sgd,adam", "explain=none", "epochs=2", "split.val=0.4", "study=default", "study.runs=each"),
+        multirun=True,
+    )
+    assert again.code == 0, again.err
+    assert {path.name for path in (trained.results / "study").iterdir()} == {run.name for run in trained.runs}
+
+
+def test_a_sweep_whose_best_run_cannot_be_studied_says_so(train: Train) -> None:
+    trained = train("explain=none", "study=default", "study.pictures=1")
+    assert trained.code == 1
+    assert "no study: A study compares cities" in trained.err
+    assert (trained.results / "comparison.html").is_file()
+
+
+def test_elements_get_labels_of_a_folder(train: Train, call: Call, tmp_path: Path) -> None:
+    trained = train("explain=none", "epochs=4", "split.val=0.4")
+    labels = tmp_path / "labels"
+    outcome = call(trained.runs[0], f"study.labels={labels}")
+    assert outcome.code == 2
+    assert "classes.txt cannot be read" in outcome.err
+    labels.mkdir()
+    (labels / "classes.txt").write_text("0 Wall\n1 Door\n")
+    outcome = call(trained.runs[0], f"study.labels={labels}")
+    assert outcome.code == 2
+    assert "has no label map of any tested picture" in outcome.err
+    with (trained.runs[0] / "split.csv").open(newline="") as file:
+        names = [row["path"] for row in csv.DictReader(file)]
+    for name in names:
+        path = (labels / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 1).save(path)
+    outcome = call(trained.runs[0], f"study.labels={labels}")
+    assert outcome.code == 0, outcome.err
+    (folder,) = (trained.results / "study").iterdir()
+    elements = read_study(folder).elements
+    assert elements
+    assert {(element.label, element.label_share) for element in elements if element.pictures} == {("Door", 1.0)}
