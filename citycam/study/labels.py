@@ -76,7 +76,8 @@ def most_held(
         return None, None
     of_regions, of_wholes = np.stack(regions), np.stack(wholes)
     inside, around = of_regions.mean(axis=0), of_wholes.mean(axis=0)
-    most = int((inside * np.log(np.maximum(inside, 1e-12) / np.maximum(around, 1e-12))).argmax())
+    added = inside * np.log(np.maximum(inside, 1e-12) / np.maximum(around, 1e-12))
+    most = int(np.lexsort((inside, added.round(9)))[-1])  # what is most of the regions, where no label adds anything
     return known[most], float((of_regions[:, most] >= _HELD).mean())
 
 
