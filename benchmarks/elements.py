@@ -107,7 +107,6 @@ def say(asked: argparse.Namespace, studies: list[Study], counts: list[Found]) ->
             "features of 24, by seed": ", ".join(str(one.features) for one in counts),
             "planted of distinctive, by seed": ", ".join(f"{one.planted} of {one.distinctive}" for one in counts),
             "towns of 8 whose first is planted, by seed": ", ".join(str(one.first) for one in counts),
-            "seconds, by seed": ", ".join(f"{one.seconds:.0f} (maps {one.map_seconds:.0f})" for one in studies),
         },
         tables=[table(["town", *(f"seed {number}" for number in range(len(studies)))], rows(studies))],
         device="cpu",

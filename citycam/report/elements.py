@@ -163,7 +163,6 @@ class Study:
         digest: of the data.
         units: ``walks``, or ``pictures`` where walks are not known.
         pictures, seed: settings.
-        seconds: that it took, and the part of it that made maps.
         candidates: groups of alike places that elements were nominated from.
         suspicious: sentences on what else could tell cities, said before anything else.
         notes: what holds for the whole study.
@@ -179,8 +178,6 @@ class Study:
     units: str
     pictures: int
     seed: int
-    seconds: float
-    map_seconds: float
     candidates: int
     suspicious: tuple[str, ...]
     notes: tuple[str, ...]

@@ -24,11 +24,13 @@ from citycam.study.peaks import find_peaks
 from citycam.study.prevalence import discoveries, prevalence
 from citycam.study.subject import Pictures, Subject
 from citycam.study.suspicious import drawn_pictures
-from citycam.words import counted, say
+from citycam.words import counted, duration, say
 
 
 def study(subject: Subject, *, command: str) -> Study:
     """Find the elements of every city, and test them; a function of the run, its pictures and the settings alone.
+
+    How long it takes is only said, so that a study that is made again is equal.
 
     Raises:
         CitycamError: the maps show nothing, or the network's stages have no cells.
@@ -58,6 +60,8 @@ def study(subject: Subject, *, command: str) -> Study:
     tested = _test(subject, stage, nominations, in_testing)
     cities = _cities(subject, stage, tested, (in_finding, in_testing), labels)
     elements = sorted({its.element for its in nominations})
+    whole = time.monotonic() - start
+    say(f"citycam: studied in {duration(whole)}, {duration(map_seconds)} of it maps")
     return Study(
         run=subject.run_name,
         backbone=subject.network.backbone.name,
@@ -66,8 +70,6 @@ def study(subject: Subject, *, command: str) -> Study:
         units=WALKS if subject.walks_known else PICTURES,
         pictures=subject.settings.pictures,
         seed=seed,
-        seconds=round(time.monotonic() - start, 1),
-        map_seconds=round(map_seconds, 1),
         candidates=len(detectors),
         suspicious=(*(sentence(mark, subject) for mark in fixed_marks(subject, finding)), *subject.doubts),
         notes=tuple(notes_of(subject)),

@@ -114,7 +114,7 @@ def make_subject(run: TrainedRun, settings: StudyConfig, moved_to: Path | None) 
         finding=finding,
         testing=testing,
         walks_known=catalog.groups_known,
-        doubts=tuple(mark.sentence for row in read_runs(run.folder) for mark in row.marks),
+        doubts=tuple(mark.sentence for row in read_runs(run.folder) for mark in row.marks if mark.code != _SAID),
         settings=settings,
     )
 
@@ -145,6 +145,8 @@ def _choose(inputs: Inputs, rows: NDArray[np.int64], settings: StudyConfig) -> P
     )
 
 
+# A study itself says what follows where walks are not known.
+_SAID = "split_unknown"
 # Of a city in each part: an element is nominated from this many pictures on.
 FEWEST = 4
 

@@ -79,8 +79,6 @@ def make_study(*elements: Element, name: str = "york", units: str = WALKS) -> St
         units,
         200,
         0,
-        30.0,
-        20.0,
         85,
         (HOSTILE,),
         (HOSTILE,),

@@ -36,6 +36,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     return study
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Return every file of a study."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_study_from_a_sweep_to_its_files(train: Train, call: Call) -> None:
     trained = train("optimizer=sgd,adam", "explain=none", "epochs=4", "split.val=0.4", multirun=True)
     assert trained.code == 0, trained.err
@@ -60,11 +65,9 @@ def test_a_study_from_a_sweep_to_its_files(train: Train, call: Call) -> None:
     assert f"{trained.results / 'comparison.html'} links to it" in outcome.err
     (folder / "names.txt").write_text("element 0: the tower")
     (folder / "crops" / "mine.jpg").write_bytes(b"mine")
-    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != NAME}
+    before = content(folder)
     assert call(trained.results).code == 0
-    assert before == {
-        path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != NAME
-    }
+    assert content(folder) == before
 
 
 def test_what_is_not_ours_is_not_written_over(train: Train, call: Call, tmp_path: Path) -> None:
