@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from citycam.study.detectors import Detections
 
-# A detector repeats another one if in so many of its pictures the other one finds something, too, at its best place or
-# at most so many cells away: of many like windows each may like another one best.
-_SHARE, _APART = 0.5, 1
+# A detector repeats another one if of the cells that either finds something in so many are found by both, as the mean
+# over its pictures. (On training walks of toytown 24 of 36 pairs of distinctive elements with one label reach it, and 1
+# of 22 with two labels. Being near each other parts them worse: a fence is near everything.)
+_SHARED = 0.25
 
 
 def repeats(elements: Sequence[int], detections: Detections, own: NDArray[np.bool_]) -> list[int | None]:
@@ -35,7 +35,6 @@ def _repeats(element: int, other: int, detections: Detections, own: NDArray[np.b
     its = np.flatnonzero(own & detections.detected[:, element])
     if not len(its):
         return False
-    cells = detections.cells[its, other]
-    near = ndimage.binary_dilation(cells, np.ones((1, 2 * _APART + 1, 2 * _APART + 1), dtype=bool))
-    at_best = near.reshape(len(its), -1)[np.arange(len(its)), detections.places[its, element]]
-    return bool(at_best.mean() >= _SHARE)
+    cells, others = detections.cells[its, element], detections.cells[its, other]
+    both, either = (cells & others).sum(axis=(1, 2)), (cells | others).sum(axis=(1, 2))
+    return bool((both / either).mean() >= _SHARED)

@@ -165,15 +165,15 @@ def test_what_sits_at_one_place_or_in_one_walk_or_in_drawings_is_suspicious() ->
 
 def test_a_detector_at_the_places_of_another_repeats_it() -> None:
     own = np.arange(10) < 8
-    cells = np.zeros((10, 3, 8, 8), dtype=bool)
-    cells[:, 0, [0, 5], [0, 5]] = True  # of two like things
-    cells[:, 1, 3, 0] = True  # elsewhere
-    cells[:4, 2, 4, 4] = True  # a cell from the second
-    places = np.tile(np.array([0, 24, 36], dtype=np.int32), (10, 1))
-    detections = Detections(np.where(cells.any(axis=(2, 3)), 1, -1).astype(np.float32), places, cells)
-    assert repeats([0, 1, 2], detections, own) == [None, None, 0]
-    assert repeats([1, 2], detections, own) == [None, None]
-    # The best place of the first is at the other of the two.
-    assert repeats([2, 0], detections, own) == [None, None]
+    cells = np.zeros((10, 4, 8, 8), dtype=bool)
+    cells[:, 0, 2:4, 2:4] = True
+    cells[:, 1, 4:6, 2:4] = True  # beside it
+    cells[:4, 2, 2:4, 2] = True  # a half of it, in half of the pictures
+    cells[:4, 3, 0, 0] = True  # of the other two of the city there is nothing
+    cells[8:, 3, 2:4, 2:4] = True  # elsewhere it would be the first again
+    scores = np.where(cells.any(axis=(2, 3)), 1, -1).astype(np.float32)
+    detections = Detections(scores, np.zeros((10, 4), dtype=np.int32), cells)
+    assert repeats([0, 1, 2, 3], detections, own) == [None, None, 0, None]
+    assert repeats([3, 2, 1, 0], detections, own) == [None, None, None, 2]
     # No picture of the city has it.
-    assert repeats([0, 2], detections, ~own) == [None, None]
+    assert repeats([0, 3], detections, np.arange(10) == 5) == [None, None]
