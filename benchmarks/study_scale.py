@@ -145,7 +145,8 @@ def main() -> int:
     parts = {name: f"{its[name]:.0f} s" for name in ("described", "clustered", "detected", "tested")}
     report(
         "study: many peaks",
-        how=f"`python benchmarks/study_scale.py`: {asked.peaks:,} peaks, {CHANNELS} channels, {asked.tested:,} pictures.",
+        how=f"`python benchmarks/study_scale.py`: {asked.peaks:,} peaks of {CHANNELS} channels, "
+        f"tested on {asked.tested:,} pictures.",
         ratios=[
             Ratio("minutes, without making activations", its["whole"] / 60, MINUTES, limit=True),
             Ratio("GB of anonymous memory", its["memory"] / 1e9, GIGABYTES, limit=True),

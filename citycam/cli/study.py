@@ -21,10 +21,12 @@ _EXAMPLES = """examples:
   citycam study multirun/NAME                          the best run of a sweep with partition=multi
   citycam study multirun/NAME/RUN study.pictures=100   at most 100 pictures of each city in each part
   citycam study multirun/NAME/RUN data.root=PHOTOS     where its pictures were moved
+  citycam study multirun/NAME/RUN study.labels=LABELS  label maps (PNG, classes.txt) say what elements are
+  python train.py -m seed=0,1,2 study=default          a study of the best run when a sweep has ended
 
 Give names to elements in the study's names.csv, and run the same command again: maps are kept.
 
-settings: study.pictures=200  study.seed=0
+settings: study.pictures=200  study.seed=0  study.labels=FOLDER
 exit codes: 0 done, 2 the request is wrong, 130 Ctrl-C"""
 
 

@@ -86,19 +86,38 @@ class Stage:
 def units_of(subject: Subject, stage: Stage, some: Pictures, what: str) -> Iterator[tuple[slice, Array]]:
     """Yield batches of pictures with their activations at every cell, each of unit length: float32 (B, h, w, C)."""
     module = subject.network.backbone.net.get_submodule(stage.grid.module)
-    kept: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+    handle = module.register_forward_hook(_reached)
     try:
         with progress.bar(what, len(some)) as advance, torch.no_grad():
             for start in range(0, len(some), _BATCH):
                 chosen = slice(start, min(start + _BATCH, len(some)))
-                subject.network.backbone(subject.pictures(some, chosen))
-                values = stage.grid.from_network(kept.pop()).float().cpu().numpy().transpose(0, 2, 3, 1)
+                output = _until_reached(subject.network.backbone, subject.pictures(some, chosen))
+                values = stage.grid.from_network(output).float().cpu().numpy().transpose(0, 2, 3, 1)
                 lengths = np.linalg.norm(values, axis=-1, keepdims=True)
                 yield chosen, values / np.maximum(lengths, 1e-12)
                 advance(chosen.stop - chosen.start)
     finally:
         handle.remove()
+
+
+class _Reached(Exception):
+    """The stage was reached; later ones, which take most of a pass, need not run."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _reached(_module: torch.nn.Module, _inputs: object, output: Tensor) -> None:
+    raise _Reached(output)
+
+
+def _until_reached(backbone: torch.nn.Module, pictures: Tensor) -> Tensor:
+    try:
+        backbone(pictures)
+    except _Reached as reached:
+        return reached.output
+    raise AssertionError("the stage is no part of the pass")
 
 
 def describe_peaks(subject: Subject, stage: Stage, some: Pictures, peaks: Peaks) -> tuple[Basis, Array]:
@@ -110,10 +129,11 @@ def describe_peaks(subject: Subject, stage: Stage, some: Pictures, peaks: Peaks)
     rows, columns = (_nearest(centres) for centres in (stage.cells.rows, stage.cells.columns))
     at_peaks: list[Array] = []
     for chosen, units in units_of(subject, stage, some, "descriptions"):
-        flat = units.reshape(-1, units.shape[-1]).astype(np.float64)
+        # Products of a batch in float32, which is faster, and their sum in float64.
+        flat = units.reshape(-1, units.shape[-1])
         if not count:
             total, products = np.zeros(flat.shape[1]), np.zeros((flat.shape[1],) * 2)
-        count, total, products = count + len(flat), total + flat.sum(axis=0), products + flat.T @ flat
+        count, total, products = count + len(flat), total + flat.sum(axis=0, dtype=np.float64), products + flat.T @ flat
         own = (peaks.picture >= chosen.start) & (peaks.picture < chosen.stop)
         its = peaks.picture[own] - chosen.start
         at_peaks.append(units[its, rows[peaks.row[own]], columns[peaks.column[own]]])

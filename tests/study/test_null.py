@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from citycam.config import ToytownConfig
-from citycam.data.toytown.store import ensure, folder
+from citycam.data.toytown.store import ensure
 from citycam.report.elements import DISTINCTIVE, read_study
 
 ROOT = Path(__file__).parents[2]
@@ -42,14 +42,18 @@ def run(cwd: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_cities_dealt_by_chance_have_nothing_distinctive(tmp_path: Path) -> None:
-    ensure(ToytownConfig())
-    pictures = folder(ToytownConfig()) / "pictures"
+    pictures = ensure(ToytownConfig()) / "pictures"
+    run(tmp_path, "train", "backbone.lesson=2000", "epochs=1", "sweep.name=body", "explain=none")
+    (body,) = (tmp_path / "multirun" / "body" / "bodies").glob("*.safetensors")
     with_any = []
     for seed in range(TRIALS):
         table = tmp_path / f"dealt{seed}.csv"
         deal(pictures.parent, table, seed)
-        data = ["data=folder", f"data.root={pictures}", f"data.table={table}"]
-        run(tmp_path, "train", *data, "data.target=aravelle", f"sweep.name=s{seed}", "explain=none", "study=default")
+        data = ["data=folder", f"data.root={pictures}", f"data.table={table}", "data.target=aravelle"]
+        run(
+            tmp_path,
+            *("train", *data, f"backbone.weights={body}", f"sweep.name=s{seed}", "explain=none", "study=default"),
+        )
         (place,) = (tmp_path / "multirun" / f"s{seed}" / "study").iterdir()
         study = read_study(place)
         assert len(study.cities) == 8
