@@ -94,10 +94,10 @@ def study(peaks: int, tested: int) -> dict[str, float]:
     stage: Any = SimpleNamespace(cells=CellGrid.even(SIDE, SIDE))
     start = time.monotonic()
     row, column = np.divmod(made.places.ravel(), SIDE)
-    found = Peaks(np.repeat(np.arange(len(finding)), 3), 2 * row, 2 * column)
-    basis, descriptions = describe_peaks(None, stage, finding, found)  # type: ignore[arg-type]
+    where = Peaks(np.repeat(np.arange(len(finding)), 3), 2 * row, 2 * column)
+    basis, descriptions = describe_peaks(None, stage, finding, where)  # type: ignore[arg-type]
     seconds["described"] = time.monotonic()
-    clusters = cluster(descriptions, finding.cities[found.picture], 0)
+    clusters = cluster(descriptions, finding.cities[where.picture], 0)
     seconds["clustered"] = time.monotonic()
     its = make_detectors(descriptions, clusters, basis)
     in_finding, in_testing = (
