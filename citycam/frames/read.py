@@ -118,7 +118,8 @@ def read_elements(study: str | Path) -> pd.DataFrame:
 
     ``here`` and ``elsewhere`` are shares of the tested pictures, ``loss`` is what the city's evidence loses where the
     element is blurred, ``superiority`` the share of other places of the picture at which the same costs less, each with
-    its 95 % interval (``here_low``, ...). ``q`` is corrected for all tests.
+    its 95 % interval (``here_low``, ...). ``q`` (it occurs more here) and ``used_q`` (the network uses it) are p-values
+    that are corrected for all elements.
 
     Args:
         study: the folder of a study (SWEEP/study/RUN).

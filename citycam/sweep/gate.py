@@ -153,7 +153,7 @@ def _compose_all(command: Command) -> _Composed:
     jobs = [job for one in composed for job in one.jobs]
     _refuse_twins(jobs)
     _refuse_sweeps_of_one_run(command, jobs, composed[-1].sweep_folder)
-    _check_study(jobs)
+    _check_study(command, jobs)
     return _Composed(jobs, composed[-1].sweep_folder, composed[-1].at_once)
 
 
@@ -280,14 +280,17 @@ def _refuse_sweeps_of_one_run(command: Command, jobs: list[Job], sweep_folder: P
     )
 
 
-def _check_study(jobs: Sequence[Job]) -> None:
-    """Refuse a study where no run has a logit for each city."""
+def _check_study(command: Command, jobs: Sequence[Job]) -> None:
+    """Refuse a study where no run has a logit for each city, and settings of a study where there is none."""
     asked = any(job.config.study.runs is not StudyRuns.none for job in jobs)
     if asked and all(job.config.partition is Partition.binary for job in jobs):
         raise CitycamError(
             "study=default needs a run with partition=multi, since a study needs a logit for each city; add it "
             "(-m partition=binary,multi), or leave study=default out."
         )
+    idle = [word for word in command.overrides if override_key(word).startswith("study.")]
+    if idle and not asked:
+        raise CitycamError(f"{idle[0]} does nothing without a study; add study=default.")
 
 
 def _is_of_maps(word: str) -> bool:

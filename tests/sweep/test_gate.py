@@ -42,6 +42,7 @@ WRONG = {
     "data.watermark=perhaps": "data.watermark=perhaps cannot be: 'perhaps' is neither true nor false.",
     "experiment=quik": "experiment=quik is not known; did you mean quick?",
     "partition=binary study=default": "study=default needs a run with partition=multi",
+    "study.pictures=50": "study.pictures=50 does nothing without a study; add study=default.",
     "study=defalt": "study=defalt is not known; did you mean default?",
     "study.runs=bst": "(did you mean best?)",
     "study.pictures=0": "study.pictures=0 must be a whole number of at least 1.",
