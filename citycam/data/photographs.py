@@ -11,8 +11,8 @@ from citycam.data.views import open_working, plain_spec
 
 # Pixels a side of the square that is measured: lines of a street map are still dark there.
 _SIDE = 256
-# Luminance that all but the darkest 5 % of pixels exceed. In 7 cities' pictures from the web, of which nearly all that
-# exceed it are maps and drawings, 96 % have less: a photograph without shadows is of fog.
+# Luminance that all but the darkest 5 % of pixels exceed: a photograph without shadows is of fog. (Of 2,555 pictures of
+# seven cities from the web 120 exceed this or the share below, most of them maps, drawings and logos.)
 _DARKEST, _SHADOWS = 100.0, 0.05
 # The share of pixels that equal their right and lower neighbours: clear skies hardly reach it.
 _FLAT = 0.4

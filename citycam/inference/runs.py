@@ -16,11 +16,12 @@ from citycam.errors import CitycamError, DamagedFile
 from citycam.files import reason_of
 from citycam.resolved import MEMORY_FORMATS
 from citycam.sweep.ledger import Ledger
-from citycam.sweep.names import OUTSIDE
 from citycam.sweep.record import NAME, SCHEMA, RunRecord, read_record
 from citycam.sweep.runs import RunRow, read_runs
 from citycam.sweep.stored import read_settings
 
+# Groups that runs of an older version do not have; no number of a run depends on them.
+_LATER = ("study",)
 _WHAT = "a run's folder (multirun/SWEEP/RUN), or a checkpoint in it (RUN/checkpoints/best.ckpt)"
 
 
@@ -105,7 +106,7 @@ def config_from(settings: Mapping[str, Any]) -> Config:
     values: dict[str, Any] = dict(settings)
     try:
         for name, kind in hints.items():
-            if name in OUTSIDE and name not in values:  # a run of a version that did not have this group
+            if name in _LATER and name not in values:
                 values[name] = kind()
             elif dataclasses.is_dataclass(kind):
                 fitting = _option(name, typing.cast(type, kind), values[name])

@@ -231,6 +231,15 @@ def table(study: Study) -> tuple[list[str], list[list[Any]]]:
     return header, [[cell for name in names for cell in _cells(getattr(element, name))] for element in study.elements]
 
 
+def cities_table(study: Study) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of cities.csv: pictures of each city, the share told right, and what it is taken for."""
+    header = ["city", "finding", "testing", "walks", "recall", "recall_low", "recall_high", "taken_for", "taken_share"]
+    return header, [
+        [city.name, city.finding, city.testing, city.walks, *_cells(city.recall), city.taken_for, city.taken_share]
+        for city in study.cities
+    ]
+
+
 def occurrence_table(study: Study) -> tuple[list[str], list[list[Any]]]:
     """Return header and rows of occurrence.csv: an element a row, a city a column."""
     header = ["number", *(city.name for city in study.cities)]

@@ -30,7 +30,8 @@ def write_study_page(folder: Path, study: Study) -> None:
 
 def page(folder: Path, study: Study) -> str:
     """Return the page. All text is escaped; pictures are embedded."""
-    made = f"Made by <code>{_text(study.command)}</code>; every number is in elements.csv."
+    tables = "elements.csv, cities.csv and occurrence.csv"
+    made = f"Made by <code>{_text(study.command)}</code>; every number is in {tables}."
     own = {
         "/*css*/": asset("page.css"),
         "<!--suspicious-->": "".join(f'<p class="notice">{_text(text)}</p>' for text in study.suspicious),

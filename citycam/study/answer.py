@@ -35,7 +35,7 @@ from citycam.study.subject import FEWEST, Pictures, Subject
 from citycam.study.suspicious import reasons
 from citycam.words import counted
 
-# False discoveries among what is called distinctive or frequent.
+# False discoveries among what is said to occur more here, and among what is said to be used.
 _LEVEL = 0.05
 _CROPS, _TYPICAL = 6, 4
 # A city with fewer walks can hardly be tested.

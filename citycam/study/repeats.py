@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from citycam.study.detectors import Detections
 
 # A detector repeats another one if of the cells that either finds something in so many are found by both, as the mean
-# over its pictures. (On training walks of toytown 24 of 36 pairs of distinctive elements with one label reach it, and 1
-# of 22 with two labels. Being near each other parts them worse: a fence is near everything.)
+# over its pictures. (In training pictures of toytown two in three pairs of one label reach it, and few of two labels.
+# Being near each other parts them worse: a fence is near everything.)
 _SHARED = 0.25
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from citycam.errors import CitycamError, DamagedFile
 from citycam.files import FOLDER_MODE, explain_os_error, write_csv
-from citycam.report.elements import NAME, Study, occurrence_table, read_study, table, write_study
+from citycam.report.elements import NAME, Study, cities_table, occurrence_table, read_study, table, write_study
 from citycam.report.names import write_names
 from citycam.report.page_study import write_study_page
 from citycam.study.crops import write_crops
 from citycam.study.subject import Subject
 
-ELEMENTS, DETECTIONS, OCCURRENCE = "elements.csv", "detections.csv", "occurrence.csv"
+ELEMENTS, DETECTIONS = "elements.csv", "detections.csv"
+CITIES, OCCURRENCE = "cities.csv", "occurrence.csv"
 
 
 def check_output(folder: Path) -> None:
@@ -65,6 +66,7 @@ def _write(folder: Path, study: Study, subject: Subject) -> None:
     header, rows = table(study)
     write_csv(folder / ELEMENTS, header, rows)
     write_csv(folder / DETECTIONS, ["city", "number", "picture", "row", "column", "score", "file"], _detections(study))
+    write_csv(folder / CITIES, *cities_table(study))
     write_csv(folder / OCCURRENCE, *occurrence_table(study))
     write_names(folder, study)
     write_study_page(folder, study)

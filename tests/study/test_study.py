@@ -60,6 +60,14 @@ def test_a_study_from_a_sweep_to_its_files(train: Train, call: Call) -> None:
         assert element.verdict in VERDICTS
         assert float(row["here"]) == element.here.value
         assert all((folder / crop.file).is_file() and (folder / crop.whole).is_file() for crop in element.crops)
+    with (folder / "cities.csv").open(newline="") as file:
+        assert [(row["city"], float(row["recall"])) for row in csv.DictReader(file)] == [
+            (city.name, city.recall.value) for city in study.cities
+        ]
+    with (folder / "occurrence.csv").open(newline="") as file:
+        shares = {row["number"]: row for row in csv.DictReader(file)}
+    for element in study.elements:
+        assert float(shares[str(element.number)][element.city]) == element.here.value
     comparison = (trained.results / "comparison.html").read_text()
     assert f'"href":"study/{folder.name}/index.html"' in comparison
     assert f"{trained.results / 'comparison.html'} links to it" in outcome.err
