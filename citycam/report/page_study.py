@@ -47,7 +47,8 @@ def page(folder: Path, study: Study) -> str:
 
 def sentence_of(city: City) -> str:
     """Return what a city looks like in one sentence, with numbers of elements.csv."""
-    best = [element for element in city.elements if element.verdict == DISTINCTIVE and not element.suspicious][:3]
+    distinctive = [element for element in city.elements if element.verdict == DISTINCTIVE and not element.suspicious]
+    best = [element for element in distinctive if element.same_as is None][:3] or distinctive[:1]
     if best:
         parts = [
             f"{_name(element)} (in {_percent(element.here)} of its pictures, {_percent(element.elsewhere)} elsewhere)"
@@ -66,8 +67,9 @@ def _lead(study: Study) -> str:
     distinctive = sum(element.verdict == DISTINCTIVE for element in study.elements)
     return (
         f"{study.backbone} at {study.image_size} px tells {len(study.cities)} cities apart. Here is by what: "
-        f"{counted(distinctive, 'distinctive element')} of {counted(study.candidates, 'group')} of alike places, found "
-        f"on training pictures and tested on {counted(tested, 'other picture')}."
+        f"{counted(distinctive, 'distinctive element')}, counted in each city that shares one, from "
+        f"{counted(study.candidates, 'group')} of alike places in training pictures, tested on "
+        f"{counted(tested, 'other picture')}."
     )
 
 

@@ -113,6 +113,14 @@ def test_the_sentence_has_the_numbers_of_the_table() -> None:
     assert words == "By what the network tells york: element 3, onion dome (in 72 % of its pictures, 4 % elsewhere)."
 
 
+def test_the_sentence_does_not_say_a_thing_twice() -> None:
+    city = make_study(make_element(), make_element(number=4, same_as=3), make_element(number=5)).cities[0]
+    words = sentence_of(city)
+    assert "element 3 (" in words
+    assert "element 5 (" in words
+    assert "element 4" not in words
+
+
 def test_what_is_suspicious_or_only_frequent_is_no_answer(folder: Path) -> None:
     doubtful = make_study(make_element(suspicious=("It sits at one place of the frame.",)), make_element(FREQUENT, 4))
     assert "is not shown" in sentence_of(doubtful.cities[0])
